@@ -1,0 +1,108 @@
+// Sends pre-encoded produce frames and counts the answers: the same program against the bare loop and against the broker, so that
+// both sides do the same work outside the thing measured. Usage: node load-client.js JSON (LoadOptions)
+
+import { WebSocket } from 'ws'
+import { encodeBatch, packFrame, readBatchHeader, unpackFrame } from '../../wire/index.ts'
+import { type LoadOptions, type LoadResult, socketOptions } from './options.ts'
+
+const options = JSON.parse(process.argv[2] ?? '') as LoadOptions
+const { frames, recordsPerBatch, bytesPerBatch } = makeFrames(options)
+const socket = new WebSocket(options.url, socketOptions)
+socket.binaryType = 'nodebuffer'
+await new Promise((resolve, reject) => {
+  socket.once('open', resolve)
+  socket.once('error', reject)
+})
+if (options.hello) await hello()
+const result = await (options.rate === undefined ? atFullSpeed() : atRate(options.rate))
+process.stdout.write(`${JSON.stringify(result)}\n`)
+socket.terminate()
+
+/** Distinct ids, more of them than can be in flight. */
+function makeFrames(o: LoadOptions): { frames: Uint8Array[]; recordsPerBatch: number; bytesPerBatch: number } {
+  const text = 'the quick brown fox jumps over the lazy dog 0123456789 '
+  const value = text.repeat(Math.ceil(o.recordBytes / text.length)).slice(0, o.recordBytes)
+  const count = Math.max(1, Math.round((o.batchBytes - 64) / (o.recordBytes + 8)))
+  const batch = encodeBatch(
+    Array.from({ length: count }, () => ({ value })),
+    { now: Date.now() },
+  )
+  const frames = Array.from({ length: 256 }, (_, id) =>
+    packFrame({ op: 'produce', id: id + 1, topic: o.topic, partition: 0, batch }),
+  )
+  return { frames, recordsPerBatch: readBatchHeader(batch).count, bytesPerBatch: batch.length }
+}
+
+function hello(): Promise<void> {
+  return new Promise(resolve => {
+    socket.once('message', () => resolve())
+    socket.send(packFrame({ op: 'hello', id: 0, protocol: 1, client: 'bench' }))
+  })
+}
+
+function atFullSpeed(): Promise<LoadResult> {
+  const sentAt: number[] = []
+  const latencies: number[] = []
+  const start = performance.now()
+  const end = start + options.seconds * 1000
+  let sent = 0
+  let answered = 0
+  return new Promise(resolve => {
+    const send = (): void => {
+      sentAt.push(performance.now())
+      socket.send(frames[sent++ % frames.length] as Uint8Array)
+    }
+    socket.on('message', data => {
+      failOnError(data as Buffer)
+      const now = performance.now()
+      // Answers may come in any order; with equal requests the oldest is a fair partner.
+      latencies.push(now - (sentAt[answered++] as number))
+      if (now < end) send()
+      else if (answered === sent) resolve(summary(answered, (now - start) / 1000, latencies))
+    })
+    for (let i = 0; i < options.inFlight; i++) send()
+  })
+}
+
+function atRate(perSecond: number): Promise<LoadResult> {
+  const sentAt: number[] = []
+  const latencies: number[] = []
+  const start = performance.now()
+  const total = Math.round(perSecond * options.seconds)
+  return new Promise(resolve => {
+    socket.on('message', data => {
+      failOnError(data as Buffer)
+      latencies.push(performance.now() - (sentAt[latencies.length] as number))
+      if (latencies.length === total) resolve(summary(total, (performance.now() - start) / 1000, latencies))
+    })
+    const tick = (): void => {
+      const due = Math.min(total, Math.floor(((performance.now() - start) / 1000) * perSecond) + 1)
+      while (sentAt.length < due) {
+        socket.send(frames[sentAt.length % frames.length] as Uint8Array)
+        sentAt.push(performance.now())
+      }
+      if (sentAt.length < total) setTimeout(tick, 1)
+    }
+    tick()
+  })
+}
+
+function failOnError(data: Buffer): void {
+  // Replies without an error are far shorter than any error.
+  if (data.length < 80) return
+  const { error } = unpackFrame(data)
+  if (error !== undefined) throw new Error(JSON.stringify(error))
+}
+
+function summary(batches: number, seconds: number, latencies: number[]): LoadResult {
+  latencies.sort((a, b) => a - b)
+  const at = (q: number): number => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? 0
+  return {
+    batches,
+    records: batches * recordsPerBatch,
+    bytes: batches * bytesPerBatch,
+    seconds,
+    p50: at(0.5),
+    p99: at(0.99),
+  }
+}

@@ -1,0 +1,423 @@
+// The broker's core: one log, one state machine, many topics. Puts the engine together (DESIGN 5) and is what the gateway talks to.
+//
+// Guarantees: an answer to a write comes from apply; `sync` makes what follows it linearizable. Knows nothing of sockets or of how the log
+// stores anything.
+
+import type { Lsn } from '../loglets/contract.ts'
+import type { Clock, Disk, Random } from '../loglets/ports.ts'
+import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
+import { LogloomError } from '../wire/errors.ts'
+import { Applier } from './engine/applier.ts'
+import { type EncodedEntry, parseEntry } from './engine/entry.ts'
+import { Persister } from './engine/persister.ts'
+import { Proposer } from './engine/proposer.ts'
+import { TailCache } from './engine/tail-cache.ts'
+import { WallClock } from './engine/wall-clock.ts'
+import { LogOperations, type LogDescription, type SwitchResult, type VerifyResult } from './log-operations.ts'
+import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
+import { restoreCheckpoint } from './state/checkpoint.ts'
+import type { Command, Decision } from './state/commands.ts'
+import { metaKey } from './state/keys.ts'
+import { stateVersion } from './state/state-hash.ts'
+import { type ApplyResult, StateMachine } from './state/state-machine.ts'
+import type { StateStore } from './state/store.ts'
+import type { PartitionState, TopicState } from './state/topics.ts'
+
+/** Bounds of the core; docs/limits.md lists them with what happens when they are reached. */
+export interface BrokerSettings {
+  readonly appendsInFlightMax: number
+  readonly entryBytesMax: number
+  readonly tailCacheBytes: number
+  readonly backlogBytesMax: number
+  readonly stateCommitIntervalMs: number
+  /** A wall clock that moves further than this against the monotonic one is not believed. */
+  readonly clockJumpMaxMs: number
+  /** Where sealed segments of a volatile loglet are copied; undefined keeps them (a broker without a data directory). */
+  readonly durableSpec?: string
+}
+
+export const defaultBrokerSettings: BrokerSettings = {
+  appendsInFlightMax: 8,
+  entryBytesMax: 1 << 20,
+  tailCacheBytes: 64 << 20,
+  backlogBytesMax: 64 << 20,
+  stateCommitIntervalMs: 500,
+  clockJumpMaxMs: 10 * 60_000,
+}
+
+/** What metrics and logs may want to know. Called on hot paths: implementations only count. */
+export interface BrokerObserver {
+  /** An append was acked by the loglet of a segment with this spec. */
+  appended?(spec: string, bytes: number, records: number, ms: number): void
+}
+
+export interface BrokerLogger {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface BrokerOptions {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly random: Random
+  /** Runs a function after the events of this turn; `setImmediate` in production. */
+  readonly defer: (fn: () => void) => void
+  readonly log: VirtualLog
+  readonly store: StateStore
+  readonly checkpointsDir: string
+  readonly nodeId: string
+  readonly settings?: Partial<BrokerSettings>
+  readonly observe?: BrokerObserver
+  readonly onFatal: (error: Error) => void
+  readonly logger?: BrokerLogger
+}
+
+export interface BrokerHealth {
+  readonly status: 'ok' | 'degraded' | 'failed'
+  readonly tail: number
+  readonly applied: number
+  readonly loglet: string
+  readonly problems: readonly string[]
+}
+
+const replayReadBytes = 4 << 20
+
+export class Broker {
+  readonly settings: BrokerSettings
+  /** State right after the replay, before this process wrote anything: what a rebuilt state must equal. */
+  replayed = { applied: 0, hash: '' }
+  private readonly options: BrokerOptions
+  private readonly machine: StateMachine
+  private readonly cache: TailCache
+  private readonly applier: Applier
+  private readonly proposer: Proposer
+  private readonly persister: Persister
+  private readonly reader: Reader
+  private readonly logOperations: LogOperations
+  private readonly wall: WallClock
+  private readonly listeners = new Map<PartitionState, Set<() => void>>()
+  private readonly damage = new Map<number, string>()
+  private readonly unsubscribe: () => void
+  private failure: Error | undefined
+  private closing: Promise<void> | undefined
+  private running: Promise<void> | undefined
+  private queued: Promise<void> | undefined
+  private storageFull = false
+
+  private constructor(options: BrokerOptions, machine: StateMachine) {
+    const settings = { ...defaultBrokerSettings, ...options.settings }
+    const { log, clock, defer } = options
+    const onFatal = (error: Error): void => this.fail(error)
+    this.options = options
+    this.settings = settings
+    this.machine = machine
+    this.wall = new WallClock(clock, settings.clockJumpMaxMs)
+    this.cache = new TailCache(settings.tailCacheBytes)
+    this.reader = new Reader({
+      log,
+      topics: machine.topics,
+      cache: this.cache,
+      onDamage: (lsn, detail) => this.reportDamage(lsn, detail),
+    })
+    this.persister = new Persister({
+      machine,
+      store: options.store,
+      clock,
+      intervalMs: settings.stateCommitIntervalMs,
+      onFatal,
+    })
+    this.applier = new Applier({
+      log,
+      machine,
+      onApplied: result => this.onApplied(result),
+      onProgress: () => this.wakeReaders(),
+      beforeSegment: end => this.beforeSegment(end),
+      onLost: (from, to) => this.reportDamage(from, `positions up to ${to} are lost; offsets jumped`),
+      onFatal,
+      readBytesMax: replayReadBytes,
+    })
+    this.proposer = new Proposer({
+      log,
+      clock,
+      defer,
+      node: options.nodeId,
+      incarnation: options.random.hex(8),
+      appendsInFlightMax: settings.appendsInFlightMax,
+      entryBytesMax: settings.entryBytesMax,
+      backlogBytesMax: settings.backlogBytesMax,
+      stamp: () => this.wall.now(),
+      onCommitted: (lsn, entry, ms, index) => this.onCommitted(lsn, entry, ms, index),
+      onFatal,
+    })
+    this.logOperations = new LogOperations({
+      log,
+      machine,
+      clock,
+      disk: options.disk,
+      store: options.store,
+      checkpointsDir: options.checkpointsDir,
+      persister: this.persister,
+      durableSpec: settings.durableSpec,
+      backlogBytes: () => this.proposer.backlogBytes,
+      propose: command => this.propose(command),
+      sync: () => this.sync(),
+      appliedUpTo: lsn => this.applier.appliedUpTo(lsn),
+      logger: options.logger,
+    })
+    this.unsubscribe = log.onChain(() => {
+      this.applier.followChain()
+      this.logOperations.onChain()
+    })
+  }
+
+  /** Loads the state, replays what it lacks, opens a session. @throws when the state cannot be brought up to the log. */
+  static async open(options: BrokerOptions): Promise<Broker> {
+    const { store, disk, checkpointsDir, log } = options
+    if (store.get(metaKey) === undefined) {
+      const applied = await restoreCheckpoint(disk, checkpointsDir, store)
+      if (applied !== undefined) options.logger?.info({ applied }, 'state rebuilt from a checkpoint')
+    }
+    const broker = new Broker(options, new StateMachine(store))
+    try {
+      await broker.replay(log)
+      await broker.proposer.open()
+    } catch (error) {
+      broker.applier.stop(error as Error)
+      broker.unsubscribe()
+      throw broker.failure ?? error
+    }
+    broker.logOperations.onChain()
+    return broker
+  }
+
+  /** Bytes proposed and not answered yet. */
+  get backlogBytes(): number {
+    return this.proposer.backlogBytes
+  }
+
+  get tailCacheBytes(): number {
+    return this.cache.bytes
+  }
+
+  get applied(): number {
+    return this.machine.applied
+  }
+
+  get tail(): number {
+    return this.applier.tail
+  }
+
+  get liveSessions(): number {
+    return this.machine.sessions.live.size
+  }
+
+  /** Ranges found damaged since the start. */
+  get damagedRanges(): number {
+    return this.damage.size
+  }
+
+  /**
+   * Orders a command and resolves with the decision once it was applied. @throws THROTTLED, STORAGE_FULL, SHUTTING_DOWN,
+   * MESSAGE_TOO_LARGE (no trace) or OUTCOME_UNKNOWN.
+   */
+  propose(command: Command): Promise<Decision> {
+    this.logOperations.onProposal()
+    return this.proposer.propose(command)
+  }
+
+  /** One checkTail shared by all who ask meanwhile, then everything below it is applied: no stale negatives after this. */
+  sync(): Promise<void> {
+    // A check that already runs may have begun before something that the caller knows of: join the next one.
+    this.queued ??= (this.running ?? Promise.resolve())
+      .catch(() => {})
+      .then(() => {
+        this.queued = undefined
+        this.running = this.syncOnce()
+        return this.running
+      })
+    return this.queued
+  }
+
+  topicByName(name: string): TopicState | undefined {
+    return this.machine.topics.byName.get(name)
+  }
+
+  topicById(id: number): TopicState | undefined {
+    return this.machine.topics.byId.get(id)
+  }
+
+  topics(): Iterable<TopicState> {
+    return this.machine.topics.byId.values()
+  }
+
+  /** Offset that `at` means now; see {@link Reader.offsetAt}. */
+  offsetAt(topicId: number, partition: number, at: OffsetSpec): number | Promise<number> {
+    return this.reader.offsetAt(topicId, partition, at)
+  }
+
+  /** See {@link Reader.read}. */
+  read(topicId: number, partition: number, from: number, maxBytes: number): ReadResult | Promise<ReadResult> {
+    return this.reader.read(topicId, partition, from, maxBytes)
+  }
+
+  /** Calls `listener` after each apply that moved the partition's end or start, or deleted the topic. Returns the way to stop. */
+  onAppend(topicId: number, partition: number, listener: () => void): () => void {
+    const state = this.reader.partition(topicId, partition)
+    let set = this.listeners.get(state)
+    if (set === undefined) {
+      set = new Set()
+      this.listeners.set(state, set)
+    }
+    set.add(listener)
+    return () => {
+      set.delete(listener)
+      if (set.size === 0 && this.listeners.get(state) === set) this.listeners.delete(state)
+    }
+  }
+
+  describeLog(): LogDescription {
+    return this.logOperations.describe(this.applier.tail)
+  }
+
+  switchLog(spec: string, expectedIndex?: number): Promise<SwitchResult> {
+    return this.logOperations.switchTo(spec, expectedIndex)
+  }
+
+  sealLog(): Promise<SwitchResult> {
+    return this.logOperations.switchTo(undefined)
+  }
+
+  trimLog(before: number, force: boolean): Promise<number> {
+    return this.logOperations.trim(before, force)
+  }
+
+  verifyLog(): Promise<VerifyResult> {
+    return this.logOperations.verify()
+  }
+
+  stateHash(): { readonly hash: string; readonly applied: number; readonly version: number } {
+    return { hash: this.machine.digest(), applied: this.machine.applied, version: stateVersion }
+  }
+
+  health(): BrokerHealth {
+    const problems = [
+      ...(this.failure === undefined ? [] : [`stopped: ${this.failure.message}`]),
+      ...(this.closing === undefined ? [] : ['the broker is shutting down']),
+      ...(this.storageFull ? ['the disk is full: appends are refused until space is free'] : []),
+      ...(this.wall.distrusted ? ['the wall clock jumped and is not followed'] : []),
+      ...this.logOperations.problems(),
+      ...[...this.damage].slice(0, 10).map(([lsn, detail]) => `damage at log position ${lsn}: ${detail}`),
+    ]
+    const failed = this.failure !== undefined || this.closing !== undefined
+    return {
+      status: failed ? 'failed' : this.storageFull || this.damage.size > 0 ? 'degraded' : 'ok',
+      tail: this.applier.tail,
+      applied: this.machine.applied,
+      loglet: this.options.log.chain.segments.at(-1)?.spec ?? '',
+      problems,
+    }
+  }
+
+  /** Answers what was proposed (for at most `drainMs`), stores the state, closes store and log. Idempotent. */
+  close(options: { readonly drainMs?: number } = {}): Promise<void> {
+    this.closing ??= this.shutDown(options.drainMs ?? 10_000)
+    return this.closing
+  }
+
+  private async replay(log: VirtualLog): Promise<void> {
+    const { machine, applier } = this
+    for (const lsn of machine.sessions.missingHeld()) {
+      const [item] = await log.readNext(lsn as Lsn, (lsn + 1) as Lsn, 1)
+      if (item?.kind !== 'entry')
+        throw new LogloomError('LOG_LOST', `entry ${lsn}, which the state still needs, cannot be read`)
+      machine.sessions.restoreHeld(lsn, parseEntry(item.bytes))
+    }
+    const tail = await log.checkTail()
+    if (machine.applied > tail)
+      throw new LogloomError('LOG_LOST', `the state has applied ${machine.applied} positions, the log ends at ${tail}`)
+    this.persister.start()
+    applier.advance(tail)
+    await applier.appliedUpTo(tail)
+    this.replayed = { applied: machine.applied, hash: machine.digest() }
+  }
+
+  private async syncOnce(): Promise<void> {
+    if (this.failure !== undefined) throw new LogloomError('SHUTTING_DOWN', this.failure.message)
+    const tail = await this.options.log.checkTail()
+    this.applier.advance(tail)
+    await this.applier.appliedUpTo(tail)
+  }
+
+  private onCommitted(lsn: number, entry: EncodedEntry, ms: number, segmentIndex: number): void {
+    this.storageFull = false
+    this.cache.put(lsn, entry.buffers, entry.bytes)
+    const { observe, log } = this.options
+    if (observe?.appended !== undefined) {
+      const spec = log.chain.segments.find(s => s.index === segmentIndex)?.spec ?? 'unknown'
+      observe.appended(spec, entry.bytes, recordsOf(entry), ms)
+    }
+    this.applier.committed(lsn, entry.parsed)
+  }
+
+  private onApplied(result: ApplyResult): void {
+    if (result.opened !== undefined) this.proposer.onOpened(result.opened)
+    for (const applied of result.applied) this.proposer.onApplied(applied)
+    if (result.applied.length > 0) this.logOperations.onReply()
+    const session = this.proposer.sessionId
+    if (session !== undefined && !this.machine.sessions.live.has(session)) this.proposer.onSessionLost()
+  }
+
+  private wakeReaders(): void {
+    for (const partition of this.machine.touched) {
+      const listeners = this.listeners.get(partition)
+      if (listeners !== undefined) for (const listener of listeners) listener()
+    }
+    this.machine.touched.clear()
+  }
+
+  /** What follows a volatile segment may be answered only when the state no longer depends on that segment's content. */
+  private beforeSegment(end: number): Promise<void> | undefined {
+    const { log } = this.options
+    const volatile = log.volatileSegments().some(s => s.end === end)
+    return volatile ? this.persister.flush() : undefined
+  }
+
+  private reportDamage(lsn: number, detail: string): void {
+    if (this.damage.has(lsn) || this.damage.size >= 1000) return
+    this.damage.set(lsn, detail)
+    this.options.logger?.error({ lsn, detail, code: 'LOG_LOST' }, 'part of the log cannot be read')
+  }
+
+  private fail(error: Error): void {
+    if (this.failure !== undefined || this.closing !== undefined) return
+    this.failure = error
+    this.applier.stop(error)
+    this.proposer.end(new LogloomError('SHUTTING_DOWN', `the broker failed: ${error.message}`, {}, { cause: error }))
+    this.options.onFatal(error)
+  }
+
+  private async shutDown(drainMs: number): Promise<void> {
+    const { clock, log, store } = this.options
+    const deadline = new AbortController()
+    const timeout = clock.sleep(drainMs, deadline.signal).catch(() => {})
+    if (this.failure === undefined) await Promise.race([this.proposer.drain(), timeout])
+    deadline.abort()
+    this.proposer.end(new LogloomError('SHUTTING_DOWN', 'the broker is shutting down'))
+    await this.logOperations.close()
+    this.applier.stop(new LogloomError('SHUTTING_DOWN', 'the broker is shutting down'))
+    this.unsubscribe()
+    if (this.failure === undefined) await this.persister.close()
+    await store.close()
+    await log.close()
+  }
+}
+
+function recordsOf(entry: EncodedEntry): number {
+  let records = 0
+  for (const { command } of entry.parsed.commands) {
+    if (command.type === 'produce') records += command.header.count
+    else if (command.type === 'publish') for (const b of command.batches) records += b.header.count
+  }
+  return records
+}

@@ -1,0 +1,309 @@
+// The bytes of a log entry: one group commit of the broker (DESIGN 5.1).
+//
+//   0 u8 magic 0xE1   1 u8 version 1   2 u16 flags (bit 0: opens a session)   4 u32 number of commands
+//   8 u64 session     16 u64 sequence  24 u64 stamp, ms                       32 commands …
+//   command:  0 u8 type   1 u8 flags (bit 0: has an expected offset)   2 u16 zero   4 u32 payload length   8 payload
+//   produce:  0 u32 topic id   4 u32 partition   8 u64 expected offset   16 batch
+//   publish:  0 u64 producer id   8 u32 epoch   12 u32 sequence   16 u32 batches   20 u32 expectations
+//             24 expectations { u32 topic id, u32 partition, u64 offset } …  then { u32 topic id, u32 partition, u32 length, batch } …
+//   others:   one msgpack map
+//
+// All big-endian. Batches above `copyBelowBytes` stay views of the frame they came in, so they reach `writev` without a copy;
+// smaller ones are copied together, since a view would pin the socket's whole read buffer.
+// An unknown version or type stops the node: guessing would make replicas differ.
+
+import { batchHeaderBytes, readBatchHeader } from '../../wire/batch.ts'
+import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import type {
+  Command,
+  CommandType,
+  EntryHeader,
+  Expectation,
+  LocatedCommand,
+  ParsedEntry,
+  PartitionBatch,
+  ProducerIdentity,
+} from '../state/commands.ts'
+import { getU64, setU64 } from '../state/u64.ts'
+
+const magic = 0xe1
+const version = 1
+const flagOpens = 1
+const flagPresent = 1
+export const entryHeaderBytes = 32
+const commandHeaderBytes = 8
+const produceHeaderBytes = 16
+const publishHeaderBytes = 24
+const copyBelowBytes = 4096
+
+const typeCodes: Readonly<Record<CommandType, number>> = {
+  produce: 1,
+  publish: 2,
+  createTopic: 3,
+  deleteTopic: 4,
+  alterTopic: 5,
+  initProducer: 6,
+  expireProducers: 7,
+  trim: 8,
+  open: 9,
+  expire: 10,
+  stamp: 11,
+  void: 12,
+}
+const typeNames = new Map(Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]))
+
+/** An entry that this version cannot read: the node must stop rather than diverge. */
+export class EntryFormatError extends Error {
+  override readonly name = 'EntryFormatError'
+  readonly code = 'ENTRY_FORMAT'
+}
+
+export interface EncodedEntry {
+  /** Header and commands; large batches are the proposer's own views. */
+  readonly buffers: Uint8Array[]
+  readonly bytes: number
+  readonly parsed: ParsedEntry
+}
+
+/** Bytes that a command takes in an entry, its own header included; for admission and entry limits. */
+export function commandBytes(command: Command): number {
+  switch (command.type) {
+    case 'produce':
+      return commandHeaderBytes + produceHeaderBytes + command.batch.length
+    case 'publish':
+      return (
+        commandHeaderBytes +
+        publishHeaderBytes +
+        command.expect.length * 16 +
+        command.batches.reduce((sum, b) => sum + 12 + b.batch.length, 0)
+      )
+    default:
+      return commandHeaderBytes + packFrame(controlFields(command)).length
+  }
+}
+
+/** Encodes one entry. The batches' bytes are not touched unless they are small. */
+export function encodeEntry(header: EntryHeader, commands: readonly Command[]): EncodedEntry {
+  const writer = new EntryWriter()
+  writer.reserve(entryHeaderBytes)
+  writer.u8(magic)
+  writer.u8(version)
+  writer.u16(header.session < 0 ? flagOpens : 0)
+  writer.u32(commands.length)
+  writer.u64(Math.max(header.session, 0))
+  writer.u64(header.sequence)
+  writer.u64(header.stamp)
+  const located = commands.map(command => writeCommand(writer, command))
+  writer.finish()
+  return { buffers: writer.buffers, bytes: writer.position, parsed: { header, commands: located } }
+}
+
+/** Parses an entry read from the log. Batches are views of `bytes`. @throws EntryFormatError */
+export function parseEntry(bytes: Uint8Array): ParsedEntry {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  if (bytes.length < entryHeaderBytes || view.getUint8(0) !== magic)
+    throw new EntryFormatError('not a Logloom entry: bad magic')
+  if (view.getUint8(1) !== version)
+    throw new EntryFormatError(`entry version ${view.getUint8(1)} is newer than this broker knows (${version})`)
+  const header = {
+    session: (view.getUint16(2) & flagOpens) === 0 ? getU64(view, 8) : -1,
+    sequence: getU64(view, 16),
+    stamp: getU64(view, 24),
+  }
+  const commands: LocatedCommand[] = []
+  let at = entryHeaderBytes
+  for (let n = view.getUint32(4); n > 0; n--) {
+    const length = view.getUint32(at + 4)
+    commands.push(parseCommand(bytes, view, at, length))
+    at += commandHeaderBytes + length
+  }
+  if (at !== bytes.length) throw new EntryFormatError(`entry has ${bytes.length - at} bytes too many`)
+  return { header, commands }
+}
+
+function writeCommand(writer: EntryWriter, command: Command): LocatedCommand {
+  const batchStarts: number[] = []
+  if (command.type === 'produce') {
+    writer.reserve(commandHeaderBytes + produceHeaderBytes)
+    writer.u8(typeCodes.produce)
+    writer.u8(command.expect === undefined ? 0 : flagPresent)
+    writer.u16(0)
+    writer.u32(produceHeaderBytes + command.batch.length)
+    writer.u32(command.topicId)
+    writer.u32(command.partition)
+    writer.u64(command.expect ?? 0)
+    batchStarts.push(writer.position)
+    writer.bytes(command.batch)
+  } else if (command.type === 'publish') {
+    writer.reserve(commandHeaderBytes + publishHeaderBytes + command.expect.length * 16)
+    writer.u8(typeCodes.publish)
+    writer.u8(command.producer === undefined ? 0 : flagPresent)
+    writer.u16(0)
+    writer.u32(commandBytes(command) - commandHeaderBytes)
+    writer.u64(command.producer?.id ?? 0)
+    writer.u32(command.producer?.epoch ?? 0)
+    writer.u32(command.producer?.sequence ?? 0)
+    writer.u32(command.batches.length)
+    writer.u32(command.expect.length)
+    for (const e of command.expect) {
+      writer.u32(e.topicId)
+      writer.u32(e.partition)
+      writer.u64(e.offset)
+    }
+    for (const b of command.batches) {
+      writer.reserve(12)
+      writer.u32(b.topicId)
+      writer.u32(b.partition)
+      writer.u32(b.batch.length)
+      batchStarts.push(writer.position)
+      writer.bytes(b.batch)
+    }
+  } else {
+    const payload = packFrame(controlFields(command))
+    writer.reserve(commandHeaderBytes)
+    writer.u8(typeCodes[command.type])
+    writer.u8(0)
+    writer.u16(0)
+    writer.u32(payload.length)
+    writer.bytes(payload)
+  }
+  return { command, batchStarts }
+}
+
+function parseCommand(bytes: Uint8Array, view: DataView, at: number, length: number): LocatedCommand {
+  const type = typeNames.get(view.getUint8(at))
+  const flags = view.getUint8(at + 1)
+  if (type === undefined)
+    throw new EntryFormatError(`command type ${view.getUint8(at)} is newer than this broker knows`)
+  const start = at + commandHeaderBytes
+  const end = start + length
+  if (end > bytes.length) throw new EntryFormatError('a command reaches past the end of its entry')
+  if (type === 'produce') {
+    const batchStart = start + produceHeaderBytes
+    const batch = bytes.subarray(batchStart, end)
+    const expect = flags & flagPresent ? getU64(view, start + 8) : undefined
+    return {
+      command: {
+        type,
+        ...(expect === undefined ? {} : { expect }),
+        ...partitionBatch(view, start, batch),
+      },
+      batchStarts: [batchStart],
+    }
+  }
+  if (type === 'publish') return parsePublish(bytes, view, start, flags)
+  return {
+    command: { type, ...unpackFrame(bytes.subarray(start, end)) } as Command,
+    batchStarts: [],
+  }
+}
+
+function parsePublish(bytes: Uint8Array, view: DataView, start: number, flags: number): LocatedCommand {
+  const producer: ProducerIdentity | undefined =
+    flags & flagPresent
+      ? { id: getU64(view, start), epoch: view.getUint32(start + 8), sequence: view.getUint32(start + 12) }
+      : undefined
+  const batchCount = view.getUint32(start + 16)
+  const expect: Expectation[] = []
+  let at = start + publishHeaderBytes
+  for (let n = view.getUint32(start + 20); n > 0; n--, at += 16)
+    expect.push({
+      topicId: view.getUint32(at),
+      partition: view.getUint32(at + 4),
+      offset: getU64(view, at + 8),
+    })
+  const batches: PartitionBatch[] = []
+  const batchStarts: number[] = []
+  for (let n = batchCount; n > 0; n--) {
+    const length = view.getUint32(at + 8)
+    batchStarts.push(at + 12)
+    batches.push(partitionBatch(view, at, bytes.subarray(at + 12, at + 12 + length)))
+    at += 12 + length
+  }
+  return {
+    command: { type: 'publish', ...(producer === undefined ? {} : { producer }), batches, expect },
+    batchStarts,
+  }
+}
+
+function partitionBatch(view: DataView, at: number, batch: Uint8Array): PartitionBatch {
+  if (batch.length < batchHeaderBytes) throw new EntryFormatError('a batch is shorter than its header')
+  return {
+    topicId: view.getUint32(at),
+    partition: view.getUint32(at + 4),
+    batch,
+    header: readBatchHeader(batch),
+  }
+}
+
+/** The msgpack fields of a control command: everything but its type. */
+function controlFields(command: Command): Record<string, unknown> {
+  const { type: _type, ...fields } = command
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+}
+
+/** Writes fields into chunks and lets large byte arrays through as they are. */
+class EntryWriter {
+  readonly buffers: Uint8Array[] = []
+  position = 0
+  private chunk = new Uint8Array(512)
+  private view = new DataView(this.chunk.buffer)
+  private used = 0
+  private flushed = 0
+
+  /** Makes room for `length` bytes of fields in one piece. */
+  reserve(length: number): void {
+    if (this.chunk.length - this.used >= length) return
+    this.cut()
+    this.chunk = new Uint8Array(Math.max(length, 8192))
+    this.view = new DataView(this.chunk.buffer)
+    this.used = 0
+    this.flushed = 0
+  }
+
+  u8(value: number): void {
+    this.view.setUint8(this.used, value)
+    this.advance(1)
+  }
+
+  u16(value: number): void {
+    this.view.setUint16(this.used, value)
+    this.advance(2)
+  }
+
+  u32(value: number): void {
+    this.view.setUint32(this.used, value)
+    this.advance(4)
+  }
+
+  u64(value: number): void {
+    setU64(this.view, this.used, value)
+    this.advance(8)
+  }
+
+  bytes(value: Uint8Array): void {
+    if (value.length >= copyBelowBytes) {
+      this.cut()
+      this.buffers.push(value)
+      this.position += value.length
+      return
+    }
+    this.reserve(value.length)
+    this.chunk.set(value, this.used)
+    this.advance(value.length)
+  }
+
+  finish(): void {
+    this.cut()
+  }
+
+  private advance(length: number): void {
+    this.used += length
+    this.position += length
+  }
+
+  private cut(): void {
+    if (this.used > this.flushed) this.buffers.push(this.chunk.subarray(this.flushed, this.used))
+    this.flushed = this.used
+  }
+}

@@ -1,0 +1,37 @@
+// The proposer's wall clock, protected against jumps (DESIGN 5.1: a lone broker refuses a clock jump beyond a limit).
+//
+// Follows the system's clock while it moves roughly as the monotonic one does; after a larger jump it goes on by the monotonic clock
+// until the two agree again, so log time, which decides what expires, never leaps.
+
+import type { Clock } from '../../loglets/ports.ts'
+
+export class WallClock {
+  private readonly clock: Clock
+  private readonly jumpMaxMs: number
+  private wall: number
+  private monotonic: number
+  private jumped = false
+
+  constructor(clock: Clock, jumpMaxMs: number) {
+    this.clock = clock
+    this.jumpMaxMs = jumpMaxMs
+    this.wall = clock.wall()
+    this.monotonic = clock.now()
+  }
+
+  /** True while the system's clock is not followed. */
+  get distrusted(): boolean {
+    return this.jumped
+  }
+
+  /** Whole milliseconds since 1970. */
+  now(): number {
+    const monotonic = this.clock.now()
+    const expected = this.wall + (monotonic - this.monotonic)
+    const actual = this.clock.wall()
+    this.jumped = Math.abs(actual - expected) > this.jumpMaxMs
+    this.wall = this.jumped ? expected : actual
+    this.monotonic = monotonic
+    return Math.floor(this.wall)
+  }
+}

@@ -1,0 +1,111 @@
+// Commands: what an entry of the log asks the state machine to do, and the decisions it gives back (DESIGN 5.1, 5.3).
+//
+// A command names topics by id, never by name, except where the name is the subject (createTopic). A decision is a value, not an
+// exception: it is recorded, hashed and repeated to duplicates, so every replica must compute the same one.
+
+import type { BatchHeader } from '../../wire/batch.ts'
+import type { ErrorCode } from '../../wire/errors.ts'
+
+/** Identity of a request on its producer's command lane (protocol.md 5). */
+export interface ProducerIdentity {
+  readonly id: number
+  readonly epoch: number
+  readonly sequence: number
+}
+
+export interface PartitionBatch {
+  readonly topicId: number
+  readonly partition: number
+  /** The whole batch, header included, as the producer made it; checked before it was proposed. */
+  readonly batch: Uint8Array
+  readonly header: BatchHeader
+}
+
+export interface Expectation {
+  readonly topicId: number
+  readonly partition: number
+  readonly offset: number
+}
+
+export type Command =
+  | ({ readonly type: 'produce'; readonly expect?: number } & PartitionBatch)
+  | {
+      readonly type: 'publish'
+      readonly producer?: ProducerIdentity
+      readonly batches: readonly PartitionBatch[]
+      readonly expect: readonly Expectation[]
+    }
+  | {
+      readonly type: 'createTopic'
+      readonly producer?: ProducerIdentity
+      readonly topic: string
+      readonly partitions: number
+      readonly config: Readonly<Record<string, string>>
+      readonly ifNotExists: boolean
+    }
+  | { readonly type: 'deleteTopic'; readonly producer?: ProducerIdentity; readonly topicId: number }
+  | {
+      readonly type: 'alterTopic'
+      readonly producer?: ProducerIdentity
+      readonly topicId: number
+      readonly config: Readonly<Record<string, string>>
+    }
+  | { readonly type: 'initProducer'; readonly producerId?: number; readonly producerEpoch?: number }
+  | { readonly type: 'expireProducers'; readonly ids: readonly number[]; readonly idleMs: number }
+  | { readonly type: 'trim'; readonly before: number }
+  | { readonly type: 'open'; readonly node: string; readonly incarnation: string }
+  | { readonly type: 'expire'; readonly session: number; readonly next: number }
+  | { readonly type: 'stamp' }
+  | { readonly type: 'void' }
+
+export type CommandType = Command['type']
+
+export interface PartitionOffset {
+  readonly topicId: number
+  readonly partition: number
+  readonly offset: number
+}
+
+/** What the state machine made of a command. `lsn` is the effect LSN, `timestamp` the log time in ms. */
+export type Decision =
+  | {
+      readonly ok: true
+      readonly lsn: number
+      readonly timestamp: number
+      /** produce, publish: base offset of each batch, in the command's order. */
+      readonly offsets?: readonly PartitionOffset[]
+      /** createTopic, initProducer: the values of the reply. */
+      readonly result?: Readonly<Record<string, unknown>>
+      /** True when this repeats an earlier decision. */
+      readonly duplicate?: true
+    }
+  | {
+      readonly ok: false
+      readonly code: ErrorCode
+      readonly message: string
+      readonly details: Readonly<Record<string, unknown>>
+      /** True when the refusal was recorded and consumed the sequence; false when nothing was decided. */
+      readonly decided: boolean
+    }
+
+/** The entry header that SessionOrder reads: see broker/engine/entry.ts for the bytes. */
+export interface EntryHeader {
+  /** LSN of the session's `open` entry; -1 for the entry that opens one. */
+  readonly session: number
+  /** Sequence of this entry in its session, from 0. */
+  readonly sequence: number
+  /** Wall-clock milliseconds of the proposer. */
+  readonly stamp: number
+}
+
+/** A command inside an entry: where each of its batches lies, in bytes from the entry's start. */
+export interface LocatedCommand {
+  readonly command: Command
+  /** Byte offset of each batch of the command in the entry; empty for commands without batches. */
+  readonly batchStarts: readonly number[]
+}
+
+export interface ParsedEntry {
+  readonly header: EntryHeader
+  readonly commands: readonly LocatedCommand[]
+}

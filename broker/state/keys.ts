@@ -1,0 +1,52 @@
+// Keys of the state store: one prefix byte, then big-endian numbers, so that the bytewise order is the numeric order.
+//
+//   1                                meta: applied LSN, hash, log time, counters
+//   2 topic                          topic
+//   3 topic partition                partition
+//   4 topic partition base           index entry of one batch
+//   5 producer                       producer with its command lane
+//   6 producer topic partition       produce lane
+//   7 session                        session
+// topic, partition: u32; base, producer, session: u64.
+
+import { getU64, setU64 } from './u64.ts'
+
+export const metaKey = Uint8Array.of(1)
+export const allKeys = { low: Uint8Array.of(0), high: new Uint8Array(32).fill(0xff) }
+
+export const topicKey = (topicId: number): Uint8Array => key(2, [topicId])
+export const partitionKey = (topicId: number, partition: number): Uint8Array =>
+  key(3, [topicId, partition])
+export const batchKey = (topicId: number, partition: number, base: number): Uint8Array =>
+  key(4, [topicId, partition], base)
+export const producerKey = (producerId: number): Uint8Array => key(5, [], producerId)
+export const sessionKey = (session: number): Uint8Array => key(7, [], session)
+
+export function laneKey(producerId: number, topicId: number, partition: number): Uint8Array {
+  const bytes = new Uint8Array(17)
+  bytes.set(key(6, [], producerId))
+  bytes.set(key(0, [topicId, partition]).subarray(1), 9)
+  return bytes
+}
+
+/** All keys with one prefix byte. */
+export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7): { low: Uint8Array; high: Uint8Array } {
+  const high = new Uint8Array(32).fill(0xff)
+  high[0] = prefix
+  return { low: Uint8Array.of(prefix), high }
+}
+
+/** The base offset inside a batch key. */
+export function baseOfKey(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return getU64(view, 9)
+}
+
+function key(prefix: number, words: readonly number[], long?: number): Uint8Array {
+  const bytes = new Uint8Array(1 + words.length * 4 + (long === undefined ? 0 : 8))
+  const view = new DataView(bytes.buffer)
+  view.setUint8(0, prefix)
+  words.forEach((word, i) => view.setUint32(1 + i * 4, word))
+  if (long !== undefined) setU64(view, 1 + words.length * 4, long)
+  return bytes
+}

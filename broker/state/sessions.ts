@@ -1,0 +1,142 @@
+// Broker sessions: SessionOrder and log time of "Log-structured Protocols in Delos" (SOSP 2021), DESIGN 5.1.
+//
+// An entry takes effect once, and only after its session's earlier ones. What arrives early is held back: its place is part of the
+// state (it must be read again after a restart, and must not be trimmed), its content is not. Entries of closed or unknown sessions
+// are ignored.
+
+import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import type { ParsedEntry } from './commands.ts'
+import { prefixRange, sessionKey } from './keys.ts'
+import type { StateStore, StoreOp } from './store.ts'
+
+export interface HeldEntry {
+  readonly lsn: number
+  /** Absent only between a restart and {@link Sessions.restoreHeld}. */
+  entry: ParsedEntry | undefined
+}
+
+export interface Session {
+  /** LSN of the entry that opened it. */
+  readonly id: number
+  readonly node: string
+  readonly incarnation: string
+  /** Sequence of the next entry to take effect. */
+  next: number
+  /** Newest wall-clock stamp, ms. */
+  stamp: number
+  readonly held: Map<number, HeldEntry>
+}
+
+export interface ReadyEntry {
+  readonly lsn: number
+  readonly entry: ParsedEntry
+}
+
+export class Sessions {
+  readonly live = new Map<number, Session>()
+  private readonly store: StateStore
+  private readonly dirty = new Set<number>()
+
+  constructor(store: StateStore) {
+    this.store = store
+  }
+
+  load(): void {
+    for (const [, value] of this.store.range(prefixRange(7))) {
+      const row = unpackFrame(value)
+      const held = new Map(
+        (row.h as [number, number][]).map(([sequence, lsn]) => [sequence, { lsn, entry: undefined }]),
+      )
+      this.live.set(row.id as number, {
+        id: row.id as number,
+        node: row.node as string,
+        incarnation: row.inc as string,
+        next: row.n as number,
+        stamp: row.s as number,
+        held,
+      })
+    }
+  }
+
+  /** LSNs of held entries whose content must be read before applying goes on. */
+  missingHeld(): number[] {
+    return [...this.live.values()].flatMap(s =>
+      [...s.held.values()].filter(h => h.entry === undefined).map(h => h.lsn),
+    )
+  }
+
+  restoreHeld(lsn: number, entry: ParsedEntry): void {
+    for (const session of this.live.values())
+      for (const held of session.held.values()) if (held.lsn === lsn) held.entry = entry
+  }
+
+  /** The lowest LSN that a held entry still needs, if any. */
+  heldFrom(): number | undefined {
+    const lsns = [...this.live.values()].flatMap(s => [...s.held.values()].map(h => h.lsn))
+    return lsns.length === 0 ? undefined : Math.min(...lsns)
+  }
+
+  /** Opens a session and closes the node's earlier ones. */
+  open(id: number, node: string, incarnation: string, stamp: number): Session {
+    for (const session of this.live.values()) if (session.node === node) this.close(session)
+    const session = { id, node, incarnation, next: 0, stamp, held: new Map<number, HeldEntry>() }
+    this.live.set(id, session)
+    this.dirty.add(id)
+    return session
+  }
+
+  close(session: Session): void {
+    this.live.delete(session.id)
+    this.dirty.add(session.id)
+  }
+
+  closeAll(): void {
+    for (const session of this.live.values()) this.close(session)
+  }
+
+  /** Whether the entry's turn has come. Early ones are held back; duplicates and strangers are dropped. */
+  admit(lsn: number, entry: ParsedEntry): Session | undefined {
+    const session = this.live.get(entry.header.session)
+    if (session === undefined) return undefined
+    session.stamp = Math.max(session.stamp, entry.header.stamp)
+    const { sequence } = entry.header
+    this.dirty.add(session.id)
+    if (sequence === session.next) return session
+    if (sequence > session.next && !session.held.has(sequence)) session.held.set(sequence, { lsn, entry })
+    return undefined
+  }
+
+  /** Moves past the entry that just took effect; returns the next one if it was held back. */
+  advance(session: Session): ReadyEntry | undefined {
+    session.next++
+    const held = session.held.get(session.next)
+    if (held === undefined || !this.live.has(session.id)) return undefined
+    session.held.delete(session.next)
+    if (held.entry === undefined) throw new Error(`held entry ${held.lsn} was not read back`)
+    return { lsn: held.lsn, entry: held.entry }
+  }
+
+  /** Median of the newest stamps of the live sessions; the lower one of an even number. */
+  medianStamp(): number | undefined {
+    const stamps = [...this.live.values()].map(s => s.stamp).sort((a, b) => a - b)
+    return stamps[(stamps.length - 1) >> 1]
+  }
+
+  takeChanges(ops: StoreOp[]): void {
+    for (const id of this.dirty) {
+      const session = this.live.get(id)
+      ops.push(
+        session === undefined
+          ? { type: 'delete', key: sessionKey(id) }
+          : { type: 'put', key: sessionKey(id), value: encodeSession(session) },
+      )
+    }
+    this.dirty.clear()
+  }
+}
+
+function encodeSession(session: Session): Uint8Array {
+  const { id, node, incarnation, next, stamp, held } = session
+  const h = [...held].map(([sequence, entry]) => [sequence, entry.lsn])
+  return packFrame({ id, node, inc: incarnation, n: next, s: stamp, h })
+}

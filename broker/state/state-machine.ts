@@ -1,0 +1,415 @@
+// The state machine: what the log's prefix means (DESIGN 5). Synchronous and deterministic: the same entries at the same positions give
+// the same state, decisions and hash on every broker, whether they come from a live proposal or from a replay.
+//
+// Knows nothing of sockets, logs or time: its clock is log time, the median of the live sessions' stamps, which never goes back.
+
+import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import type {
+  Command,
+  Decision,
+  LocatedCommand,
+  ParsedEntry,
+  PartitionBatch,
+  PartitionOffset,
+} from './commands.ts'
+import { metaKey } from './keys.ts'
+import { Producers, refusal } from './producers.ts'
+import { Sessions, type Session } from './sessions.ts'
+import { StateHash, stateVersion } from './state-hash.ts'
+import type { StateStore, StoreOp } from './store.ts'
+import { type PartitionState, type TopicState, Topics } from './topics.ts'
+
+/** Partitions of all topics together. */
+export const partitionsMax = 200_000
+/** How far offsets jump over a range whose content is gone: no offset that was ever given out is used again. */
+export const lostOffsets = 2 ** 32
+
+/** An entry that took effect just now. */
+export interface AppliedEntry {
+  readonly session: number
+  readonly sequence: number
+  /** One per command. */
+  readonly decisions: readonly Decision[]
+}
+
+export interface OpenedSession {
+  readonly id: number
+  readonly node: string
+  readonly incarnation: string
+}
+
+export interface ApplyResult {
+  readonly applied: readonly AppliedEntry[]
+  readonly opened?: OpenedSession
+}
+
+export interface MachineChanges {
+  readonly ops: readonly StoreOp[]
+  /** Applied position that the operations bring the store to. */
+  readonly applied: number
+  /** To be called once the operations are durable. */
+  done(): void
+}
+
+const nothing: ApplyResult = { applied: [] }
+
+export class StateMachine {
+  readonly topics: Topics
+  readonly producers: Producers
+  readonly sessions: Sessions
+  /** Partitions that changed since the owner last looked; the owner clears it. */
+  readonly touched = new Set<PartitionState>()
+  private readonly hash = new StateHash()
+  private appliedLsn = 0
+  private time = 0
+
+  /** Loads what the store holds. */
+  constructor(store: StateStore) {
+    this.topics = new Topics(store)
+    this.producers = new Producers(store)
+    this.sessions = new Sessions(store)
+    const meta = store.get(metaKey)
+    if (meta === undefined) return
+    const row = unpackFrame(meta)
+    if (row.version !== stateVersion)
+      throw new Error(`state version ${String(row.version)} is not ${stateVersion}: delete the state folder to rebuild it`)
+    this.appliedLsn = row.applied as number
+    this.time = row.time as number
+    this.topics.nextTopicId = row.nextTopicId as number
+    this.producers.nextProducerId = row.nextProducerId as number
+    this.hash.restore(row.hash as string)
+    this.topics.load()
+    this.producers.load()
+    this.sessions.load()
+  }
+
+  /** The next position to apply. */
+  get applied(): number {
+    return this.appliedLsn
+  }
+
+  /** Log time, ms. */
+  get logTime(): number {
+    return this.time
+  }
+
+  digest(): string {
+    return this.hash.digest()
+  }
+
+  /** Applies the entry at `lsn`, which MUST be `applied`. */
+  apply(lsn: number, entry: ParsedEntry): ApplyResult {
+    this.expectPosition(lsn)
+    this.appliedLsn = lsn + 1
+    if (entry.header.session < 0) return this.open(lsn, entry)
+    const session = this.sessions.admit(lsn, entry)
+    if (session === undefined) return nothing
+    return { applied: this.drain(session, lsn, entry) }
+  }
+
+  /** Passes over positions that hold nothing. */
+  skip(from: number, to: number): void {
+    this.expectPosition(from)
+    this.appliedLsn = to
+  }
+
+  /**
+   * Passes over positions whose content is gone. Nobody knows what they said, so every partition's next offset jumps and all sessions
+   * end: no offset and no sequence is ever used twice.
+   */
+  lose(from: number, to: number): void {
+    this.expectPosition(from)
+    for (const topic of this.topics.byId.values())
+      for (const partition of topic.partitions) {
+        this.topics.append(partition, {
+          base: partition.next,
+          span: lostOffsets,
+          count: 0,
+          lsn: from,
+          start: 0,
+          length: 0,
+          effectLsn: from,
+          timestamp: this.time,
+          maxTimestamp: partition.maxTimestamp,
+        })
+        this.touched.add(partition)
+      }
+    this.sessions.closeAll()
+    this.hash.string('lost')
+    this.hash.number(from)
+    this.hash.number(to)
+    this.appliedLsn = to
+  }
+
+  /** What changed since the last call, for one atomic commit. */
+  takeChanges(): MachineChanges {
+    const ops: StoreOp[] = []
+    const topicsDone = this.topics.takeChanges(ops)
+    const producersDone = this.producers.takeChanges(ops)
+    this.sessions.takeChanges(ops)
+    ops.push({
+      type: 'put',
+      key: metaKey,
+      value: packFrame({
+        version: stateVersion,
+        applied: this.appliedLsn,
+        hash: this.hash.digest(),
+        time: this.time,
+        nextTopicId: this.topics.nextTopicId,
+        nextProducerId: this.producers.nextProducerId,
+      }),
+    })
+    return {
+      ops,
+      applied: this.appliedLsn,
+      done: () => {
+        topicsDone()
+        producersDone()
+      },
+    }
+  }
+
+  private expectPosition(lsn: number): void {
+    if (lsn !== this.appliedLsn) throw new Error(`apply at ${lsn}, expected ${this.appliedLsn}`)
+  }
+
+  private open(lsn: number, entry: ParsedEntry): ApplyResult {
+    const command = entry.commands[0]?.command
+    if (command?.type !== 'open') throw new Error(`entry ${lsn} has no session and opens none`)
+    const { node, incarnation } = command
+    this.sessions.open(lsn, node, incarnation, entry.header.stamp)
+    this.tick()
+    this.hash.string(node)
+    this.hash.number(lsn)
+    return { applied: [], opened: { id: lsn, node, incarnation } }
+  }
+
+  /** The entry and every held one whose turn it makes. */
+  private drain(session: Session, lsn: number, first: ParsedEntry): AppliedEntry[] {
+    const applied: AppliedEntry[] = []
+    const effectLsn = lsn
+    this.tick()
+    let ready: { lsn: number; entry: ParsedEntry } | undefined = { lsn, entry: first }
+    while (ready !== undefined) {
+      const { entry, lsn: place } = ready
+      this.hash.number(effectLsn)
+      this.hash.number(entry.header.sequence)
+      const decisions = entry.commands.map(located => this.decide(located, place, effectLsn))
+      applied.push({ session: session.id, sequence: entry.header.sequence, decisions })
+      ready = this.sessions.advance(session)
+    }
+    return applied
+  }
+
+  private tick(): void {
+    this.time = Math.max(this.time, this.sessions.medianStamp() ?? 0)
+  }
+
+  private decide(located: LocatedCommand, place: number, effectLsn: number): Decision {
+    const { command } = located
+    const decision = this.withIdentity(command, () => this.perform(located, place, effectLsn))
+    if (decision.ok) {
+      this.hash.number(1)
+      for (const o of decision.offsets ?? []) this.hash.number(o.offset)
+    } else this.hash.string(decision.code)
+    return decision
+  }
+
+  /** Sends a request that carries an identity through its lane. */
+  private withIdentity(command: Command, perform: () => Decision): Decision {
+    if (command.type === 'produce') {
+      const { producerId, producerEpoch, baseSequence, count } = command.header
+      if (producerId === 0) return perform()
+      const identity = { id: producerId, epoch: producerEpoch, sequence: baseSequence }
+      return this.producers.run(identity, command, count, this.time, perform)
+    }
+    if ('producer' in command && command.producer !== undefined)
+      return this.producers.run(command.producer, 'command', 1, this.time, perform)
+    return perform()
+  }
+
+  private perform(located: LocatedCommand, place: number, effectLsn: number): Decision {
+    const { command, batchStarts } = located
+    switch (command.type) {
+      case 'produce': {
+        const { topicId, partition, expect } = command
+        const expectations = expect === undefined ? [] : [{ topicId, partition, offset: expect }]
+        return this.append([command], batchStarts, expectations, place, effectLsn)
+      }
+      case 'publish':
+        return this.append(command.batches, batchStarts, command.expect, place, effectLsn)
+      case 'createTopic':
+        return this.createTopic(command, effectLsn)
+      case 'deleteTopic': {
+        const topic = this.topics.byId.get(command.topicId)
+        if (topic === undefined) return unknownTopic(command.topicId)
+        this.topics.delete(topic)
+        for (const partition of topic.partitions) this.touched.add(partition)
+        return this.accept(effectLsn, { topic: topic.name, topicId: topic.id })
+      }
+      case 'alterTopic': {
+        const topic = this.topics.byId.get(command.topicId)
+        if (topic === undefined) return unknownTopic(command.topicId)
+        this.topics.configure(topic, { ...topic.config, ...command.config })
+        return this.accept(effectLsn, { topic: topic.name, config: topic.config })
+      }
+      case 'initProducer':
+        return this.initProducer(command, effectLsn)
+      case 'expireProducers': {
+        for (const id of command.ids) {
+          const producer = this.producers.get(id)
+          if (producer !== undefined && this.time - producer.lastSeen >= command.idleMs)
+            this.producers.expire(producer)
+        }
+        return this.accept(effectLsn)
+      }
+      case 'trim':
+        return this.trim(command.before, effectLsn)
+      case 'expire': {
+        const session = this.sessions.live.get(command.session)
+        if (session !== undefined && session.next === command.next) this.sessions.close(session)
+        return this.accept(effectLsn)
+      }
+      case 'open':
+        throw new Error('a session can only be opened by an entry of its own')
+      case 'stamp':
+      case 'void':
+        return this.accept(effectLsn)
+    }
+  }
+
+  private accept(lsn: number, result?: Readonly<Record<string, unknown>>): Decision {
+    return { ok: true, lsn, timestamp: this.time, ...(result === undefined ? {} : { result }) }
+  }
+
+  /** All batches or none: everything is validated against one state before anything changes. */
+  private append(
+    batches: readonly PartitionBatch[],
+    batchStarts: readonly number[],
+    expect: readonly { topicId: number; partition: number; offset: number }[],
+    place: number,
+    effectLsn: number,
+  ): Decision {
+    const partitions: PartitionState[] = []
+    for (const { topicId, partition } of batches) {
+      const topic = this.topics.byId.get(topicId)
+      if (topic === undefined) return unknownTopic(topicId)
+      const state = topic.partitions[partition]
+      if (state === undefined) return unknownPartition(topic, partition)
+      partitions.push(state)
+    }
+    for (const e of expect) {
+      const state = this.topics.partition(e.topicId, e.partition)
+      if (state === undefined) return unknownTopic(e.topicId)
+      if (state.next !== e.offset) return this.conflict(e, state.next)
+    }
+    const offsets: PartitionOffset[] = []
+    batches.forEach(({ header, batch }, i) => {
+      const partition = partitions[i] as PartitionState
+      const { topicId, partition: number, next: base } = partition
+      offsets.push({ topicId, partition: number, offset: base })
+      this.topics.append(partition, {
+        base,
+        span: header.span,
+        count: header.count,
+        lsn: place,
+        start: batchStarts[i] as number,
+        length: batch.length,
+        effectLsn,
+        timestamp: this.time,
+        maxTimestamp: Math.max(partition.maxTimestamp, header.maxTimestamp),
+      })
+      this.touched.add(partition)
+    })
+    return { ok: true, lsn: effectLsn, timestamp: this.time, offsets }
+  }
+
+  private conflict(expected: { topicId: number; partition: number; offset: number }, actual: number): Decision {
+    const topic = this.topics.byId.get(expected.topicId)?.name ?? ''
+    return decided('OFFSET_CONFLICT', `next offset of ${topic}[${expected.partition}] is ${actual}, expected ${expected.offset}`, {
+      topic,
+      partition: expected.partition,
+      expected: expected.offset,
+      actual,
+    })
+  }
+
+  private createTopic(command: Command & { type: 'createTopic' }, effectLsn: number): Decision {
+    const existing = this.topics.byName.get(command.topic)
+    if (existing !== undefined) {
+      if (!command.ifNotExists)
+        return decided('TOPIC_EXISTS', `topic ${command.topic} exists`, { topic: command.topic })
+      return this.accept(effectLsn, topicResult(existing, false))
+    }
+    if (this.topics.partitionCount + command.partitions > partitionsMax)
+      return decided('LIMIT_EXCEEDED', `at most ${partitionsMax} partitions in all; there are ${this.topics.partitionCount}`, {
+        limit: partitionsMax,
+        actual: this.topics.partitionCount + command.partitions,
+      })
+    const topic = this.topics.create(command.topic, command.partitions, command.config, this.time)
+    this.hash.string(topic.name)
+    this.hash.number(topic.id)
+    return this.accept(effectLsn, topicResult(topic, true))
+  }
+
+  private initProducer(command: Command & { type: 'initProducer' }, effectLsn: number): Decision {
+    const { producerId, producerEpoch = 0 } = command
+    if (producerId === undefined) {
+      const { id } = this.producers.allocate(this.time)
+      this.hash.number(id)
+      return this.accept(effectLsn, { producerId: id, producerEpoch: 0 })
+    }
+    const known = this.producers.get(producerId)
+    if (producerId >= this.producers.nextProducerId || producerId < 1)
+      return refusal('UNKNOWN_PRODUCER', `producer ${producerId} was never given out`, { producerId })
+    if (known !== undefined && producerEpoch < known.epoch)
+      return refusal('PRODUCER_FENCED', `producer ${producerId} has epoch ${known.epoch}, the request ${producerEpoch}`, {
+        producerEpoch: known.epoch,
+      })
+    const epoch = producerEpoch + 1
+    this.producers.bump(producerId, epoch, this.time)
+    return this.accept(effectLsn, { producerId, producerEpoch: epoch })
+  }
+
+  /** Gives up every batch whose bytes lie below `before`. */
+  private trim(before: number, effectLsn: number): Decision {
+    for (const topic of this.topics.byId.values())
+      for (const partition of topic.partitions) {
+        let offset = partition.start
+        for (const entry of this.topics.entriesFrom(partition, partition.start)) {
+          if (entry.lsn >= before) break
+          offset = entry.base + entry.span
+        }
+        if (offset === partition.start) continue
+        this.topics.trim(partition, offset)
+        this.hash.number(offset)
+        this.touched.add(partition)
+      }
+    return this.accept(effectLsn)
+  }
+}
+
+function decided(
+  code: (Decision & { ok: false })['code'],
+  message: string,
+  details: Readonly<Record<string, unknown>>,
+): Decision {
+  return { ok: false, code, message, details, decided: true }
+}
+
+function unknownTopic(topicId: number): Decision {
+  return decided('UNKNOWN_TOPIC', `topic ${topicId} does not exist`, { topicId })
+}
+
+function unknownPartition(topic: TopicState, partition: number): Decision {
+  const partitions = topic.partitions.length
+  return decided('UNKNOWN_PARTITION', `${topic.name} has ${partitions} partitions, asked for ${partition}`, {
+    topic: topic.name,
+    limit: partitions,
+    actual: partition,
+  })
+}
+
+function topicResult(topic: TopicState, created: boolean): Readonly<Record<string, unknown>> {
+  return { topic: topic.name, topicId: topic.id, partitions: topic.partitions.length, created }
+}

@@ -1,0 +1,293 @@
+// Topics, partitions and the index of their batches. All topics and partitions are in memory (their number is bounded); of the index
+// only what is not committed to the store yet: `recent`, in offset order.
+//
+//   offsets   start                                  next
+//             |----- index entries in the store -----|-- recent --|
+
+import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import { baseOfKey, batchKey, partitionKey, prefixRange, topicKey } from './keys.ts'
+import type { StateStore, StoreOp } from './store.ts'
+import { getU64, setU64 } from './u64.ts'
+
+/** Where a batch lies and when it took effect. `length` 0 marks a range of offsets that was lost. */
+export interface IndexEntry {
+  readonly base: number
+  /** Offsets `[base, base + span)`. */
+  readonly span: number
+  readonly count: number
+  /** The entry that holds the bytes, and where in it. */
+  readonly lsn: number
+  readonly start: number
+  readonly length: number
+  /** The position at which it took effect; later than `lsn` when the entry was held back. */
+  readonly effectLsn: number
+  /** Log time of the effect, ms. */
+  readonly timestamp: number
+  /** Largest record timestamp of this and all earlier batches of the partition: monotonic, so time can be searched. */
+  readonly maxTimestamp: number
+}
+
+export interface PartitionState {
+  readonly topicId: number
+  readonly partition: number
+  /** First readable offset. */
+  start: number
+  /** Offset of the next record. */
+  next: number
+  /** Stored batch bytes between start and next. */
+  bytes: number
+  maxTimestamp: number
+  /** Index entries that the store does not have yet. */
+  recent: IndexEntry[]
+}
+
+export interface TopicState {
+  readonly id: number
+  readonly name: string
+  readonly partitions: readonly PartitionState[]
+  config: Readonly<Record<string, string>>
+  /** Log time, ms. */
+  readonly createdAt: number
+}
+
+export class Topics {
+  readonly byId = new Map<number, TopicState>()
+  readonly byName = new Map<string, TopicState>()
+  nextTopicId = 1
+  partitionCount = 0
+  private readonly dirtyTopics = new Set<number>()
+  private readonly dirtyPartitions = new Set<PartitionState>()
+  private deletions: StoreOp[] = []
+  private readonly store: StateStore
+
+  constructor(store: StateStore) {
+    this.store = store
+  }
+
+  load(): void {
+    for (const [, value] of this.store.range(prefixRange(2))) {
+      const row = unpackFrame(value)
+      const id = row.id as number
+      const partitions = Array.from({ length: row.partitions as number }, (_, p) => newPartition(id, p))
+      this.add({
+        id,
+        name: row.name as string,
+        partitions,
+        config: row.config as Record<string, string>,
+        createdAt: row.createdAt as number,
+      })
+    }
+    for (const [, value] of this.store.range(prefixRange(3))) {
+      const row = unpackFrame(value)
+      const partition = this.partition(row.t as number, row.p as number)
+      if (partition === undefined) continue
+      partition.start = row.s as number
+      partition.next = row.n as number
+      partition.bytes = row.b as number
+      partition.maxTimestamp = row.m as number
+    }
+  }
+
+  partition(topicId: number, partition: number): PartitionState | undefined {
+    return this.byId.get(topicId)?.partitions[partition]
+  }
+
+  create(
+    name: string,
+    partitions: number,
+    config: Readonly<Record<string, string>>,
+    createdAt: number,
+  ): TopicState {
+    const id = this.nextTopicId++
+    const topic: TopicState = {
+      id,
+      name,
+      partitions: Array.from({ length: partitions }, (_, p) => newPartition(id, p)),
+      config,
+      createdAt,
+    }
+    this.add(topic)
+    this.dirtyTopics.add(id)
+    for (const partition of topic.partitions) this.dirtyPartitions.add(partition)
+    return topic
+  }
+
+  delete(topic: TopicState): void {
+    this.byId.delete(topic.id)
+    this.byName.delete(topic.name)
+    this.partitionCount -= topic.partitions.length
+    this.dirtyTopics.delete(topic.id)
+    this.deletions.push({ type: 'delete', key: topicKey(topic.id) })
+    for (const partition of topic.partitions) {
+      this.dirtyPartitions.delete(partition)
+      this.deletions.push({ type: 'delete', key: partitionKey(topic.id, partition.partition) })
+      this.deleteIndex(partition, Number.MAX_SAFE_INTEGER)
+    }
+  }
+
+  configure(topic: TopicState, config: Readonly<Record<string, string>>): void {
+    topic.config = config
+    this.dirtyTopics.add(topic.id)
+  }
+
+  /** Adds a batch at the partition's end. */
+  append(partition: PartitionState, entry: IndexEntry): void {
+    partition.recent.push(entry)
+    partition.next = entry.base + entry.span
+    partition.bytes += entry.length
+    partition.maxTimestamp = entry.maxTimestamp
+    this.dirtyPartitions.add(partition)
+  }
+
+  /** Drops the index entries that lie wholly below `offset` and raises the start to it. Returns the bytes given up. */
+  trim(partition: PartitionState, offset: number): void {
+    if (offset <= partition.start) return
+    let dropped = 0
+    for (const entry of this.entriesFrom(partition, partition.start)) {
+      if (entry.base >= offset) break
+      dropped += entry.length
+    }
+    partition.start = offset
+    partition.bytes -= dropped
+    partition.recent = partition.recent.filter(entry => entry.base + entry.span > offset)
+    this.deleteIndex(partition, offset)
+    this.dirtyPartitions.add(partition)
+  }
+
+  /** The entry that covers `offset` (start ≤ offset < next), or the next one above it. */
+  floor(partition: PartitionState, offset: number): IndexEntry | undefined {
+    const { recent } = partition
+    const first = recent[0]
+    if (first !== undefined && offset >= first.base) return recent[upperBound(recent, offset) - 1]
+    const { topicId, partition: p } = partition
+    const [pair] = this.store.range({
+      low: batchKey(topicId, p, 0),
+      high: batchKey(topicId, p, offset),
+      reverse: true,
+      limit: 1,
+    })
+    if (pair === undefined) return undefined
+    return decodeIndexEntry(pair[0], pair[1])
+  }
+
+  /** Index entries in offset order, from the one that covers `from`. Pages through the store. */
+  *entriesFrom(partition: PartitionState, from: number): Generator<IndexEntry> {
+    const { topicId, partition: p } = partition
+    let at = this.floor(partition, from)?.base ?? from
+    const pageSize = 64
+    for (;;) {
+      const stop = partition.recent[0]?.base ?? Number.MAX_SAFE_INTEGER
+      if (at >= stop) break
+      const page = this.store.range({
+        low: batchKey(topicId, p, at),
+        high: batchKey(topicId, p, stop - 1),
+        limit: pageSize,
+      })
+      for (const [key, value] of page) {
+        const entry = decodeIndexEntry(key, value)
+        at = entry.base + entry.span
+        yield entry
+      }
+      if (page.length < pageSize) break
+    }
+    // `recent` may be shortened by a commit while the generator is suspended; what went is in the store already.
+    for (const entry of partition.recent.slice(upperBound(partition.recent, at - 1))) yield entry
+  }
+
+  /** What the store must be told, and what to forget once it knows. */
+  takeChanges(ops: StoreOp[]): () => void {
+    ops.push(...this.deletions)
+    this.deletions = []
+    for (const id of this.dirtyTopics) {
+      const topic = this.byId.get(id)
+      if (topic !== undefined) ops.push({ type: 'put', key: topicKey(id), value: encodeTopic(topic) })
+    }
+    this.dirtyTopics.clear()
+    const flushed: { partition: PartitionState; last: number }[] = []
+    for (const partition of this.dirtyPartitions) {
+      const { topicId, partition: p, recent } = partition
+      ops.push({ type: 'put', key: partitionKey(topicId, p), value: encodePartition(partition) })
+      for (const entry of recent)
+        ops.push({ type: 'put', key: batchKey(topicId, p, entry.base), value: encodeIndexEntry(entry) })
+      const last = recent.at(-1)
+      if (last !== undefined) flushed.push({ partition, last: last.base })
+    }
+    this.dirtyPartitions.clear()
+    return () => {
+      for (const { partition, last } of flushed)
+        partition.recent = partition.recent.slice(upperBound(partition.recent, last))
+    }
+  }
+
+  private add(topic: TopicState): void {
+    this.byId.set(topic.id, topic)
+    this.byName.set(topic.name, topic)
+    this.partitionCount += topic.partitions.length
+  }
+
+  private deleteIndex(partition: PartitionState, below: number): void {
+    const { topicId, partition: p } = partition
+    const covering = below === Number.MAX_SAFE_INTEGER ? undefined : this.floor(partition, below)
+    // The entry that covers the new start stays: its upper part is still readable.
+    const high = (covering !== undefined && covering.base < below && covering.base + covering.span > below ? covering.base : below) - 1
+    if (high < 0) return
+    this.deletions.push({ type: 'deleteRange', low: batchKey(topicId, p, 0), high: batchKey(topicId, p, high) })
+  }
+}
+
+/** Index of the first entry whose base is above `offset`. */
+export function upperBound(entries: readonly IndexEntry[], offset: number): number {
+  let low = 0
+  let high = entries.length
+  while (low < high) {
+    const mid = (low + high) >>> 1
+    if ((entries[mid] as IndexEntry).base <= offset) low = mid + 1
+    else high = mid
+  }
+  return low
+}
+
+function newPartition(topicId: number, partition: number): PartitionState {
+  return { topicId, partition, start: 0, next: 0, bytes: 0, maxTimestamp: 0, recent: [] }
+}
+
+function encodeTopic(topic: TopicState): Uint8Array {
+  const { id, name, config, createdAt } = topic
+  return packFrame({ id, name, partitions: topic.partitions.length, config, createdAt })
+}
+
+function encodePartition(p: PartitionState): Uint8Array {
+  return packFrame({ t: p.topicId, p: p.partition, s: p.start, n: p.next, b: p.bytes, m: p.maxTimestamp })
+}
+
+const indexEntryBytes = 52
+
+/** 0 u64 lsn  8 u32 start  12 u32 length  16 u32 count  20 u64 span  28 u64 effect LSN  36 u64 timestamp  44 u64 max timestamp */
+function encodeIndexEntry(entry: IndexEntry): Uint8Array {
+  const bytes = new Uint8Array(indexEntryBytes)
+  const view = new DataView(bytes.buffer)
+  setU64(view, 0, entry.lsn)
+  view.setUint32(8, entry.start)
+  view.setUint32(12, entry.length)
+  view.setUint32(16, entry.count)
+  setU64(view, 20, entry.span)
+  setU64(view, 28, entry.effectLsn)
+  setU64(view, 36, entry.timestamp)
+  setU64(view, 44, entry.maxTimestamp)
+  return bytes
+}
+
+function decodeIndexEntry(key: Uint8Array, value: Uint8Array): IndexEntry {
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength)
+  return {
+    base: baseOfKey(key),
+    lsn: getU64(view, 0),
+    start: view.getUint32(8),
+    length: view.getUint32(12),
+    count: view.getUint32(16),
+    span: getU64(view, 20),
+    effectLsn: getU64(view, 28),
+    timestamp: getU64(view, 36),
+    maxTimestamp: getU64(view, 44),
+  }
+}

@@ -1,0 +1,147 @@
+// The client's half of request and reply (protocol.md 1): one frame per request, replies in any order, one shared sweep for deadlines.
+
+import { LogloomError, type WireError } from './errors.ts'
+import { type Frame, packFrame, unpackFrame } from './frame.ts'
+import type { FrameSocket } from './socket.ts'
+
+export interface RequestOptions {
+  readonly signal?: AbortSignal
+  /** Until the reply, ms; past it the outcome is unknown (TIMEOUT). */
+  readonly timeoutMs?: number
+}
+
+export interface RequestChannelOptions {
+  /** Frames without an id. */
+  readonly onPush?: (frame: Frame) => void
+}
+
+interface Waiting {
+  readonly resolve: (frame: Frame) => void
+  readonly reject: (error: Error) => void
+  readonly deadline: number
+  readonly op: string
+}
+
+const sweepMs = 100
+
+export class RequestChannel {
+  readonly closed: Promise<{ readonly code: number; readonly reason: string }>
+  private readonly socket: FrameSocket
+  private readonly onPush: (frame: Frame) => void
+  private readonly waiting = new Map<number, Waiting>()
+  private nextId = 1
+  private sweeper: ReturnType<typeof setInterval> | undefined
+  private end: LogloomError | undefined
+
+  constructor(socket: FrameSocket, options: RequestChannelOptions = {}) {
+    this.socket = socket
+    this.onPush = options.onPush ?? (() => {})
+    this.closed = new Promise(resolve => {
+      socket.onClose = (code, reason) => {
+        this.fail(code, reason)
+        resolve({ code, reason })
+      }
+    })
+    socket.onMessage = bytes => this.receive(bytes)
+  }
+
+  get inFlight(): number {
+    return this.waiting.size
+  }
+
+  get bufferedAmount(): number {
+    return this.socket.bufferedAmount
+  }
+
+  /** Resolves with the reply. @throws the broker's error, TIMEOUT, CONNECTION_CLOSED, or the signal's reason */
+  request(op: string, fields: Frame = {}, options: RequestOptions = {}): Promise<Frame> {
+    const { signal, timeoutMs } = options
+    return new Promise((resolve, reject) => {
+      if (this.end !== undefined || signal?.aborted) {
+        reject(this.end ?? (signal?.reason as Error))
+        return
+      }
+      const id = this.nextId++
+      const deadline = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs
+      const waiting: Waiting = { resolve, reject, deadline, op }
+      this.waiting.set(id, waiting)
+      if (timeoutMs !== undefined) this.sweepSoon()
+      if (signal !== undefined) this.watch(signal, id, waiting)
+      this.socket.send(packFrame({ op, id, ...fields }))
+    })
+  }
+
+  /** Sends a one-way frame. */
+  send(frame: Frame): void {
+    if (this.end === undefined) this.socket.send(packFrame(frame))
+  }
+
+  close(code?: number, reason?: string): void {
+    this.socket.close(code, reason)
+  }
+
+  private receive(bytes: Uint8Array): void {
+    let frame: Frame
+    try {
+      frame = unpackFrame(bytes)
+    } catch (error) {
+      this.socket.close(3000, (error as Error).message.slice(0, 100))
+      return
+    }
+    if (typeof frame.id !== 'number') {
+      // An error without an id answers something that the broker could not read; its close frame says the same.
+      if (frame.op !== undefined) this.onPush(frame)
+      return
+    }
+    const waiting = this.take(frame.id)
+    if (waiting === undefined) return
+    if (frame.error === undefined) waiting.resolve(frame)
+    else waiting.reject(LogloomError.fromWire(frame.error as WireError))
+  }
+
+  private take(id: number): Waiting | undefined {
+    const waiting = this.waiting.get(id)
+    this.waiting.delete(id)
+    return waiting
+  }
+
+  private watch(signal: AbortSignal, id: number, waiting: Waiting): void {
+    const abort = (): void => this.take(id)?.reject(signal.reason as Error)
+    signal.addEventListener('abort', abort, { once: true })
+    const forget = <T>(settle: (value: T) => void) => {
+      return (value: T): void => {
+        signal.removeEventListener('abort', abort)
+        settle(value)
+      }
+    }
+    this.waiting.set(id, { ...waiting, resolve: forget(waiting.resolve), reject: forget(waiting.reject) })
+  }
+
+  private sweepSoon(): void {
+    this.sweeper ??= setInterval(() => this.sweep(), sweepMs)
+  }
+
+  private sweep(): void {
+    const now = performance.now()
+    let timed = 0
+    for (const [id, waiting] of this.waiting) {
+      if (waiting.deadline <= now) {
+        this.waiting.delete(id)
+        waiting.reject(new LogloomError('TIMEOUT', `no reply to ${waiting.op} in time`))
+      } else if (waiting.deadline !== Number.POSITIVE_INFINITY) timed++
+    }
+    if (timed === 0) this.stopSweeping()
+  }
+
+  private stopSweeping(): void {
+    clearInterval(this.sweeper)
+    this.sweeper = undefined
+  }
+
+  private fail(code: number, reason: string): void {
+    this.end = new LogloomError('CONNECTION_CLOSED', `the connection closed with ${code}${reason === '' ? '' : ` (${reason})`}`, { closeCode: code })
+    this.stopSweeping()
+    for (const waiting of this.waiting.values()) waiting.reject(this.end)
+    this.waiting.clear()
+  }
+}

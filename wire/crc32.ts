@@ -1,0 +1,3 @@
+// CRC-32 (IEEE 802.3, as zlib's): the platform's own where it has one.
+
+export { crc32 } from '#platform'

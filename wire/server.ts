@@ -1,0 +1,136 @@
+// The broker's door to ws (Node only): upgrades with a check before them, sockets with safe limits (docs/limits.md; ws's own defaults are
+// 100 MiB messages and no bound on fragments).
+
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type WebSocket, WebSocketServer } from 'ws'
+import type { FrameSocket } from './socket.ts'
+
+export interface ServerSocket extends FrameSocket {
+  /** Stops reading from the peer: TCP slows it down. */
+  pause(): void
+  resume(): void
+  /** Holds back small writes until `uncork`, so that many frames leave in one packet. */
+  cork(): void
+  uncork(): void
+  ping(): void
+  terminate(): void
+  readonly remoteAddress: string
+  onPong: () => void
+  /** A text message came; the protocol has none. */
+  onText: () => void
+  /** The socket's output buffer ran empty after having been full. */
+  onDrain: () => void
+}
+
+export type UpgradeVerdict =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly status: number; readonly code: string; readonly message: string }
+
+export interface SocketServerOptions {
+  readonly frameBytesMax: number
+  readonly verify: (request: IncomingMessage) => UpgradeVerdict
+  readonly onSocket: (socket: ServerSocket, request: IncomingMessage) => void
+}
+
+export interface SocketServer {
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+  close(): void
+}
+
+/** Makes the WebSocket half of an HTTP server: to be called from its `upgrade` event. */
+export function createSocketServer(options: SocketServerOptions): SocketServer {
+  const server = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: options.frameBytesMax,
+    clientTracking: false,
+    // The protocol has no text messages, so there is nothing to validate.
+    skipUTF8Validation: true,
+    maxFragments: 1024,
+    maxBufferedChunks: 4096,
+  } as ConstructorParameters<typeof WebSocketServer>[0])
+  return {
+    handleUpgrade: (request, socket, head) => {
+      const verdict = options.verify(request)
+      if (!verdict.ok) {
+        refuse(socket, verdict)
+        return
+      }
+      server.handleUpgrade(request, socket, head, ws => options.onSocket(new WsServerSocket(ws, socket, request), request))
+    },
+    close: () => server.close(),
+  }
+}
+
+function refuse(socket: Duplex, verdict: UpgradeVerdict & { ok: false }): void {
+  const body = JSON.stringify({ error: { code: verdict.code, message: verdict.message } })
+  socket.on('error', () => {})
+  socket.end(
+    `HTTP/1.1 ${verdict.status} ${verdict.code}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  )
+}
+
+class WsServerSocket implements ServerSocket {
+  onMessage: (bytes: Uint8Array) => void = () => {}
+  onClose: (code: number, reason: string) => void = () => {}
+  onPong: () => void = () => {}
+  onText: () => void = () => {}
+  onDrain: () => void = () => {}
+  readonly remoteAddress: string
+  private readonly ws: WebSocket
+  private readonly stream: Duplex
+
+  constructor(ws: WebSocket, stream: Duplex, request: IncomingMessage) {
+    this.ws = ws
+    this.stream = stream
+    this.remoteAddress = request.socket.remoteAddress ?? ''
+    ws.binaryType = 'nodebuffer'
+    ws.on('message', (data, isBinary) => {
+      if (isBinary) this.onMessage(data as Buffer)
+      else this.onText()
+    })
+    ws.on('pong', () => this.onPong())
+    ws.on('close', (code, reason) => this.onClose(code, reason.toString()))
+    // A close follows every error.
+    ws.on('error', () => {})
+    stream.on('drain', () => this.onDrain())
+  }
+
+  get bufferedAmount(): number {
+    return this.ws.bufferedAmount
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.ws.readyState === this.ws.OPEN) this.ws.send(bytes)
+  }
+
+  close(code = 1000, reason = ''): void {
+    // A close reason has at most 123 bytes.
+    this.ws.close(code, Buffer.from(reason).subarray(0, 123))
+  }
+
+  pause(): void {
+    this.ws.pause()
+  }
+
+  resume(): void {
+    this.ws.resume()
+  }
+
+  cork(): void {
+    this.stream.cork()
+  }
+
+  uncork(): void {
+    this.stream.uncork()
+  }
+
+  ping(): void {
+    if (this.ws.readyState === this.ws.OPEN) this.ws.ping()
+  }
+
+  terminate(): void {
+    this.ws.terminate()
+  }
+}
