@@ -1,0 +1,262 @@
+// Topics and the log, as an operator sees them (protocol.md 2 and 7).
+//
+// Guarantees: changes of topics take effect at most once through retries, because they carry a producer identity; what only looks, or
+// is harmless twice, is repeated until the timeout; a switch or seal of the log is sent once, and an unknown outcome is reported as
+// such. It does not know what the answers mean.
+
+import { type Frame, LogloomError } from '../wire/index.ts'
+import { CommandLane } from './command-lane.ts'
+import type { Connection } from './connection.ts'
+import type { Lsn, Offset } from './positions.ts'
+import { ProducerIdSource } from './producer-id.ts'
+
+/** Options of every admin call. `timeoutMs` bounds the whole call, reconnects included. */
+export interface AdminOptions {
+  readonly signal?: AbortSignal
+  readonly timeoutMs?: number
+}
+
+export interface NewTopic {
+  readonly topic: string
+  /** Default: the broker's `num.partitions`. */
+  readonly partitions?: number
+  /** Dotted keys as in Kafka, for example `retention.ms`. */
+  readonly config?: Readonly<Record<string, string>>
+}
+
+export interface CreatedTopic {
+  readonly topic: string
+  readonly topicId: number
+  readonly partitions: number
+  /** False when it existed and `ifNotExists` was set. */
+  readonly created: boolean
+}
+
+export interface TopicListing {
+  readonly topic: string
+  readonly topicId: number
+  readonly partitions: number
+  readonly records: number
+  readonly bytes: number
+}
+
+export interface TopicDescription {
+  readonly topic: string
+  readonly topicId: number
+  readonly config: Readonly<Record<string, string>>
+  /** Milliseconds since 1970. */
+  readonly createdAt: number
+  readonly partitions: readonly {
+    readonly partition: number
+    readonly startOffset: Offset
+    readonly endOffset: Offset
+    readonly bytes: number
+  }[]
+}
+
+/** A starting point of protocol.md 6.1. */
+export type OffsetSpec =
+  | 'beginning'
+  | 'end'
+  | number
+  | { readonly timestamp: number }
+  | { readonly last: number }
+
+export interface LogSegment {
+  readonly index: number
+  readonly id: string
+  readonly start: Lsn
+  readonly end: Lsn | null
+  readonly spec: string
+  readonly state: 'open' | 'sealed' | 'lost'
+  /** Its records do not survive the broker process. */
+  readonly volatile: boolean
+}
+
+export interface LogDescription {
+  readonly version: number
+  readonly tail: Lsn
+  readonly applied: Lsn
+  readonly trim: Lsn
+  readonly segments: readonly LogSegment[]
+}
+
+export interface LogSwitch {
+  readonly sealed: { readonly index: number; readonly start: Lsn; readonly end: Lsn }
+  /** The broker's longest gap without an ack, milliseconds. */
+  readonly pauseMs: number
+  readonly opened: { readonly index: number; readonly start: Lsn; readonly spec: string }
+}
+
+export interface LogVerification {
+  readonly ok: boolean
+  readonly entries: number
+  readonly bytes: number
+  readonly damaged: readonly {
+    readonly from: Lsn
+    readonly to: Lsn
+    readonly kind: string
+    readonly detail: string
+  }[]
+}
+
+export interface BrokerHealth {
+  readonly status: string
+  readonly version: string
+  readonly tail: Lsn
+  readonly applied: Lsn
+  readonly loglet: string
+  readonly problems: readonly string[]
+}
+
+const verifyTimeoutMs = 10 * 60_000
+
+export class Admin {
+  readonly #connection: Connection
+  readonly #commands: CommandLane
+
+  /** Made by {@link Client.admin}. */
+  constructor(connection: Connection) {
+    this.#connection = connection
+    this.#commands = new CommandLane(connection, new ProducerIdSource(connection), 'admin')
+  }
+
+  /** @throws TOPIC_EXISTS unless `ifNotExists`, INVALID_TOPIC_NAME, INVALID_PARTITIONS, INVALID_CONFIG */
+  createTopic(
+    topic: NewTopic,
+    o: AdminOptions & { ifNotExists?: boolean } = {},
+  ): Promise<CreatedTopic> {
+    const ifNotExists = o.ifNotExists ?? false
+    return this.#change('createTopic', { ...topic, ifNotExists }, o)
+  }
+
+  /** One after the other; the first refusal ends it, and what was created before stays. */
+  async createTopics(
+    topics: readonly NewTopic[],
+    o: AdminOptions & { ifNotExists?: boolean } = {},
+  ): Promise<readonly CreatedTopic[]> {
+    const created: CreatedTopic[] = []
+    for (const topic of topics) created.push(await this.createTopic(topic, o))
+    return created
+  }
+
+  /** @throws UNKNOWN_TOPIC */
+  deleteTopic(
+    topic: string,
+    o: AdminOptions = {},
+  ): Promise<{ readonly topic: string; readonly topicId: number }> {
+    return this.#change('deleteTopic', { topic }, o)
+  }
+
+  /** Sets configuration keys, leaving the others. @throws UNKNOWN_TOPIC, INVALID_CONFIG */
+  alterTopic(
+    topic: string,
+    config: Readonly<Record<string, string>>,
+    o: AdminOptions = {},
+  ): Promise<{ readonly topic: string; readonly config: Readonly<Record<string, string>> }> {
+    return this.#change('alterTopic', { topic, config }, o)
+  }
+
+  async listTopics(o: AdminOptions = {}): Promise<readonly TopicListing[]> {
+    const { topics } = await this.#ask<{ topics: readonly TopicListing[] }>('listTopics', {}, o)
+    return topics
+  }
+
+  /** @throws UNKNOWN_TOPIC */
+  describeTopic(topic: string, o: AdminOptions = {}): Promise<TopicDescription> {
+    return this.#ask('describeTopic', { topic }, o)
+  }
+
+  /** The offsets of a place in each partition. @throws UNKNOWN_TOPIC, OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED */
+  async listOffsets(
+    topic: string,
+    at: OffsetSpec,
+    o: AdminOptions & { partition?: number } = {},
+  ): Promise<readonly { readonly partition: number; readonly offset: Offset }[]> {
+    const fields = o.partition === undefined ? { topic, at } : { topic, at, partition: o.partition }
+    type Reply = { offsets: readonly { partition: number; offset: Offset }[] }
+    const { offsets } = await this.#ask<Reply>('listOffsets', fields, o)
+    return offsets
+  }
+
+  describeLog(o: AdminOptions = {}): Promise<LogDescription> {
+    return this.#ask('describeLog', {}, o)
+  }
+
+  /**
+   * Seals the current loglet and continues in one of `spec`. With `expectedIndex` only if that is the current segment.
+   * @throws INVALID_SPEC, RECONFIGURE_CONFLICT, OUTCOME_UNKNOWN (look at describeLog)
+   */
+  switchLog(spec: string, o: AdminOptions & { expectedIndex?: number } = {}): Promise<LogSwitch> {
+    const { expectedIndex } = o
+    return this.#once(
+      'switchLog',
+      expectedIndex === undefined ? { spec } : { spec, expectedIndex },
+      o,
+    )
+  }
+
+  /** Seals the current loglet and reopens with the same spec. @throws RECONFIGURE_CONFLICT, OUTCOME_UNKNOWN */
+  sealLog(o: AdminOptions = {}): Promise<LogSwitch> {
+    return this.#once('sealLog', {}, o)
+  }
+
+  /** Drops the log before `lsn`. @throws TRIM_BLOCKED { topics } when live records would go, unless `force` */
+  trimLog(
+    lsn: number,
+    o: AdminOptions & { force?: boolean } = {},
+  ): Promise<{ readonly trim: Lsn }> {
+    return this.#ask('trimLog', o.force ? { lsn, force: true } : { lsn }, o)
+  }
+
+  /** Reads the whole log and checks it; default timeout 10 minutes. */
+  verifyLog(o: AdminOptions = {}): Promise<LogVerification> {
+    return this.#ask('verifyLog', {}, { timeoutMs: verifyTimeoutMs, ...o })
+  }
+
+  health(o: AdminOptions = {}): Promise<BrokerHealth> {
+    return this.#ask('health', {}, o)
+  }
+
+  /** Milliseconds for a request and its answer. */
+  async ping(o: AdminOptions = {}): Promise<number> {
+    const { clock } = this.#connection
+    const startMs = clock.nowMs()
+    await this.#ask('ping', {}, o)
+    return clock.nowMs() - startMs
+  }
+
+  async #ask<R>(op: string, fields: Frame, o: AdminOptions): Promise<R> {
+    return withoutId<R>(await this.#connection.call(op, fields, o))
+  }
+
+  async #change<R>(op: string, fields: Frame, o: AdminOptions): Promise<R> {
+    const timeoutMs = o.timeoutMs ?? this.#connection.requestTimeoutMs
+    return withoutId<R>(await this.#commands.run(op, fields, { timeoutMs, signal: o.signal }))
+  }
+
+  /** Sent once: twice would do it twice. */
+  async #once<R>(op: string, fields: Frame, o: AdminOptions): Promise<R> {
+    const timeoutMs = o.timeoutMs ?? this.#connection.requestTimeoutMs
+    const link = await this.#connection.waitForLink({ timeoutMs, signal: o.signal })
+    try {
+      const signal = o.signal ? { signal: o.signal } : {}
+      return withoutId<R>(await link.channel.request(op, fields, { timeoutMs, ...signal }))
+    } catch (cause) {
+      const code = cause instanceof LogloomError ? cause.code : ''
+      if (code !== 'CONNECTION_CLOSED' && code !== 'TIMEOUT') throw cause
+      const hint = 'look at describeLog before you repeat it'
+      throw new LogloomError(
+        'OUTCOME_UNKNOWN',
+        `${op} was sent but not answered`,
+        {},
+        { cause, hint },
+      )
+    }
+  }
+}
+
+function withoutId<R>(reply: Frame): R {
+  const { id: _, ...rest } = reply
+  return rest as R
+}

@@ -1,0 +1,140 @@
+// Several records in one atomic unit (protocol.md 3): encoded as one batch per partition, sent as one `publish` on the command lane.
+//
+// Guarantees: the acks stand in the order of the records; nothing is sent when the whole cannot fit one frame. It does not know
+// retries: the command lane sends the same command until it is decided.
+
+import { encodeBatch, LogloomError, type RecordInput } from '../wire/index.ts'
+import type { Catalog } from './catalog.ts'
+import type { CommandLane } from './command-lane.ts'
+import type { Connection } from './connection.ts'
+import type { Lsn, Offset } from './positions.ts'
+import type { Ack } from './records.ts'
+import type { SendWindow } from './send-window.ts'
+import type { TopicRoute } from './topic-route.ts'
+
+/** A record with its destination; without `partition` the route chooses. */
+export interface PublishEntry {
+  readonly topic: string
+  readonly partition: number | undefined
+  readonly record: RecordInput
+}
+
+export interface PublishContext {
+  readonly connection: Connection
+  readonly catalog: Catalog
+  readonly commands: CommandLane
+  readonly window: SendWindow
+  readonly acks: number
+  readonly deliveryTimeoutMs: number
+  route(topic: string): TopicRoute
+}
+
+export interface PublishOptions {
+  readonly expect?: readonly {
+    readonly topic: string
+    readonly partition: number
+    readonly offset: number
+  }[]
+  readonly signal?: AbortSignal
+}
+
+interface Group {
+  readonly topic: string
+  readonly partition: number
+  readonly records: RecordInput[]
+}
+
+/** What a frame holds besides its batches, at most: keys, numbers, topic names are counted apart. */
+const frameOverheadBytes = 1024
+
+export async function publishAtomically(
+  context: PublishContext,
+  entries: readonly PublishEntry[],
+  o: PublishOptions,
+): Promise<readonly Ack[]> {
+  const { connection, window, commands, deliveryTimeoutMs: timeoutMs } = context
+  const deadlineMs = connection.clock.nowMs() + timeoutMs
+  await loadPartitions(context, entries)
+  const { groups, places } = group(context, entries)
+  const now = connection.clock.wallMs()
+  const batches = groups.map(({ topic, partition, records }) => ({
+    topic,
+    partition,
+    batch: encodeBatch(records, { now }),
+  }))
+  const bytes = batches.reduce(
+    (sum, { topic, batch }) => sum + batch.byteLength + topic.length + 64,
+    0,
+  )
+  checkSize(connection, bytes)
+  const pending = await window.admit(() => {
+    window.take(bytes)
+    const leftMs = Math.max(1, deadlineMs - connection.clock.nowMs())
+    const fields = { batches, acks: context.acks, ...(o.expect ? { expect: o.expect } : {}) }
+    return { reply: commands.run('publish', fields, { signal: o.signal, timeoutMs: leftMs }) }
+  }, o.signal)
+  try {
+    const reply = await pending.reply
+    const offsets = reply['offsets'] as readonly { readonly offset: number }[]
+    const lsn = Number(reply['lsn']) as Lsn
+    const timestamp = Number(reply['timestamp'])
+    return places.map(({ at, index }) => {
+      const { topic, partition } = groups[at] as Group
+      const offset = ((offsets[at]?.offset ?? Number.NaN) + index) as Offset
+      return { topic, partition, offset, lsn, timestamp }
+    })
+  } finally {
+    window.release(bytes)
+  }
+}
+
+async function loadPartitions(
+  { catalog, deliveryTimeoutMs }: PublishContext,
+  entries: readonly PublishEntry[],
+): Promise<void> {
+  // All of them, also where the partition is given: batches are refused for topics that do not exist yet.
+  const topics = new Set(entries.map(entry => entry.topic))
+  const timeoutMs = deliveryTimeoutMs
+  await Promise.all([...topics].map(topic => catalog.loadOrCreate(topic, { timeoutMs })))
+}
+
+/** Collects the records of each partition, and remembers each record's group and index there. */
+function group(context: PublishContext, entries: readonly PublishEntry[]) {
+  const groups: Group[] = []
+  const found = new Map<string, number>()
+  const keyless = new Map<string, number>()
+  const places = entries.map(({ topic, partition: given, record }) => {
+    const partitions = context.catalog.partitions(topic) ?? 1
+    const route = context.route(topic)
+    let partition = given
+    if (partition === undefined && (record.key ?? null) === null) {
+      // One partition per request and topic, as the broker would choose.
+      partition = keyless.get(topic) ?? route.choose(record, partitions)
+      keyless.set(topic, partition)
+    }
+    partition ??= route.choose(record, partitions)
+    const key = `${topic}-${partition}`
+    let at = found.get(key)
+    if (at === undefined) {
+      at = groups.length
+      found.set(key, at)
+      groups.push({ topic, partition, records: [] })
+    }
+    const { records } = groups[at] as Group
+    return { at, index: records.push(record) - 1 }
+  })
+  for (const [topic, partition] of keyless) {
+    context.route(topic).moveOn(partition, context.catalog.partitions(topic) ?? 1)
+  }
+  return { groups, places }
+}
+
+function checkSize(connection: Connection, bytes: number): void {
+  const limit = connection.link?.limits.frameBytesMax
+  if (limit === undefined || bytes + frameOverheadBytes <= limit) return
+  throw new LogloomError(
+    'MESSAGE_TOO_LARGE',
+    `an atomic batch of ${bytes} bytes does not fit one request of frameBytesMax = ${limit} bytes`,
+    { limit, actual: bytes },
+  )
+}

@@ -1,0 +1,70 @@
+// How many partitions a topic has, asked once and remembered.
+//
+// Guarantees: one request per topic however many producers ask. For them a missing topic is created with the broker's defaults if the broker says that
+// it does that, else the asker gets UNKNOWN_TOPIC. It does not know offsets; a refusal that shows the entry to be old drops it.
+
+import { type Frame, LogloomError } from '../wire/index.ts'
+import type { CallOptions, Connection } from './connection.ts'
+
+export class Catalog {
+  readonly #connection: Connection
+  readonly #known = new Map<string, number>()
+  readonly #asked = new Map<string, Promise<number>>()
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+  }
+
+  /** The number of partitions, if known. */
+  partitions(topic: string): number | undefined {
+    return this.#known.get(topic)
+  }
+
+  /** Asks the broker unless known; creates the topic if the broker allows that. @throws UNKNOWN_TOPIC, TIMEOUT */
+  loadOrCreate(topic: string, o: { readonly timeoutMs: number }): Promise<number> {
+    const known = this.#known.get(topic)
+    if (known !== undefined) return Promise.resolve(known)
+    let asked = this.#asked.get(topic)
+    if (!asked) {
+      asked = this.#describeOrCreate(topic, o)
+        .then(reply => this.#learned(topic, reply))
+        .finally(() => this.#asked.delete(topic))
+      this.#asked.set(topic, asked)
+    }
+    return asked
+  }
+
+  /** Asks the broker, always: a reader wants to know about a topic that is gone. @throws UNKNOWN_TOPIC */
+  async load(topic: string, o: CallOptions): Promise<number> {
+    return this.#learned(topic, await this.#connection.call('describeTopic', { topic }, o))
+  }
+
+  /** Forgets what an error has shown to be wrong. */
+  learn(topic: string, error: LogloomError): void {
+    if (error.code === 'UNKNOWN_TOPIC' || error.code === 'UNKNOWN_PARTITION') {
+      this.#known.delete(topic)
+    }
+  }
+
+  #learned(topic: string, reply: Frame): number {
+    const partitions = partitionCount(reply)
+    this.#known.set(topic, partitions)
+    return partitions
+  }
+
+  async #describeOrCreate(topic: string, o: CallOptions): Promise<Frame> {
+    try {
+      return await this.#connection.call('describeTopic', { topic }, o)
+    } catch (error) {
+      const missing = error instanceof LogloomError && error.code === 'UNKNOWN_TOPIC'
+      if (!missing || error.details['autoCreate'] !== true) throw error
+      return this.#connection.call('createTopic', { topic, ifNotExists: true }, o)
+    }
+  }
+}
+
+function partitionCount(reply: Frame): number {
+  const { partitions } = reply
+  const count = Array.isArray(partitions) ? partitions.length : Number(partitions)
+  return Number.isSafeInteger(count) && count > 0 ? count : 1
+}

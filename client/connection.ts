@@ -1,0 +1,248 @@
+// The client's one connection, dialled again for ever until it is closed.
+//
+// Guarantees: at most one link at a time; after a loss the next URL is tried, with full jitter once all were; a refusal that will
+// repeat itself (1008, unknown protocol) closes the connection with that error. A silent peer is found by a ping. It does not know
+// what its users do with a link: producers and readers register a callback and send their own unresolved work again.
+
+import { type Frame, LogloomError } from '../wire/index.ts'
+import { type Backoff, type ClientClock, fullJitterMs, pause } from './clock.ts'
+import { asLogloomError, closedError, isTransient, notSentError } from './failures.ts'
+import { type Link, openLink, policyError } from './link.ts'
+import { StatusFeed } from './status.ts'
+
+export interface ConnectionOptions {
+  readonly urls: readonly string[]
+  readonly clientId: string
+  /** Bound of one dial, milliseconds. */
+  readonly dialTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly keepAliveMs: number
+  readonly backoff: Backoff
+  readonly clock: ClientClock
+}
+
+/** Options of a request that may be repeated. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Bound of the whole call, reconnects included, milliseconds; default `requestTimeoutMs`. */
+  readonly timeoutMs?: number | undefined
+}
+
+/** Called with each new link, and with `undefined` when the connection is closed for good. */
+export type LinkListener = (link: Link | undefined) => void
+
+interface Waiter {
+  resolve(link: Link): void
+  reject(error: unknown): void
+}
+
+const fatalCodes: ReadonlySet<string> = new Set([
+  'UNSUPPORTED_PROTOCOL',
+  'FORBIDDEN_HOST',
+  'FORBIDDEN_ORIGIN',
+])
+
+export class Connection {
+  readonly clock: ClientClock
+  readonly backoff: Backoff
+  readonly requestTimeoutMs: number
+  readonly status: StatusFeed
+  readonly #options: ConnectionOptions
+  readonly #stop = new AbortController()
+  readonly #waiters = new Set<Waiter>()
+  readonly #listeners = new Set<LinkListener>()
+  readonly #run: Promise<void>
+  #link: Link | undefined
+  #closedBy: LogloomError | undefined
+  #lastError: LogloomError | undefined
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options
+    this.clock = options.clock
+    this.backoff = options.backoff
+    this.requestTimeoutMs = options.requestTimeoutMs
+    this.status = new StatusFeed({ type: 'connecting', url: options.urls[0] ?? '', attempt: 0 })
+    this.#run = this.#dialForEver()
+  }
+
+  /** The link that new work may use now. */
+  get link(): Link | undefined {
+    return this.#link?.draining === false ? this.#link : undefined
+  }
+
+  /** The error of every later call once the connection is closed. */
+  get closedBy(): LogloomError | undefined {
+    return this.#closedBy
+  }
+
+  /** Why there is no link, as far as known. */
+  get lastError(): LogloomError | undefined {
+    return this.#lastError
+  }
+
+  /** Registers for each new link; returns the way out. */
+  onLink(listener: LinkListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Waits for a link. @throws TIMEOUT (nothing was sent), the signal's reason, or why the client closed */
+  waitForLink(o: CallOptions = {}): Promise<Link> {
+    if (this.#closedBy) return Promise.reject(this.#closedBy)
+    if (o.signal?.aborted) return Promise.reject(o.signal.reason as Error)
+    if (this.link) return Promise.resolve(this.link)
+    const timeoutMs = o.timeoutMs ?? this.requestTimeoutMs
+    return new Promise((resolve, reject) => {
+      const done = (): void => {
+        this.#waiters.delete(waiter)
+        cancelTimer()
+        o.signal?.removeEventListener('abort', abort)
+      }
+      const waiter: Waiter = {
+        resolve: link => (done(), resolve(link)),
+        reject: error => (done(), reject(error as Error)),
+      }
+      const abort = (): void => waiter.reject(o.signal?.reason)
+      const cancelTimer = this.clock.schedule(timeoutMs, () => {
+        const to = this.#options.urls.join(', ')
+        waiter.reject(
+          notSentError(
+            `no connection to ${to} within ${Math.round(timeoutMs)} ms`,
+            this.#lastError,
+          ),
+        )
+      })
+      this.#waiters.add(waiter)
+      o.signal?.addEventListener('abort', abort)
+    })
+  }
+
+  /** A request that may be repeated without harm: sent again after a loss or a transient refusal until the time is up. */
+  async call(op: string, fields: Frame = {}, o: CallOptions = {}): Promise<Frame> {
+    const deadlineMs = this.clock.nowMs() + (o.timeoutMs ?? this.requestTimeoutMs)
+    for (let attempt = 0; ; attempt++) {
+      const leftMs = (): number => Math.max(1, deadlineMs - this.clock.nowMs())
+      const link = await this.waitForLink({ signal: o.signal, timeoutMs: leftMs() })
+      try {
+        return await link.channel.request(op, fields, {
+          timeoutMs: leftMs(),
+          ...(o.signal ? { signal: o.signal } : {}),
+        })
+      } catch (error) {
+        if (this.#closedBy) throw this.#closedBy
+        if (!isTransient(error) || this.clock.nowMs() >= deadlineMs) throw error
+        const delayMs = fullJitterMs(attempt, this.backoff, this.clock)
+        await pause(this.clock, delayMs, this.#stop.signal, o.signal)
+      }
+    }
+  }
+
+  /** Closes for good; idempotent. Work that still waits is refused with `error`. */
+  async close(error: LogloomError = closedError('client')): Promise<void> {
+    this.#shut(error, undefined)
+    await this.#run
+  }
+
+  #shut(error: LogloomError, statusError: LogloomError | undefined): void {
+    if (this.#closedBy) return
+    this.#closedBy = error
+    this.#stop.abort(error)
+    const link = this.#link
+    this.#link = undefined
+    link?.channel.close()
+    for (const waiter of this.#waiters) waiter.reject(error)
+    for (const listener of this.#listeners) listener(undefined)
+    this.status.publish({ type: 'closed', ...(statusError ? { error: statusError } : {}) })
+  }
+
+  async #dialForEver(): Promise<void> {
+    const { urls, backoff, clock } = this.#options
+    // The constructor returns before the first dial, so that its owner can register.
+    await Promise.resolve()
+    let round = 0
+    for (let attempt = 0; !this.#closedBy; attempt++) {
+      const url = urls[attempt % urls.length] ?? ''
+      this.status.publish({ type: 'connecting', url, attempt })
+      const openedMs = await this.#useOnce(url)
+      if (this.#closedBy) return
+      // A link that lived longer than the longest pause earned a quick new start.
+      if (openedMs !== undefined && clock.nowMs() - openedMs > backoff.maxMs) round = 0
+      if (openedMs === undefined && (attempt + 1) % urls.length !== 0) continue
+      await pause(clock, fullJitterMs(round++, backoff, clock), this.#stop.signal)
+    }
+  }
+
+  /** One dial and, if it succeeds, the life of that link. Resolves with the time at which it opened. */
+  async #useOnce(url: string): Promise<number | undefined> {
+    const { clientId, dialTimeoutMs, clock } = this.#options
+    let link: Link
+    try {
+      link = await openLink(url, {
+        clientId,
+        signal: this.#stop.signal,
+        timeoutMs: dialTimeoutMs,
+        onGoaway: leaving => this.#leave(leaving),
+      })
+    } catch (error) {
+      this.#recover(url, asLogloomError(error))
+      return undefined
+    }
+    if (this.#closedBy) {
+      link.channel.close()
+      return undefined
+    }
+    const openedMs = clock.nowMs()
+    this.#link = link
+    const { serverId, version } = link
+    this.status.publish({ type: 'open', url, serverId, version })
+    for (const waiter of this.#waiters) waiter.resolve(link)
+    for (const listener of this.#listeners) listener(link)
+    const stopKeepAlive = this.#keepAlive(link)
+    const { code, reason } = await link.channel.closed
+    stopKeepAlive()
+    if (this.#link === link) this.#link = undefined
+    const message = `the connection to ${url} ended with ${code}${reason ? `: ${reason}` : ''}`
+    this.#recover(
+      url,
+      policyError(code, reason) ??
+        new LogloomError('CONNECTION_CLOSED', message, { closeCode: code }),
+      code === 1008,
+    )
+    return openedMs
+  }
+
+  #recover(url: string, error: LogloomError, policy = false): void {
+    if (this.#closedBy) return
+    this.#lastError = error
+    if (fatalCodes.has(error.code) || (policy && error.code !== 'CONNECTION_CLOSED')) {
+      this.#shut(error, error)
+    } else this.status.publish({ type: 'recovering', url, error })
+  }
+
+  /** After `goaway` the broker closes once it has answered; one that does not is left anyway. */
+  #leave(link: Link): void {
+    const cancel = this.clock.schedule(this.requestTimeoutMs, () => link.channel.close())
+    void link.channel.closed.then(cancel)
+  }
+
+  /** Pings; a peer that does not answer within one interval is given up. Returns the way to stop. */
+  #keepAlive(link: Link): () => void {
+    const { keepAliveMs, clock } = this.#options
+    let stopped = false
+    let cancel = (): void => {}
+    const ping = (): void => {
+      link.channel.request('ping', {}, { timeoutMs: keepAliveMs }).then(arm, (error: unknown) => {
+        if (error instanceof LogloomError && error.code === 'TIMEOUT') link.channel.close()
+        else arm()
+      })
+    }
+    const arm = (): void => {
+      if (!stopped) cancel = clock.schedule(keepAliveMs, ping)
+    }
+    arm()
+    return () => {
+      stopped = true
+      cancel()
+    }
+  }
+}

@@ -1,0 +1,48 @@
+// The SDK: the same code in Node and browsers. Start at {@link connect}.
+
+export type {
+  Admin,
+  AdminOptions,
+  BrokerHealth,
+  CreatedTopic,
+  LogDescription,
+  LogSegment,
+  LogSwitch,
+  LogVerification,
+  NewTopic,
+  OffsetSpec,
+  TopicDescription,
+  TopicListing,
+} from './admin.ts'
+export { type Client, type ClientOptions, connect } from './client.ts'
+export type { ClientClock } from './clock.ts'
+export {
+  formatResumeToken,
+  type Lsn,
+  type Offset,
+  parseResumeToken,
+  type Position,
+} from './positions.ts'
+export type { BatchEntry, Producer, SendBatchOptions, SendOptions } from './producer.ts'
+export type { Partitioner, ProducerOptions, RejectedBatch } from './producer-options.ts'
+export type { ReadAs, ReadFrom, ReadGap, ReadOptions } from './read-options.ts'
+export type { ReadBatch, ReadRecord } from './read-record.ts'
+export type { Reader } from './reader.ts'
+export type { Ack, OutgoingRecord, Ticket } from './records.ts'
+export type { ClientStatus } from './status.ts'
+export {
+  type PlainValue,
+  type StandardSchema,
+  type Topic,
+  topic,
+  type TopicCodec,
+} from './topic.ts'
+export {
+  type Codec,
+  type ErrorCode,
+  errorTable,
+  type HeadersInput,
+  LogloomError,
+  type RecordInput,
+  type WireError,
+} from '../wire/index.ts'

@@ -1,0 +1,156 @@
+// One open connection: a socket that has said hello, and the pushes that arrive on it.
+//
+// Guarantees: pushes of a subscription reach its sink in order, also those that arrive before the caller has seen the reply of
+// `subscribe`. It does not know how to reconnect: a link dies once, the Connection makes the next one (protocol.md 1.2).
+
+import { type Frame, LogloomError, openSocket, RequestChannel, wireLimits } from '../wire/index.ts'
+
+/** Limits the broker announced in its `hello` reply; bytes and counts. */
+export interface BrokerLimits {
+  readonly frameBytesMax: number
+  readonly batchBytesMax: number
+  readonly producerInFlightMax: number
+}
+
+/** Receives the `deliver` and `end` pushes of one subscription. */
+export type PushSink = (frame: Frame) => void
+
+export interface LinkOptions {
+  readonly clientId: string
+  readonly signal: AbortSignal
+  /** Bound of the dial and of the hello, milliseconds each. */
+  readonly timeoutMs: number
+  /** Called once when the broker announces that it goes away. */
+  readonly onGoaway: (link: Link) => void
+}
+
+const protocolVersion = 1
+const laneDepthMax = 5
+
+export class Link {
+  readonly channel: RequestChannel
+  readonly url: string
+  readonly serverId: string
+  readonly version: string
+  readonly limits: BrokerLimits
+  /** The broker asked us to leave: nothing new is started here. */
+  draining = false
+  readonly #pushes: PushRouter
+
+  constructor(url: string, channel: RequestChannel, pushes: PushRouter, hello: Frame) {
+    this.url = url
+    this.channel = channel
+    this.#pushes = pushes
+    this.serverId = String(hello['serverId'] ?? '')
+    this.version = String(hello['version'] ?? '')
+    const limits = (hello['limits'] ?? {}) as { readonly [key: string]: unknown }
+    const limit = (key: string, fallback: number): number => {
+      const value = limits[key]
+      return typeof value === 'number' && value > 0 ? value : fallback
+    }
+    this.limits = {
+      frameBytesMax: limit('frameBytesMax', wireLimits.frameBytesMax),
+      batchBytesMax: limit('batchBytesMax', wireLimits.batchBytesMax),
+      producerInFlightMax: Math.min(limit('producerInFlightMax', laneDepthMax), laneDepthMax),
+    }
+  }
+
+  /** Subscribes; `sink` gets every push of the subscription, the earliest possibly before this promise resolves. */
+  async subscribe(fields: Frame, sink: PushSink, o: { signal?: AbortSignal; timeoutMs: number }) {
+    this.#pushes.expecting++
+    try {
+      const reply = await this.channel.request('subscribe', fields, o)
+      const sub = Number(reply['sub'])
+      this.#pushes.attach(sub, sink)
+      return { sub, offset: Number(reply['offset']), end: Number(reply['end']) }
+    } finally {
+      this.#pushes.settled()
+    }
+  }
+
+  /** Stops a subscription; pushes under way are dropped. Never fails: a broken link has no subscriptions. */
+  unsubscribe(sub: number): void {
+    this.#pushes.detach(sub)
+    this.channel.request('unsubscribe', { sub }, { timeoutMs: 10_000 }).catch(() => {})
+  }
+
+  credit(sub: number, bytes: number): void {
+    this.channel.send({ op: 'credit', sub, bytes })
+  }
+}
+
+/** Opens a socket and says hello. @throws UNSUPPORTED_PROTOCOL, CONNECTION_CLOSED, TIMEOUT */
+export async function openLink(url: string, o: LinkOptions): Promise<Link> {
+  const { signal, timeoutMs } = o
+  const socket = await openSocket(url, { signal, timeoutMs })
+  const pushes = new PushRouter()
+  const channel = new RequestChannel(socket, { onPush: frame => pushes.route(frame) })
+  const abort = (): void => channel.close()
+  signal.addEventListener('abort', abort)
+  void channel.closed.then(() => signal.removeEventListener('abort', abort))
+  try {
+    const hello = { protocol: protocolVersion, client: o.clientId }
+    const link = new Link(
+      url,
+      channel,
+      pushes,
+      await channel.request('hello', hello, { timeoutMs }),
+    )
+    pushes.onGoaway = () => {
+      link.draining = true
+      o.onGoaway(link)
+    }
+    return link
+  } catch (error) {
+    channel.close()
+    throw error
+  }
+}
+
+/** Hands pushes to the sinks of their subscriptions. */
+class PushRouter {
+  onGoaway: () => void = () => {}
+  /** Subscribe requests without an answer yet: pushes without a sink may be theirs. */
+  expecting = 0
+  readonly #sinks = new Map<number, PushSink>()
+  #early: Frame[] = []
+
+  route(frame: Frame): void {
+    if (frame['op'] === 'goaway') {
+      this.onGoaway()
+      return
+    }
+    const sink = this.#sinks.get(Number(frame['sub']))
+    if (sink) sink(frame)
+    else if (this.expecting > 0) this.#early.push(frame) // bounded by the credit asked for
+  }
+
+  attach(sub: number, sink: PushSink): void {
+    this.#sinks.set(sub, sink)
+    const early = this.#early
+    this.#early = early.filter(frame => frame['sub'] !== sub)
+    for (const frame of early) if (frame['sub'] === sub) sink(frame)
+  }
+
+  detach(sub: number): void {
+    this.#sinks.delete(sub)
+  }
+
+  settled(): void {
+    if (--this.expecting === 0) this.#early = []
+  }
+}
+
+/** True when a close code or reason tells that dialling again unchanged is pointless (protocol.md 1.2). */
+export function policyError(code: number, reason: string): LogloomError | undefined {
+  if (code !== 1008) return undefined
+  const match = /^[A-Z_]+/.exec(reason)?.[0] ?? 'INVALID_REQUEST'
+  // A hello that came too late, after a sleep of the machine say, is worth another try.
+  if (match === 'HELLO_REQUIRED') return undefined
+  return LogloomError.fromWire({
+    code: match,
+    message: `the broker closed the connection: ${reason || 'policy violation'}`,
+    retriable: false,
+    hint: 'correct the cause before connecting again',
+  })
+}

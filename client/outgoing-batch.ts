@@ -1,0 +1,165 @@
+// A batch of one partition on its way: filled, closed, compressed, stamped, sent as often as needed.
+//
+// Guarantees: once closed its records and their bytes never change; only the producer fields are stamped again when the lane gives
+// it another place. It does not know when it is sent.
+
+import {
+  BatchBuilder,
+  type Codec,
+  compressBatch,
+  type Frame,
+  type LogloomError,
+  type RecordInput,
+  stampProducer,
+} from '../wire/index.ts'
+import { type ClientClock, pause } from './clock.ts'
+import type { LaneItem, Stamp } from './lane.ts'
+import type { Link } from './link.ts'
+import type { Lsn, Offset } from './positions.ts'
+import { Outcome } from './records.ts'
+
+/** What a batch needs to know of its producer and partition. */
+export interface BatchRoute {
+  readonly topic: string
+  readonly partition: number
+  readonly acks: number
+  readonly requestTimeoutMs: number
+  readonly clock: ClientClock
+}
+
+/** Above this many bytes in the socket's buffer unacknowledged sends wait; there is no other flow control with `acks: 0`. */
+const unackedBufferBytesMax = 1 << 20
+
+export class OutgoingBatch implements LaneItem {
+  readonly outcome = new Outcome()
+  readonly route: BatchRoute
+  readonly deadlineMs: number
+  /** Bytes counted against the producer's bound. */
+  countedBytes = 0
+  #builder: BatchBuilder | undefined
+  #bytes: Uint8Array | undefined
+  #count = 0
+  #preparing = false
+  #stamped: Stamp | undefined
+  readonly #expectOffset: number | undefined
+  readonly #onSettled: (batch: OutgoingBatch) => void
+
+  constructor(
+    route: BatchRoute,
+    deadlineMs: number,
+    onSettled: (batch: OutgoingBatch) => void,
+    content: { builder: BatchBuilder } | { bytes: Uint8Array; count: number },
+    expectOffset?: number,
+  ) {
+    this.route = route
+    this.deadlineMs = deadlineMs
+    this.#onSettled = onSettled
+    this.#expectOffset = expectOffset
+    if ('builder' in content) this.#builder = content.builder
+    else {
+      this.#bytes = content.bytes
+      this.#count = content.count
+      this.countedBytes = content.bytes.byteLength
+    }
+  }
+
+  get count(): number {
+    return this.#builder?.count ?? this.#count
+  }
+
+  get ready(): boolean {
+    return this.#bytes !== undefined && !this.#preparing
+  }
+
+  /** Bytes filled so far, header included. */
+  get builtBytes(): number {
+    return this.#builder?.bytes ?? this.#bytes?.byteLength ?? 0
+  }
+
+  /** Adds a record; false when it does not fit any more. @throws MESSAGE_TOO_LARGE for a first record that never will */
+  tryAppend(record: RecordInput): boolean {
+    return this.#builder?.tryAppend(record) ?? false
+  }
+
+  /** No more records. `onReady` is called later if compression takes a while. */
+  close(codec: Codec, onReady: () => void): void {
+    const builder = this.#builder
+    if (!builder) return
+    this.#count = builder.count
+    const bytes = builder.build()
+    this.#builder = undefined
+    this.#bytes = bytes
+    if (codec === 'none') return
+    this.#preparing = true
+    compressBatch(bytes, codec).then(
+      compressed => {
+        this.#bytes = compressed
+        this.#preparing = false
+        onReady()
+      },
+      () => {
+        // Uncompressed is as good; a codec that this runtime lacks was refused when the producer was made.
+        this.#preparing = false
+        onReady()
+      },
+    )
+  }
+
+  transmit(link: Link, stamp: Stamp | undefined): Promise<Frame> {
+    const { topic, partition, acks, requestTimeoutMs } = this.route
+    const batch = this.#bytes as Uint8Array
+    if (stamp && !isSameStamp(stamp, this.#stamped)) {
+      const { producerId, producerEpoch, sequence } = stamp
+      stampProducer(batch, { producerId, producerEpoch, baseSequence: sequence })
+      this.#stamped = stamp
+    }
+    const fields: Frame = { topic, partition, batch, acks }
+    if (this.#expectOffset !== undefined) fields['expect'] = { offset: this.#expectOffset }
+    if (acks !== 0) return link.channel.request('produce', fields, { timeoutMs: requestTimeoutMs })
+    link.channel.send({ op: 'produce', id: 0, ...fields })
+    return drained(link, this.route.clock)
+  }
+
+  succeed(reply: Frame): void {
+    const { topic, partition } = this.route
+    const number = (key: string): number => Number(reply[key] ?? -1)
+    this.outcome.succeed({
+      topic,
+      partition,
+      offset: number('offset') as Offset,
+      lsn: number('lsn') as Lsn,
+      timestamp: number('timestamp'),
+    })
+    this.#release()
+  }
+
+  fail(error: LogloomError): void {
+    this.outcome.fail(error)
+    this.#release()
+  }
+
+  #release(): void {
+    this.#bytes = undefined
+    this.#builder = undefined
+    this.#onSettled(this)
+  }
+}
+
+function isSameStamp(a: Stamp, b: Stamp | undefined): boolean {
+  return (
+    a.sequence === b?.sequence &&
+    a.producerId === b.producerId &&
+    a.producerEpoch === b.producerEpoch
+  )
+}
+
+/** Resolves with an empty reply once the socket took most of what it was given. Browsers tell only when asked. */
+async function drained(link: Link, clock: ClientClock): Promise<Frame> {
+  if (link.channel.bufferedAmount <= unackedBufferBytesMax) return {}
+  const gone = new AbortController()
+  void link.channel.closed.then(() => gone.abort())
+  while (link.channel.bufferedAmount > unackedBufferBytesMax && !gone.signal.aborted) {
+    await pause(clock, 2, gone.signal)
+  }
+  return {}
+}

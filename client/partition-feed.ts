@@ -1,0 +1,191 @@
+// The pushes of one partition, kept flowing through reconnects.
+//
+//   asked from        received          the broker's next push
+//       │ taken … queued … │◄── credit ──►│
+//
+// Guarantees: deliveries queue in offset order without a hole or a repeat; what is queued and on its way stays within the window of
+// credit, because credit goes back only when a delivery is taken (protocol.md 6.4). It does not decode.
+
+import { type Frame, LogloomError, supportedCodecs, type WireError } from '../wire/index.ts'
+import { fullJitterMs } from './clock.ts'
+import type { Connection } from './connection.ts'
+import { asLogloomError, isTransient } from './failures.ts'
+import type { Link } from './link.ts'
+
+/** One push, undecoded: items of protocol.md 6.2. */
+export interface Delivery {
+  readonly items: readonly Frame[]
+  readonly next: number
+  readonly end: number
+  readonly bytes: number
+}
+
+export interface FeedOptions {
+  readonly topic: string
+  readonly partition: number
+  /** A starting point of protocol.md 6.1. */
+  readonly from: unknown
+  /** Bytes that may be queued and under way. */
+  readonly windowBytes: number
+  readonly skipTrimmed: boolean
+  /** Something changed: a delivery, the start is known, the feed failed. */
+  readonly onChange: () => void
+}
+
+export class PartitionFeed {
+  readonly topic: string
+  readonly partition: number
+  /** First offset not yet handed out; undefined until the broker resolved the starting point. */
+  cursor: number | undefined
+  /** End of the partition when the feed started. */
+  firstEnd: number | undefined
+  /** Set when the feed is over. */
+  error: LogloomError | undefined
+  readonly #connection: Connection
+  readonly #options: FeedOptions
+  readonly #queue: Delivery[] = []
+  readonly #stopListening: () => void
+  #from: unknown
+  #link: Link | undefined
+  #sub: number | undefined
+  #queuedBytes = 0
+  #owedBytes = 0
+  #attempt = 0
+  #closed = false
+  #cancelRetry: (() => void) | undefined
+
+  constructor(connection: Connection, options: FeedOptions) {
+    this.#connection = connection
+    this.#options = options
+    this.topic = options.topic
+    this.partition = options.partition
+    this.#from = options.from
+    this.#stopListening = connection.onLink(link => {
+      if (link) this.#subscribe(link)
+      else this.#fail(connection.closedBy as LogloomError)
+    })
+    if (connection.closedBy) this.#fail(connection.closedBy)
+    else if (connection.link) this.#subscribe(connection.link)
+  }
+
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  /** Bytes of deliveries not yet taken. */
+  get queuedBytes(): number {
+    return this.#queuedBytes
+  }
+
+  /** The oldest delivery, if any; its credit goes back to the broker. */
+  take(): Delivery | undefined {
+    const delivery = this.#queue.shift()
+    if (!delivery) return undefined
+    this.#queuedBytes -= delivery.bytes
+    this.#owedBytes += delivery.bytes
+    // Credit travels in halves of the window: a frame per delivery would double the traffic, and the other half keeps it flowing.
+    if (this.#owedBytes * 2 >= this.#options.windowBytes) this.#repay()
+    return delivery
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#stopListening()
+    this.#cancelRetry?.()
+    if (this.#link === this.#connection.link && this.#sub !== undefined) {
+      this.#link?.unsubscribe(this.#sub)
+    }
+    this.#sub = undefined
+    this.#queue.length = 0
+    this.#queuedBytes = 0
+  }
+
+  #repay(): void {
+    if (this.#sub === undefined || this.#owedBytes === 0) return
+    if (this.#link !== this.#connection.link && !this.#link?.draining) return
+    this.#link?.credit(this.#sub, this.#owedBytes)
+    this.#owedBytes = 0
+  }
+
+  #subscribe(link: Link): void {
+    if (this.#closed || this.error) return
+    this.#cancelRetry?.()
+    this.#link = link
+    this.#sub = undefined
+    this.#owedBytes = 0
+    const { topic, partition, windowBytes } = this.#options
+    const credit = Math.max(1, windowBytes - this.#queuedBytes)
+    const fields = { topic, partition, from: this.#from, credit, codecs: [...supportedCodecs] }
+    const sink = (frame: Frame): void => {
+      if (this.#link === link && !this.#closed) this.#onPush(link, frame)
+    }
+    link.subscribe(fields, sink, { timeoutMs: this.#connection.requestTimeoutMs }).then(
+      ({ sub, offset, end }) => {
+        if (this.#closed) link.unsubscribe(sub)
+        if (this.#link !== link || this.#closed) return
+        this.#sub = sub
+        this.#attempt = 0
+        this.#begin(offset, end)
+      },
+      (error: unknown) => {
+        if (this.#link === link && !this.#closed) this.#onRefused(link, asLogloomError(error))
+      },
+    )
+  }
+
+  /** From here on the feed continues by offset, whatever the starting point was called. */
+  #begin(offset: number, end: number): void {
+    // A delivery that came before this reply has moved the position on already.
+    if (typeof this.#from !== 'number') this.#from = offset
+    this.cursor ??= offset
+    this.firstEnd ??= end
+    this.#options.onChange()
+  }
+
+  #onPush(link: Link, frame: Frame): void {
+    if (frame['op'] === 'end') {
+      this.#sub = undefined
+      this.#onRefused(link, LogloomError.fromWire(frame['error'] as WireError))
+      return
+    }
+    const items = frame['items'] as readonly Frame[]
+    const next = Number(frame['next'])
+    const bytes = Number(frame['bytes'])
+    this.#queue.push({ items, next, end: Number(frame['end']), bytes })
+    this.#queuedBytes += bytes
+    this.#from = next
+    this.#options.onChange()
+  }
+
+  #onRefused(link: Link, error: LogloomError): void {
+    const start = error.details['start']
+    if (error.code === 'OFFSET_TRIMMED' && typeof start === 'number' && this.#options.skipTrimmed) {
+      // Behind what is queued already, so that the reader hears of the gap in its place.
+      if (typeof this.#from === 'number') this.cursor ??= this.#from
+      const gap = { gap: 'trimmed', offset: this.#from, next: start }
+      this.#queue.push({ items: [gap], next: start, end: start, bytes: 0 })
+      this.#from = start
+      this.#subscribe(link)
+      return
+    }
+    if (!isTransient(error)) {
+      this.#fail(error)
+      return
+    }
+    // A lost connection comes back as a new link; anything else needs a pause.
+    const { clock, backoff } = this.#connection
+    this.#cancelRetry?.()
+    this.#cancelRetry = clock.schedule(fullJitterMs(this.#attempt++, backoff, clock), () => {
+      if (this.#link === link && this.#connection.link === link) this.#subscribe(link)
+    })
+  }
+
+  #fail(error: LogloomError): void {
+    if (this.#closed || this.error) return
+    this.error = error
+    this.#stopListening()
+    this.#cancelRetry?.()
+    this.#options.onChange()
+  }
+}

@@ -1,0 +1,477 @@
+// Sends records: batches per partition, each written once and in order, through every disconnect until a deadline.
+//
+// Guarantees: a resolved ticket means written as `acks` says, once; a rejected one says whether nothing was written or nobody knows
+// (`OUTCOME_UNKNOWN`, `TIMEOUT` with `outcome: 'unknown'`); memory is bounded by `maxInflightBytes`. Settings, batching and ordering
+// are Kafka's (KIP-91, KIP-98, KIP-480). It does not know sockets: lanes find the link of the moment.
+
+import {
+  type HeadersInput,
+  LogloomError,
+  readBatchHeader,
+  type RecordInput,
+  wireLimits,
+} from '../wire/index.ts'
+import { publishAtomically } from './atomic-publish.ts'
+import type { Catalog } from './catalog.ts'
+import { CommandLane } from './command-lane.ts'
+import type { Connection } from './connection.ts'
+import { asLogloomError, closedError, notSentError } from './failures.ts'
+import { Lane } from './lane.ts'
+import { Linger } from './linger.ts'
+import type { OutgoingBatch } from './outgoing-batch.ts'
+import { PartitionLane, type PartitionLaneOwner } from './partition-lane.ts'
+import {
+  type ProducerOptions,
+  type ProducerSettings,
+  producerSettings,
+} from './producer-options.ts'
+import { ProducerIdSource } from './producer-id.ts'
+import { type Ack, Outcome, type OutgoingRecord, PendingTicket, type Ticket } from './records.ts'
+import { SendWindow } from './send-window.ts'
+import { type PlainValue, plainBytes, type Topic, topicName } from './topic.ts'
+import { type PendingRecord, TopicRoute } from './topic-route.ts'
+
+export interface SendOptions {
+  /** Default: chosen by the partitioner. */
+  readonly partition?: number
+  /** Write only if the partition's next offset is `offset`; else OFFSET_CONFLICT { expected, actual }. */
+  readonly expect?: { readonly offset: number }
+  /** Stops waiting; a record that is already in a batch may still be written. */
+  readonly signal?: AbortSignal
+}
+
+/** An element of {@link Producer.sendBatch}. */
+export type BatchEntry<T> =
+  | (OutgoingRecord<T> & { readonly topic: Topic<T>; readonly partition?: number })
+  | (OutgoingRecord<PlainValue> & { readonly topic: string; readonly partition?: number })
+
+export interface SendBatchOptions {
+  /** All or nothing, in one entry of the log; the whole must fit one request. Default false. */
+  readonly atomic?: boolean
+  /** Only with `atomic`: next offsets that must hold, else OFFSET_CONFLICT and nothing is written. */
+  readonly expect?: readonly {
+    readonly topic: string
+    readonly partition: number
+    readonly offset: number
+  }[]
+  readonly signal?: AbortSignal
+}
+
+export class Producer {
+  readonly #connection: Connection
+  readonly #catalog: Catalog
+  readonly #settings: ProducerSettings
+  readonly #ids: ProducerIdSource | undefined
+  readonly #window: SendWindow
+  readonly #linger: Linger
+  readonly #routes = new Map<string, TopicRoute>()
+  readonly #unsettled = new Set<OutgoingBatch>()
+  readonly #owner: PartitionLaneOwner
+  readonly #stopListening: () => void
+  readonly #onClosed: (producer: Producer) => void
+  #commands: CommandLane | undefined
+  #cancelSweep: (() => void) | undefined
+  #closing: Promise<void> | undefined
+  #closedBy: LogloomError | undefined
+
+  /** Made by {@link Client.producer}. */
+  constructor(
+    connection: Connection,
+    catalog: Catalog,
+    options: ProducerOptions,
+    defaults: {
+      readonly deliveryTimeoutMs: number
+      readonly onClosed: (producer: Producer) => void
+    },
+  ) {
+    this.#connection = connection
+    this.#catalog = catalog
+    this.#settings = producerSettings(options, defaults.deliveryTimeoutMs)
+    this.#onClosed = defaults.onClosed
+    const { clock } = connection
+    const { maxInflightBytes, maxBlockMs, lingerMs } = this.#settings
+    this.#ids = this.#settings.idempotent ? new ProducerIdSource(connection) : undefined
+    this.#window = new SendWindow(maxInflightBytes, maxBlockMs, clock)
+    this.#linger = new Linger(lingerMs, clock)
+    this.#owner = this.#laneOwner()
+    this.#stopListening = connection.onLink(link => {
+      if (link) for (const lane of this.#lanes()) lane.lane.pump()
+      else this.#shut(connection.closedBy as LogloomError)
+    })
+    if (connection.closedBy) this.#shut(connection.closedBy)
+  }
+
+  /** Bytes of records that wait for their outcome. */
+  get inflightBytes(): number {
+    return this.#window.bytes
+  }
+
+  /** Sends one record and waits for its ack; waits for room first. @throws why it was not written, see docs/errors.md */
+  async send<T = PlainValue>(
+    topic: string | Topic<T>,
+    record: OutgoingRecord<NoInfer<T>>,
+    o: SendOptions = {},
+  ): Promise<Ack> {
+    const ticket = await this.#window.admit(() => this.enqueue(topic, record, o), o.signal)
+    return o.signal ? abortable(ticket.acked, o.signal) : ticket.acked
+  }
+
+  /**
+   * Takes a record without waiting. What is wrong with the record itself is reported by the ticket.
+   * @throws LIMIT_EXCEEDED when `maxInflightBytes` is reached (await {@link ready}), CONNECTION_CLOSED after close
+   */
+  enqueue<T = PlainValue>(
+    topic: string | Topic<T>,
+    record: OutgoingRecord<NoInfer<T>>,
+    o: SendOptions = {},
+  ): Ticket {
+    if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
+    this.#window.assertRoom()
+    const ticket = new PendingTicket()
+    try {
+      this.#accept(topic, record, o, ticket)
+    } catch (error) {
+      rejectTicket(ticket, asLogloomError(error))
+    }
+    return ticket
+  }
+
+  /** Resolves when there is room for more records. @throws TIMEOUT after `maxBlockMs` */
+  ready(o: { signal?: AbortSignal } = {}): Promise<void> {
+    return this.#window.admit(() => {}, o.signal)
+  }
+
+  /** Sends several records; with `atomic` readers see all of them or none. One ack per record, in order. */
+  async sendBatch<const E extends readonly unknown[]>(
+    entries: { readonly [I in keyof E]: BatchEntry<E[I]> },
+    o: SendBatchOptions = {},
+  ): Promise<readonly Ack[]> {
+    const list = entries as unknown as readonly BatchEntry<unknown>[]
+    if (!o.atomic) {
+      const sent = list.map(entry => {
+        const { topic, partition, ...record } = entry
+        const options = { ...(partition === undefined ? {} : { partition }), ...signalOf(o) }
+        return this.send(topic as Topic<unknown>, record as OutgoingRecord<unknown>, options)
+      })
+      return Promise.all(sent)
+    }
+    if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
+    if (list.length === 0) return []
+    const { idempotent, acks, deliveryTimeoutMs } = this.#settings
+    this.#commands ??= new CommandLane(
+      this.#connection,
+      idempotent ? this.#ids : undefined,
+      'publish',
+    )
+    return publishAtomically(
+      {
+        connection: this.#connection,
+        catalog: this.#catalog,
+        commands: this.#commands,
+        window: this.#window,
+        acks: acks === 0 ? 1 : acks,
+        deliveryTimeoutMs,
+        route: name => this.#route(name),
+      },
+      list.map(entry => {
+        const { topic, partition } = entry
+        return {
+          topic: topicName(topic),
+          partition,
+          record: inputOf(topic as Topic<unknown>, entry),
+        }
+      }),
+      o,
+    )
+  }
+
+  /** Sends a batch that was encoded elsewhere (wire `encodeBatch`); its producer fields are replaced. */
+  async sendEncoded(
+    topic: string,
+    partition: number,
+    batch: Uint8Array,
+    o: { signal?: AbortSignal } = {},
+  ): Promise<Ack> {
+    const { count } = readBatchHeader(batch)
+    const outcome = await this.#window.admit(() => {
+      if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
+      // Stamping rewrites the bytes: the caller keeps its own.
+      const bytes = this.#settings.idempotent ? batch.slice() : batch
+      return this.#lane(this.#route(topic), partition).addEncoded(bytes, count).outcome
+    }, o.signal)
+    const ticket = new PendingTicket()
+    ticket.place(outcome, 0)
+    return o.signal ? abortable(ticket.acked, o.signal) : ticket.acked
+  }
+
+  /** Sends what lingers and resolves when every record enqueued before has its outcome; failures are the tickets' to tell. */
+  async flush(): Promise<void> {
+    const loading = [...this.#routes.values()].map(route => route.loading)
+    if (loading.some(Boolean)) await Promise.all(loading)
+    this.#linger.closeAll()
+    let open = this.#unsettled.size
+    if (open === 0) return
+    await new Promise<void>(resolve => {
+      for (const batch of this.#unsettled) {
+        batch.outcome.whenSettled(() => {
+          if (--open === 0) resolve()
+        })
+      }
+    })
+  }
+
+  /** Flushes, for at most `timeoutMs` (default the delivery timeout), then rejects what is left. Idempotent. */
+  close(o: { timeoutMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#drain(o.timeoutMs ?? this.#settings.deliveryTimeoutMs)
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
+    if (!this.#closedBy) {
+      let cancel = (): void => {}
+      const deadline = new Promise<void>(resolve => {
+        cancel = this.#connection.clock.schedule(timeoutMs, resolve)
+      })
+      await Promise.race([this.flush(), deadline])
+      cancel()
+    }
+    this.#shut(closedError('producer'))
+  }
+
+  #shut(error: LogloomError): void {
+    if (this.#closedBy) return
+    this.#closedBy = error
+    this.#stopListening()
+    this.#linger.closeAll()
+    this.#linger.stop()
+    this.#cancelSweep?.()
+    this.#window.close(error)
+    for (const route of this.#routes.values()) this.#rejectPending(route, error)
+    for (const lane of this.#lanes()) lane.lane.close(error)
+    this.#commands?.close(error)
+    this.#onClosed(this)
+  }
+
+  #accept<T>(
+    topic: string | Topic<T>,
+    record: OutgoingRecord<T>,
+    o: SendOptions,
+    ticket: PendingTicket,
+  ): void {
+    const input = inputOf(topic, record)
+    const route = this.#route(topicName(topic))
+    const { partition } = o
+    const expectOffset = o.expect?.offset
+    const waits = route.pending.length > 0 || route.loading !== undefined
+    if (!waits && partition !== undefined) {
+      this.#place(route, partition, input, expectOffset, ticket)
+      return
+    }
+    const partitions = waits ? undefined : this.#catalog.partitions(route.name)
+    if (partitions !== undefined) {
+      this.#place(route, route.choose(input, partitions), input, expectOffset, ticket)
+      return
+    }
+    const bytes = sizeOf(input.key) + sizeOf(input.value) + 64
+    const deadlineMs = this.#owner.deadlineMs()
+    this.#window.take(bytes)
+    route.pending.push({ record: input, partition, expectOffset, ticket, bytes, deadlineMs })
+    route.loading ??= this.#load(route)
+    this.#armSweep()
+  }
+
+  /** Learns a topic's partitions, then places the records that waited for it. */
+  async #load(route: TopicRoute): Promise<void> {
+    try {
+      const { deliveryTimeoutMs } = this.#settings
+      const partitions = await this.#catalog.loadOrCreate(route.name, {
+        timeoutMs: deliveryTimeoutMs,
+      })
+      route.loading = undefined
+      const pending = route.pending
+      route.pending = []
+      for (const waiting of pending) {
+        const { record, expectOffset, ticket, bytes } = waiting
+        try {
+          const partition = waiting.partition ?? route.choose(record, partitions)
+          this.#place(route, partition, record, expectOffset, ticket)
+        } catch (error) {
+          rejectTicket(ticket, asLogloomError(error))
+        }
+        this.#window.release(bytes)
+      }
+    } catch (error) {
+      route.loading = undefined
+      this.#rejectPending(route, asLogloomError(error))
+    }
+  }
+
+  #place(
+    route: TopicRoute,
+    partition: number,
+    record: RecordInput,
+    expectOffset: number | undefined,
+    ticket: PendingTicket,
+  ): void {
+    const lane = this.#lane(route, partition)
+    const batch =
+      expectOffset === undefined ? lane.add(record) : lane.addExpecting(record, expectOffset)
+    ticket.place(batch.outcome, batch.count - 1)
+  }
+
+  #rejectPending(route: TopicRoute, error: LogloomError): void {
+    const pending = route.pending
+    route.pending = []
+    if (pending.length === 0) return
+    for (const { ticket, bytes } of pending) {
+      rejectTicket(ticket, error)
+      this.#window.release(bytes)
+    }
+    this.#settings.onRejected(error, { topic: route.name, partition: -1, count: pending.length })
+  }
+
+  #route(name: string): TopicRoute {
+    let route = this.#routes.get(name)
+    if (!route) {
+      route = new TopicRoute(name, this.#settings.partitioner, this.#connection.clock.random())
+      this.#routes.set(name, route)
+    }
+    return route
+  }
+
+  #lane(route: TopicRoute, partition: number): PartitionLane {
+    let lane = route.lanes[partition]
+    if (!lane) {
+      if (!Number.isSafeInteger(partition) || partition < 0) {
+        const message = `partition ${String(partition)} of ${route.name}: partitions are numbered from 0`
+        throw new LogloomError('UNKNOWN_PARTITION', message)
+      }
+      const { acks } = this.#settings
+      const { clock, requestTimeoutMs } = this.#connection
+      const key = { topic: route.name, partition, acks, requestTimeoutMs, clock }
+      const sequenced = new Lane(this.#connection, this.#ids, `${route.name}-${partition}`)
+      lane = new PartitionLane(key, sequenced, this.#owner)
+      route.lanes[partition] = lane
+    }
+    return lane
+  }
+
+  *#lanes(): Generator<PartitionLane> {
+    for (const route of this.#routes.values()) {
+      for (const lane of route.lanes) if (lane) yield lane
+    }
+  }
+
+  #laneOwner(): PartitionLaneOwner {
+    const { batchSize, codec, deliveryTimeoutMs, maxRequestSize } = this.#settings
+    const { clock } = this.#connection
+    return {
+      batchSize,
+      codec,
+      batchBytesMax: () =>
+        Math.min(
+          maxRequestSize,
+          this.#connection.link?.limits.batchBytesMax ?? wireLimits.batchBytesMax,
+        ),
+      deadlineMs: () => clock.nowMs() + deliveryTimeoutMs,
+      wallMs: () => clock.wallMs(),
+      opened: (lane, batch) => {
+        this.#unsettled.add(batch)
+        if (lane.open === batch) this.#linger.add(lane, batch)
+        this.#armSweep()
+      },
+      closed: lane => {
+        const { topic, partition } = lane.route
+        const partitions = this.#catalog.partitions(topic)
+        if (partitions !== undefined) this.#routes.get(topic)?.moveOn(partition, partitions)
+      },
+      took: bytes => this.#window.take(bytes),
+      settled: batch => {
+        this.#unsettled.delete(batch)
+        const { error } = batch.outcome
+        if (error) {
+          const { topic, partition } = batch.route
+          this.#catalog.learn(topic, error)
+          this.#settings.onRejected(error, { topic, partition, count: batch.count })
+        }
+        this.#window.release(batch.countedBytes)
+      },
+    }
+  }
+
+  /** One timer for all deadlines, only while something waits. */
+  #armSweep(): void {
+    if (this.#cancelSweep || this.#closedBy) return
+    const { clock } = this.#connection
+    const periodMs = Math.min(1000, Math.max(5, this.#settings.deliveryTimeoutMs / 20))
+    this.#cancelSweep = clock.schedule(periodMs, () => {
+      this.#cancelSweep = undefined
+      const nowMs = clock.nowMs()
+      for (const lane of this.#lanes()) if (!lane.lane.idle) lane.lane.expire(nowMs)
+      let waiting = this.#unsettled.size
+      for (const route of this.#routes.values()) {
+        this.#expirePending(route, nowMs)
+        waiting += route.pending.length
+      }
+      if (waiting > 0) this.#armSweep()
+    })
+  }
+
+  #expirePending(route: TopicRoute, nowMs: number): void {
+    while (route.pending[0] && route.pending[0].deadlineMs <= nowMs) {
+      const { ticket, bytes } = route.pending.shift() as PendingRecord
+      const why = this.#connection.lastError
+      rejectTicket(
+        ticket,
+        notSentError(`${route.name}: no answer about its partitions in time`, why),
+      )
+      this.#window.release(bytes)
+    }
+  }
+}
+
+function inputOf<T>(topic: string | Topic<T>, record: OutgoingRecord<T>): RecordInput {
+  const value = record.value ?? null
+  const bytes =
+    typeof topic === 'string'
+      ? plainBytes(value as PlainValue | null)
+      : value === null
+        ? null
+        : topic.serialize(value)
+  const { key, headers, timestamp } = record
+  const input: { key: string | Uint8Array | null; value: string | Uint8Array | null } & {
+    headers?: HeadersInput
+    timestamp?: number
+  } = { key: key ?? null, value: bytes }
+  if (headers !== undefined) input.headers = headers
+  if (timestamp !== undefined) input.timestamp = timestamp
+  return input
+}
+
+function rejectTicket(ticket: PendingTicket, error: LogloomError): void {
+  const outcome = new Outcome()
+  outcome.fail(error)
+  ticket.place(outcome, 0)
+}
+
+function sizeOf(part: string | Uint8Array | null | undefined): number {
+  return part?.length ?? 0
+}
+
+function signalOf(o: { signal?: AbortSignal }): { signal?: AbortSignal } {
+  return o.signal ? { signal: o.signal } : {}
+}
+
+/** The promise, or the signal's reason if that comes first. */
+function abortable<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort)
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}

@@ -1,0 +1,104 @@
+// Records on their way in: what the caller hands over, and the receipt.
+//
+// A ticket costs no promise until somebody asks for one, and an unheeded failure never becomes an unhandled rejection. It does not
+// know how records travel: an outcome (one per batch) tells it where its record went.
+
+import type { HeadersInput, LogloomError } from '../wire/index.ts'
+import type { Lsn, Offset } from './positions.ts'
+
+/** A record to send; `key` and `value` given as text are stored as UTF-8. A missing value is a tombstone. */
+export interface OutgoingRecord<T> {
+  readonly key?: string | Uint8Array | null
+  readonly value?: T | null
+  readonly headers?: HeadersInput
+  /** Milliseconds since 1970; default now. */
+  readonly timestamp?: number
+}
+
+/** Where a record ended up. With `acks: 0` the positions are −1. */
+export interface Ack {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: Offset
+  /** Position in the shared log at which the record took effect. */
+  readonly lsn: Lsn
+  /** Log append time, milliseconds since 1970. */
+  readonly timestamp: number
+}
+
+/** The receipt of {@link Producer.enqueue}. */
+export interface Ticket {
+  /**
+   * Resolves when the record is acked, rejects with the reason why it was not. The promise is made on first use and may be left
+   * alone: it never causes an unhandled rejection.
+   */
+  readonly acked: Promise<Ack>
+}
+
+/** The fate of a group of records that stand together. */
+export class Outcome {
+  /** Set on success. */
+  first: Ack | undefined
+  error: LogloomError | undefined
+  readonly #waiting: (() => void)[] = []
+
+  get settled(): boolean {
+    return this.first !== undefined || this.error !== undefined
+  }
+
+  /** Runs `then` once it is settled, at once if it is. */
+  whenSettled(then: () => void): void {
+    if (this.settled) then()
+    else this.#waiting.push(then)
+  }
+
+  succeed(first: Ack): void {
+    this.first = first
+    this.#wake()
+  }
+
+  fail(error: LogloomError): void {
+    this.error = error
+    this.#wake()
+  }
+
+  #wake(): void {
+    for (const then of this.#waiting.splice(0)) then()
+  }
+}
+
+/** A ticket that is told its outcome once its record has a place in a batch. */
+export class PendingTicket implements Ticket {
+  #outcome: Outcome | undefined
+  #index = 0
+  #promise: Promise<Ack> | undefined
+  #settle: { resolve: (ack: Ack) => void; reject: (error: Error) => void } | undefined
+
+  /** The record is number `index` of the group that `outcome` speaks for. */
+  place(outcome: Outcome, index: number): void {
+    this.#outcome = outcome
+    this.#index = index
+    if (this.#settle) outcome.whenSettled(() => this.#finish(outcome))
+  }
+
+  get acked(): Promise<Ack> {
+    if (!this.#promise) {
+      this.#promise = new Promise((resolve, reject) => {
+        this.#settle = { resolve, reject }
+      })
+      this.#promise.catch(() => {})
+      const outcome = this.#outcome
+      outcome?.whenSettled(() => this.#finish(outcome))
+    }
+    return this.#promise
+  }
+
+  #finish(outcome: Outcome): void {
+    const { first, error } = outcome
+    if (error) this.#settle?.reject(error)
+    else if (first) {
+      const offset = (first.offset < 0 ? first.offset : first.offset + this.#index) as Offset
+      this.#settle?.resolve(this.#index === 0 ? first : { ...first, offset })
+    }
+  }
+}
