@@ -227,12 +227,12 @@ export class Admin {
   }
 
   async #ask<R>(op: string, fields: Frame, o: AdminOptions): Promise<R> {
-    return withoutId<R>(await this.#connection.call(op, fields, o))
+    return withoutId(await this.#connection.call(op, fields, o)) as R
   }
 
   async #change<R>(op: string, fields: Frame, o: AdminOptions): Promise<R> {
     const timeoutMs = o.timeoutMs ?? this.#connection.requestTimeoutMs
-    return withoutId<R>(await this.#commands.run(op, fields, { timeoutMs, signal: o.signal }))
+    return withoutId(await this.#commands.run(op, fields, { timeoutMs, signal: o.signal })) as R
   }
 
   /** Sent once: twice would do it twice. */
@@ -241,7 +241,7 @@ export class Admin {
     const link = await this.#connection.waitForLink({ timeoutMs, signal: o.signal })
     try {
       const signal = o.signal ? { signal: o.signal } : {}
-      return withoutId<R>(await link.channel.request(op, fields, { timeoutMs, ...signal }))
+      return withoutId(await link.channel.request(op, fields, { timeoutMs, ...signal })) as R
     } catch (cause) {
       const code = cause instanceof LogloomError ? cause.code : ''
       if (code !== 'CONNECTION_CLOSED' && code !== 'TIMEOUT') throw cause
@@ -256,7 +256,7 @@ export class Admin {
   }
 }
 
-function withoutId<R>(reply: Frame): R {
+function withoutId(reply: Frame): unknown {
   const { id: _, ...rest } = reply
-  return rest as R
+  return rest
 }

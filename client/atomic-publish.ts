@@ -1,9 +1,9 @@
-// Several records in one atomic unit (protocol.md 3): encoded as one batch per partition, sent as one `publish` on the command lane.
+// Several records in one atomic unit (protocol.md 3): encoded as batches, one per partition as a rule, sent as one `publish` on the command lane.
 //
 // Guarantees: the acks stand in the order of the records; nothing is sent when the whole cannot fit one frame. It does not know
 // retries: the command lane sends the same command until it is decided.
 
-import { encodeBatch, LogloomError, type RecordInput } from '../wire/index.ts'
+import { BatchBuilder, LogloomError, type RecordInput, wireLimits } from '../wire/index.ts'
 import type { Catalog } from './catalog.ts'
 import type { CommandLane } from './command-lane.ts'
 import type { Connection } from './connection.ts'
@@ -41,7 +41,7 @@ export interface PublishOptions {
 interface Group {
   readonly topic: string
   readonly partition: number
-  readonly records: RecordInput[]
+  readonly builder: BatchBuilder
 }
 
 /** What a frame holds besides its batches, at most: keys, numbers, topic names are counted apart. */
@@ -56,12 +56,9 @@ export async function publishAtomically(
   const deadlineMs = connection.clock.nowMs() + timeoutMs
   await loadPartitions(context, entries)
   const { groups, places } = group(context, entries)
-  const now = connection.clock.wallMs()
-  const batches = groups.map(({ topic, partition, records }) => ({
-    topic,
-    partition,
-    batch: encodeBatch(records, { now }),
-  }))
+  const batches = groups.map(({ topic, partition, builder }) => {
+    return { topic, partition, batch: builder.build() }
+  })
   const bytes = batches.reduce(
     (sum, { topic, batch }) => sum + batch.byteLength + topic.length + 64,
     0,
@@ -100,6 +97,8 @@ async function loadPartitions(
 
 /** Collects the records of each partition, and remembers each record's group and index there. */
 function group(context: PublishContext, entries: readonly PublishEntry[]) {
+  const now = context.connection.clock.wallMs()
+  const bytesMax = context.connection.link?.limits.batchBytesMax ?? wireLimits.batchBytesMax
   const groups: Group[] = []
   const found = new Map<string, number>()
   const keyless = new Map<string, number>()
@@ -115,13 +114,15 @@ function group(context: PublishContext, entries: readonly PublishEntry[]) {
     partition ??= route.choose(record, partitions)
     const key = `${topic}-${partition}`
     let at = found.get(key)
-    if (at === undefined) {
+    if (at === undefined || !groups[at]?.builder.tryAppend(record)) {
+      // The first of its partition, or older than those before it: a batch of its own.
       at = groups.length
       found.set(key, at)
-      groups.push({ topic, partition, records: [] })
+      const builder = new BatchBuilder({ bytesMax, now })
+      builder.tryAppend(record)
+      groups.push({ topic, partition, builder })
     }
-    const { records } = groups[at] as Group
-    return { at, index: records.push(record) - 1 }
+    return { at, index: (groups[at] as Group).builder.count - 1 }
   })
   for (const [topic, partition] of keyless) {
     context.route(topic).moveOn(partition, context.catalog.partitions(topic) ?? 1)

@@ -33,7 +33,7 @@ export type LinkListener = (link: Link | undefined) => void
 
 interface Waiter {
   resolve(link: Link): void
-  reject(error: unknown): void
+  reject(error: Error): void
 }
 
 const fatalCodes: ReadonlySet<string> = new Set([
@@ -100,9 +100,9 @@ export class Connection {
       }
       const waiter: Waiter = {
         resolve: link => (done(), resolve(link)),
-        reject: error => (done(), reject(error as Error)),
+        reject: error => (done(), reject(error)),
       }
-      const abort = (): void => waiter.reject(o.signal?.reason)
+      const abort = (): void => waiter.reject(o.signal?.reason as Error)
       const cancelTimer = this.clock.schedule(timeoutMs, () => {
         const to = this.#options.urls.join(', ')
         waiter.reject(

@@ -202,7 +202,9 @@ export class Lane {
 
   #onError(entry: Entry, error: LogloomError): void {
     this.#lastError = error
-    switch (verdictOf(error)) {
+    // Attempts that timed out here may still be in flight there and count against the depth that the broker allows.
+    const crowded = error.code === 'LIMIT_EXCEEDED' && this.#window.some(other => other.doubt)
+    switch (crowded ? 'retry' : verdictOf(error)) {
       case 'decided':
         this.#fail(entry, error)
         return

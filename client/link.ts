@@ -41,8 +41,8 @@ export class Link {
     this.url = url
     this.channel = channel
     this.#pushes = pushes
-    this.serverId = String(hello['serverId'] ?? '')
-    this.version = String(hello['version'] ?? '')
+    this.serverId = textOf(hello['serverId'])
+    this.version = textOf(hello['version'])
     const limits = (hello['limits'] ?? {}) as { readonly [key: string]: unknown }
     const limit = (key: string, fallback: number): number => {
       const value = limits[key]
@@ -141,7 +141,11 @@ class PushRouter {
   }
 }
 
-/** True when a close code or reason tells that dialling again unchanged is pointless (protocol.md 1.2). */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
+/** The error of a close after which dialling again unchanged is pointless (protocol.md 1.2). */
 export function policyError(code: number, reason: string): LogloomError | undefined {
   if (code !== 1008) return undefined
   const match = /^[A-Z_]+/.exec(reason)?.[0] ?? 'INVALID_REQUEST'

@@ -5,7 +5,7 @@
 // are Kafka's (KIP-91, KIP-98, KIP-480). It does not know sockets: lanes find the link of the moment.
 
 import {
-  type HeadersInput,
+  checkTopicName,
   LogloomError,
   readBatchHeader,
   type RecordInput,
@@ -26,9 +26,10 @@ import {
   producerSettings,
 } from './producer-options.ts'
 import { ProducerIdSource } from './producer-id.ts'
+import { recordInput } from './record-input.ts'
 import { type Ack, Outcome, type OutgoingRecord, PendingTicket, type Ticket } from './records.ts'
 import { SendWindow } from './send-window.ts'
-import { type PlainValue, plainBytes, type Topic, topicName } from './topic.ts'
+import { type PlainValue, type Topic, topicName } from './topic.ts'
 import { type PendingRecord, TopicRoute } from './topic-route.ts'
 
 export interface SendOptions {
@@ -151,7 +152,7 @@ export class Producer {
       const sent = list.map(entry => {
         const { topic, partition, ...record } = entry
         const options = { ...(partition === undefined ? {} : { partition }), ...signalOf(o) }
-        return this.send(topic as Topic<unknown>, record as OutgoingRecord<unknown>, options)
+        return this.send(topic, record, options)
       })
       return Promise.all(sent)
     }
@@ -178,7 +179,7 @@ export class Producer {
         return {
           topic: topicName(topic),
           partition,
-          record: inputOf(topic as Topic<unknown>, entry),
+          record: recordInput(topic as Topic<unknown>, entry),
         }
       }),
       o,
@@ -206,8 +207,7 @@ export class Producer {
 
   /** Sends what lingers and resolves when every record enqueued before has its outcome; failures are the tickets' to tell. */
   async flush(): Promise<void> {
-    const loading = [...this.#routes.values()].map(route => route.loading)
-    if (loading.some(Boolean)) await Promise.all(loading)
+    for (const route of this.#routes.values()) if (route.loading) await route.loading
     this.#linger.closeAll()
     let open = this.#unsettled.size
     if (open === 0) return
@@ -262,7 +262,7 @@ export class Producer {
     o: SendOptions,
     ticket: PendingTicket,
   ): void {
-    const input = inputOf(topic, record)
+    const input = recordInput(topic, record)
     const route = this.#route(topicName(topic))
     const { partition } = o
     const expectOffset = o.expect?.offset
@@ -294,6 +294,7 @@ export class Producer {
       route.loading = undefined
       const pending = route.pending
       route.pending = []
+      let held = 0
       for (const waiting of pending) {
         const { record, expectOffset, ticket, bytes } = waiting
         try {
@@ -302,8 +303,10 @@ export class Producer {
         } catch (error) {
           rejectTicket(ticket, asLogloomError(error))
         }
-        this.#window.release(bytes)
+        held += bytes
       }
+      // Only now: whoever waits for room comes after those who came before.
+      this.#window.release(held)
     } catch (error) {
       route.loading = undefined
       this.#rejectPending(route, asLogloomError(error))
@@ -337,6 +340,7 @@ export class Producer {
   #route(name: string): TopicRoute {
     let route = this.#routes.get(name)
     if (!route) {
+      checkTopicName(name)
       route = new TopicRoute(name, this.#settings.partitioner, this.#connection.clock.random())
       this.#routes.set(name, route)
     }
@@ -432,24 +436,6 @@ export class Producer {
       this.#window.release(bytes)
     }
   }
-}
-
-function inputOf<T>(topic: string | Topic<T>, record: OutgoingRecord<T>): RecordInput {
-  const value = record.value ?? null
-  const bytes =
-    typeof topic === 'string'
-      ? plainBytes(value as PlainValue | null)
-      : value === null
-        ? null
-        : topic.serialize(value)
-  const { key, headers, timestamp } = record
-  const input: { key: string | Uint8Array | null; value: string | Uint8Array | null } & {
-    headers?: HeadersInput
-    timestamp?: number
-  } = { key: key ?? null, value: bytes }
-  if (headers !== undefined) input.headers = headers
-  if (timestamp !== undefined) input.timestamp = timestamp
-  return input
 }
 
 function rejectTicket(ticket: PendingTicket, error: LogloomError): void {

@@ -291,7 +291,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
       if (base >= limit) break
       const following = Number(item['next'] ?? delivery.items[i + 1]?.['offset'] ?? delivery.next)
       if (item['gap'] !== undefined) {
-        const type = String(item['gap']) as ReadGap['type']
+        const type = item['gap'] as ReadGap['type']
         this.#pass({ topic, partition, type, offset: Math.max(base, cursor), next: following })
       } else {
         const found = await this.#open(item)

@@ -71,7 +71,7 @@ export class SendWindow {
           try {
             resolve(action())
           } catch (error) {
-            reject(error as Error)
+            reject(error)
           }
         },
         fail: error => (leave(), reject(error)),

@@ -42,7 +42,7 @@ export function topic<T = unknown>(
   if (codec === undefined) return { name, ...json(value => value as T) }
   if ('~standard' in codec) {
     const { validate } = codec['~standard']
-    return { name, ...json(value => validated<T>(name, validate(value))) }
+    return { name, ...json(value => validated(name, validate(value)) as T) }
   }
   return { name, serialize: codec.serialize, deserialize: codec.deserialize }
 }
@@ -75,14 +75,14 @@ function stringify(value: unknown): string {
   return text
 }
 
-function validated<T>(name: string, result: unknown): T {
+function validated(name: string, result: unknown): unknown {
   if (result instanceof Promise) {
     throw new LogloomError(
       'INVALID_REQUEST',
       `the schema of ${name} is asynchronous; use a synchronous one`,
     )
   }
-  const { issues, value } = result as { issues?: readonly { message: string }[]; value: T }
+  const { issues, value } = result as { issues?: readonly { message: string }[]; value: unknown }
   if (issues === undefined) return value
   const what = issues.map(issue => issue.message).join('; ')
   throw new LogloomError('INVALID_REQUEST', `a value does not match the schema of ${name}: ${what}`)
