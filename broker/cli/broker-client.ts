@@ -1,0 +1,39 @@
+// One connection for one command.
+//
+// Guarantees: a command finds out at once that no broker listens, instead of dialling until a timeout; the connection is closed
+// whatever happens. Once connected, the SDK's own patience applies.
+
+import { type Client, type ClientOptions, connect, LogloomError } from '../../client/index.ts'
+
+/** Connects, runs `work` and closes. @throws CONNECTION_CLOSED when there is no broker */
+export async function withBroker<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = await connect(url, { clientId: 'logloom-cli', lazy: true } satisfies ClientOptions)
+  try {
+    await reached(client, url)
+    return await work(client)
+  } finally {
+    await client.close()
+  }
+}
+
+/** Resolves when the client is connected. @throws CONNECTION_CLOSED at the first dial that fails */
+async function reached(client: Client, url: string): Promise<void> {
+  for await (const status of client.status()) {
+    if (status.type === 'open') return
+    if (status.type === 'closed') throw status.error ?? unreachable(url, undefined)
+    if (status.type === 'recovering') throw unreachable(url, status.error)
+  }
+}
+
+function unreachable(url: string, cause: LogloomError | undefined): LogloomError {
+  const why = cause ? `: ${causeText(cause)}` : ''
+  const hint = 'start a broker with `logloom start`, or name its address with --url'
+  return new LogloomError('CONNECTION_CLOSED', `no broker at ${url}${why}`, {}, { cause, hint })
+}
+
+/** The innermost reason, such as `connect ECONNREFUSED 127.0.0.1:5640`. */
+export function causeText(error: Error): string {
+  let inner = error
+  while (inner.cause instanceof Error) inner = inner.cause
+  return inner.message || error.message
+}

@@ -1,0 +1,31 @@
+// The exit codes of the command line, a contract for scripts (architecture section 7).
+
+import { LogloomError } from '../../wire/errors.ts'
+
+export const exitCodes = {
+  ok: 0,
+  error: 1,
+  usage: 2,
+  /** `health`: the broker answers but is not well, or does not answer. */
+  unhealthy: 10,
+  /** A deadline passed, as timeout(1) reports it. */
+  timeout: 124,
+} as const
+
+/** What the user typed cannot be understood: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+  readonly hint: string
+
+  constructor(message: string, hint = 'see --help') {
+    super(message)
+    this.hint = hint
+  }
+}
+
+/** The exit code that reports this error. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return exitCodes.usage
+  if (error instanceof LogloomError && error.code === 'TIMEOUT') return exitCodes.timeout
+  return exitCodes.error
+}

@@ -1,0 +1,24 @@
+#!/usr/bin/env node
+// The `logloom` command. CommonJS and free of imports, so that it runs before anything uses libuv's thread pool.
+//
+// Four slow fsyncs occupy the default pool of four threads and stall every other file call; the pool's size is read from the
+// environment when its first job is queued, which is why it is set here and nowhere else.
+
+'use strict'
+
+const { existsSync } = require('node:fs')
+const { join } = require('node:path')
+const { pathToFileURL } = require('node:url')
+
+process.env.UV_THREADPOOL_SIZE ||= '16'
+require('node:module').enableCompileCache?.()
+
+const main = join(__dirname, '../../dist/broker/cli/main.js')
+if (existsSync(main)) {
+  void import(pathToFileURL(main).href).then(({ main }) => main(process.argv.slice(2)))
+} else {
+  process.stderr.write(
+    'logloom: it is not built yet (no dist/); run `npm ci`, or `npm run build`\n',
+  )
+  process.exitCode = 1
+}

@@ -1,0 +1,132 @@
+// `logloom topic …`: create, list, describe, delete and alter topics.
+
+import type { Command } from 'commander'
+import { withBroker } from './broker-client.ts'
+import { examples, type GlobalOptions, keyValue, globalsOf, whole } from './options.ts'
+import { writeJson, writeText } from './output.ts'
+import { formatBytes, formatFields, formatTable } from './table.ts'
+
+interface CreateOptions {
+  readonly partitions?: number
+  readonly config?: Record<string, string>
+  readonly ifNotExists?: boolean
+}
+
+interface AlterOptions {
+  readonly config: Record<string, string>
+}
+
+/** Adds the command and its verbs. */
+export function addTopicCommand(program: Command): void {
+  const topic = program
+    .command('topic')
+    .description('create, list, describe, delete and alter topics')
+  topic
+    .command('create')
+    .description('create a topic')
+    .argument('<name>', 'letters, digits, dot, underscore and hyphen, at most 249')
+    .option(
+      '--partitions <n>',
+      "number of partitions (default: the broker's num.partitions)",
+      whole(1),
+    )
+    .option('--config <key=value>', 'a topic setting, repeatable', keyValue)
+    .option('--if-not-exists', 'succeed when the topic exists already')
+    .addHelpText(
+      'after',
+      examples(
+        'logloom topic create orders --partitions 4',
+        'logloom topic create big --config max.message.bytes=65536 --if-not-exists',
+      ),
+    )
+    .action((name: string, o: CreateOptions, command: Command) =>
+      create(name, { ...o, ...globalsOf(command) }),
+    )
+  topic
+    .command('list')
+    .description('list all topics')
+    .addHelpText('after', examples('logloom topic list', 'logloom topic list --format json'))
+    .action((_, command: Command) => list(globalsOf(command)))
+  topic
+    .command('describe')
+    .description('show the settings of a topic and the offsets of its partitions')
+    .argument('<name>')
+    .addHelpText('after', examples('logloom topic describe orders'))
+    .action((name: string, _, command: Command) => describe(name, globalsOf(command)))
+  topic
+    .command('delete')
+    .description('delete a topic and its records')
+    .argument('<name>')
+    .addHelpText('after', examples('logloom topic delete orders'))
+    .action((name: string, _, command: Command) => remove(name, globalsOf(command)))
+  topic
+    .command('alter')
+    .description('change settings of a topic; others stay as they are')
+    .argument('<name>')
+    .requiredOption('--config <key=value>', 'a topic setting, repeatable', keyValue)
+    .addHelpText('after', examples('logloom topic alter orders --config max.message.bytes=65536'))
+    .action((name: string, o: AlterOptions, command: Command) =>
+      alter(name, { ...o, ...globalsOf(command) }),
+    )
+}
+
+function create(name: string, o: CreateOptions & GlobalOptions): Promise<void> {
+  return withBroker(o.url, async client => {
+    const { partitions, config, ifNotExists = false } = o
+    const topic = {
+      topic: name,
+      ...(partitions === undefined ? {} : { partitions }),
+      ...(config === undefined ? {} : { config }),
+    }
+    const created = await client.admin().createTopic(topic, { ifNotExists })
+    if (o.format === 'json') return writeJson(created)
+    const state = created.created ? 'created' : 'exists'
+    return writeText(`${state} ${created.topic} partitions=${created.partitions}\n`)
+  })
+}
+
+function list(o: GlobalOptions): Promise<void> {
+  return withBroker(o.url, async client => {
+    const topics = await client.admin().listTopics()
+    if (o.format === 'json') return writeJson({ topics })
+    const rows = topics.map(t => [t.topic, t.partitions, t.records, formatBytes(t.bytes)])
+    return writeText(formatTable(['NAME', 'PARTITIONS', 'RECORDS', 'SIZE'], rows))
+  })
+}
+
+function describe(name: string, o: GlobalOptions): Promise<void> {
+  return withBroker(o.url, async client => {
+    const topic = await client.admin().describeTopic(name)
+    if (o.format === 'json') return writeJson(topic)
+    const config = Object.entries(topic.config).map(([key, value]) => `${key}=${value}`)
+    const fields = formatFields({
+      NAME: topic.topic,
+      ID: topic.topicId,
+      PARTITIONS: topic.partitions.length,
+      CREATED: new Date(topic.createdAt).toISOString(),
+      CONFIG: config.join(' ') || null,
+    })
+    const rows = topic.partitions.map(({ partition, startOffset, endOffset, bytes }) => {
+      return [partition, startOffset, endOffset, endOffset - startOffset, formatBytes(bytes)]
+    })
+    const header = ['PARTITION', 'START', 'END', 'RECORDS', 'SIZE']
+    return writeText(`${fields}\n${formatTable(header, rows)}`)
+  })
+}
+
+function remove(name: string, o: GlobalOptions): Promise<void> {
+  return withBroker(o.url, async client => {
+    const deleted = await client.admin().deleteTopic(name)
+    if (o.format === 'json') return writeJson(deleted)
+    return writeText(`deleted ${deleted.topic}\n`)
+  })
+}
+
+function alter(name: string, o: AlterOptions & GlobalOptions): Promise<void> {
+  return withBroker(o.url, async client => {
+    const altered = await client.admin().alterTopic(name, o.config)
+    if (o.format === 'json') return writeJson(altered)
+    const config = Object.entries(altered.config).map(([key, value]) => `${key}=${value}`)
+    return writeText(`altered ${altered.topic} ${config.join(' ')}\n`)
+  })
+}
