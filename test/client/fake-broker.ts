@@ -64,6 +64,8 @@ export class FakeBroker {
   outstandingBytes = 0
   outstandingBytesMax = 0
   connections = 0
+  /** Reads requests and answers nothing. */
+  mute = false
   readonly #server: Server = createServer()
   readonly #peers = new Set<Peer>()
   readonly #copies: Frame[] = []
@@ -139,7 +141,7 @@ export class FakeBroker {
       this.#peers.delete(peer)
     }
     socket.onMessage = bytes => {
-      if (!peer.gone) this.#receive(peer, unpackFrame(bytes))
+      if (!peer.gone && !this.mute) this.#receive(peer, unpackFrame(bytes))
     }
   }
 
