@@ -82,8 +82,13 @@ export class TailWatch {
   /** Ends all waiting, now and later, with `error`. The first call counts. */
   end(error: Error): void {
     this.ended ??= error
+    this.fail(this.ended)
+  }
+
+  /** Ends the waiting of now; later waits are welcome. */
+  fail(error: Error): void {
     const waiters = [...this.waiters]
     this.waiters.clear()
-    for (const waiter of waiters) waiter.reject(this.ended)
+    for (const waiter of waiters) waiter.reject(error)
   }
 }

@@ -17,7 +17,7 @@ import { type Loglet, LogletClosedError, LogletLostError, type Lsn } from '../co
 import { MetaStoreCorruptError, type MetaStore } from '../metastore/metastore.ts'
 import type { Clock, Random } from '../ports.ts'
 import type { LogletRegistry } from '../registry.ts'
-import { abortable } from './abortable.ts'
+import { abortable } from '../abortable.ts'
 import type { VirtualLogEvent } from './events.ts'
 import { SegmentReader } from './segment.ts'
 

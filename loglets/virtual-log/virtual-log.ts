@@ -21,7 +21,7 @@ import {
 import type { MetaStore } from '../metastore/metastore.ts'
 import type { Clock, Random } from '../ports.ts'
 import type { LogletRegistry } from '../registry.ts'
-import { abortable } from './abortable.ts'
+import { abortable } from '../abortable.ts'
 import { AppendError } from './append-error.ts'
 import { ChainView } from './chain-view.ts'
 import type { VirtualLogEvent } from './events.ts'
