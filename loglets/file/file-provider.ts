@@ -1,0 +1,235 @@
+// Makes, opens and removes file loglets: `<root>/<id>/<first position>.log`. Absent storage never opens empty (DESIGN 4.1 rule 7).
+
+import {
+  type Loglet,
+  LogletExistsError,
+  type LogletFailedError,
+  LogletLostError,
+  type LogletParams,
+  type LogletProvider,
+  LogletSpecError,
+} from '../contract.ts'
+import type { Clock, Disk } from '../ports.ts'
+import { TailWatch } from '../tail-watch.ts'
+import { Appender, type AppendPoint, createSegment, segmentName, type SyncReport } from './appender.ts'
+import { FileLoglet } from './file-loglet.ts'
+import {
+  chainSeed,
+  decodeFileHeader,
+  decodeTrailer,
+  encodeFileHeader,
+  encodeRecordHeader,
+  fileHeaderBytes,
+  idBytesMax,
+  recordHeaderBytes,
+  recordType,
+  trailerBytes,
+} from './format.ts'
+import { type Damage, PointMaker, recoverFile, type Recovered } from './recovery.ts'
+import { SegmentFile } from './segment-file.ts'
+import { readTrimPoint } from './trim-point.ts'
+
+export interface FileLogletProviderOptions {
+  readonly disk: Disk
+  /** Directory of all file loglets, relative to the disk. */
+  readonly root: string
+  readonly clock: Clock
+  /** The disk failed: the process must stop. */
+  readonly onFatal?: (error: LogletFailedError) => void
+  readonly observe?: (report: SyncReport) => void
+}
+
+const segmentBytesDefault = 64 << 20
+const segmentBytesMin = 4096
+const segmentBytesLimit = 2 ** 31
+const backlogBytesMax = 64 << 20
+
+export class FileLogletProvider implements LogletProvider {
+  readonly kind = 'file'
+  readonly scope = 'node'
+  readonly volatile = false
+  private readonly options: FileLogletProviderOptions
+
+  constructor(options: FileLogletProviderOptions) {
+    this.options = options
+  }
+
+  validate(params: LogletParams): void {
+    segmentBytesOf(params)
+  }
+
+  async create(id: string, params: LogletParams): Promise<Loglet> {
+    const segmentBytes = segmentBytesOf(params)
+    const { disk, root } = this.options
+    const directory = this.directoryOf(id)
+    if (id.length > idBytesMax) throw new LogletSpecError(`loglet id ${id} is longer than ${idBytesMax} characters`)
+    if (await disk.exists(directory)) throw new LogletExistsError(`loglet ${id} exists`, 'refused')
+    await disk.mkdir(directory)
+    const { segment, seed } = await createSegment(disk, directory, id, 0)
+    await disk.syncDir(root)
+    const point = { segment, end: fileHeaderBytes, next: 0, lastCrc: seed, points: new PointMaker() }
+    return this.assemble(id, segmentBytes, [segment], point, { sealed: false, trimPoint: 0, damage: [] })
+  }
+
+  async open(id: string, params: LogletParams): Promise<Loglet> {
+    const segmentBytes = segmentBytesOf(params)
+    const { disk } = this.options
+    const directory = this.directoryOf(id)
+    const segments = await listSegments(disk, directory)
+    const last = segments.at(-1)
+    if (last === undefined) throw new LogletLostError(`loglet ${id} has no files in ${directory}`, 'unknown')
+    const trimPoint = await readTrimPoint(disk, directory)
+    const seed = await this.checkLast(id, last)
+    const found = await recoverFile(await last.file(), last.first, seed)
+    const point = await this.repair(id, segments, last, found)
+    const first = segments[0]?.first ?? 0
+    const damage = [...found.damage]
+    if (first > trimPoint) damage.push({ from: trimPoint, to: first, detail: 'its segment files are missing' })
+    return this.assemble(id, segmentBytes, segments, point, { sealed: found.sealed, trimPoint, damage })
+  }
+
+  async remove(id: string): Promise<void> {
+    const { disk, root } = this.options
+    if (!(await disk.exists(this.directoryOf(id)))) return
+    await disk.remove(this.directoryOf(id))
+    await disk.syncDir(root)
+  }
+
+  private directoryOf(id: string): string {
+    return `${this.options.root}/${id}`
+  }
+
+  /** The newest file must be readable as such and must be the newest. @throws LogletLostError */
+  private async checkLast(id: string, last: SegmentFile): Promise<number> {
+    const file = await last.file()
+    const size = await file.size()
+    const header = await file.read(0, fileHeaderBytes)
+    if (decodeFileHeader(header, id) !== last.first)
+      throw new LogletLostError(`${last.path} has no readable header: its content is lost`, 'unknown')
+    if (decodeTrailer(await file.read(Math.max(0, size - trailerBytes), trailerBytes)) !== undefined)
+      throw new LogletLostError(`${last.path} was followed by another file, which is missing`, 'unknown')
+    return chainSeed(header)
+  }
+
+  /**
+   * Brings the newest file to what is certain. Whole records past it move to a new file, which is complete and durable under its name
+   * before the old one is cut: a crash in between leaves both, and the new one's name tells where it takes over.
+   */
+  private async repair(id: string, segments: SegmentFile[], last: SegmentFile, found: Recovered): Promise<AppendPoint> {
+    const { disk } = this.options
+    const directory = this.directoryOf(id)
+    const { suffix, suffixStart, durableEnd } = found
+    const first = suffix[0]
+    if (first === undefined) {
+      await cut(last, durableEnd)
+      const points = new PointMaker(found.points)
+      return { segment: last, end: durableEnd, next: found.next, lastCrc: found.lastCrc, points }
+    }
+    const path = `${directory}/${segmentName(suffixStart)}`
+    const written = await writeSuffix(disk, `${path}.tmp`, id, suffixStart, suffix)
+    if (suffixStart === last.first) await last.close()
+    await disk.rename(`${path}.tmp`, path)
+    await disk.syncDir(directory)
+    if (suffixStart === last.first) segments.pop()
+    else await cut(last, durableEnd)
+    const segment = new SegmentFile(disk, path, suffixStart)
+    segments.push(segment)
+    return { segment, end: written.end, next: found.next, lastCrc: written.lastCrc, points: written.points }
+  }
+
+  private assemble(
+    id: string,
+    segmentBytes: number,
+    segments: SegmentFile[],
+    point: AppendPoint,
+    state: { readonly sealed: boolean; readonly trimPoint: number; readonly damage: readonly Damage[] },
+  ): FileLoglet {
+    const { disk, clock, onFatal, observe } = this.options
+    const watch = new TailWatch(Math.max(point.next, state.trimPoint), state.sealed)
+    const directory = this.directoryOf(id)
+    const appender = new Appender(
+      {
+        disk,
+        clock,
+        directory,
+        id,
+        segmentBytes,
+        backlogBytesMax,
+        onDurable: (next, sealed) => watch.merge(next, sealed),
+        onRoll: segment => segments.push(segment),
+        onFatal: error => {
+          watch.end(error)
+          onFatal?.(error)
+        },
+        onSync: observe,
+      },
+      point,
+      state.sealed,
+    )
+    return new FileLoglet({ disk, directory, id, segments, watch, appender, trimPoint: state.trimPoint, damage: state.damage })
+  }
+}
+
+/** The segment files of a loglet in position order; none when there is no directory. Left-over temporary files are removed. */
+export async function listSegments(disk: Disk, directory: string): Promise<SegmentFile[]> {
+  if (!(await disk.exists(directory))) return []
+  const segments: SegmentFile[] = []
+  for (const name of await disk.list(directory)) {
+    const match = /^(\d{16})\.log$/.exec(name)
+    if (match !== null) segments.push(new SegmentFile(disk, `${directory}/${name}`, Number(match[1])))
+    else if (name.endsWith('.tmp')) await disk.remove(`${directory}/${name}`)
+  }
+  return segments
+}
+
+async function cut(segment: SegmentFile, end: number): Promise<void> {
+  const file = await segment.file()
+  if ((await file.size()) !== end) await file.truncate(end)
+  // Also when nothing was cut: what the scan saw may be in the page cache only.
+  await file.datasync()
+}
+
+async function writeSuffix(
+  disk: Disk,
+  path: string,
+  id: string,
+  first: number,
+  suffix: Recovered['suffix'],
+): Promise<{ end: number; lastCrc: number; points: PointMaker }> {
+  await disk.remove(path)
+  const file = await disk.open(path, { create: true })
+  const header = encodeFileHeader(id, first)
+  const points = new PointMaker()
+  let lastCrc = chainSeed(header)
+  let end = fileHeaderBytes
+  try {
+    await file.write([header], 0)
+    for (const { type, position, body } of suffix) {
+      const head = new Uint8Array(recordHeaderBytes)
+      lastCrc = encodeRecordHeader(
+        head,
+        0,
+        { type, position, watermark: fileHeaderBytes, length: body.length, previousCrc: lastCrc },
+        [body],
+      )
+      await file.write([head, body], end)
+      if (type === recordType.data) points.add(position, end)
+      end += recordHeaderBytes + body.length
+    }
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+  return { end, lastCrc, points }
+}
+
+function segmentBytesOf(params: LogletParams): number {
+  for (const key of Object.keys(params.options))
+    if (key !== 'segment.bytes') throw new LogletSpecError(`file has no option ${key}: it knows segment.bytes`)
+  const text = params.options['segment.bytes']
+  if (text === undefined) return segmentBytesDefault
+  const value = Number(text)
+  if (!Number.isSafeInteger(value) || value < segmentBytesMin || value > segmentBytesLimit)
+    throw new LogletSpecError(`segment.bytes=${text}: use a whole number from ${segmentBytesMin} to ${segmentBytesLimit}`)
+  return value
+}
