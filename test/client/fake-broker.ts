@@ -60,9 +60,8 @@ export class FakeBroker {
   limits: Frame = { ...wireLimits }
   /** Requests seen, by op. */
   readonly seen = new Map<string, number>()
-  /** Bytes delivered and not yet given back as credit, and the most that ever was. */
-  outstandingBytes = 0
-  outstandingBytesMax = 0
+  /** Bytes pushed to subscriptions so far. */
+  deliveredBytes = 0
   connections = 0
   /** Reads requests and answers nothing. */
   mute = false
@@ -307,7 +306,6 @@ export class FakeBroker {
 
   #credit(peer: Peer, frame: Frame): void {
     const subscription = peer.subscriptions.get(frame['sub'] as number)
-    this.outstandingBytes -= frame['bytes'] as number
     if (!subscription) return
     subscription.credit += frame['bytes'] as number
     this.#deliver(peer)
@@ -341,8 +339,7 @@ export class FakeBroker {
       return false
     }
     subscription.credit -= bytes
-    this.outstandingBytes += bytes
-    this.outstandingBytesMax = Math.max(this.outstandingBytesMax, this.outstandingBytes)
+    this.deliveredBytes += bytes
     peer.send({ op: 'deliver', sub, items: chosen, next: subscription.next, bytes, end })
     return true
   }

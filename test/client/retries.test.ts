@@ -1,6 +1,6 @@
 // Whatever happens to connections and answers, an acked record is written once and in order.
 
-import fc from 'fast-check'
+import { array, assert, asyncProperty, constantFrom, integer } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Ack, connect } from '../../client/index.ts'
 import { decodeBatchSync, LogloomError } from '../../wire/index.ts'
@@ -102,11 +102,11 @@ const losing = names.filter(name => name !== 'refused')
 
 describe('retries', () => {
   it('never duplicate nor reorder under any plan of losses, delays and late copies', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.constantFrom(...losing), { maxLength: 40 }),
-        fc.integer({ min: 1, max: 40 }),
-        fc.constantFrom(1, 120, 16_384),
+    await assert(
+      asyncProperty(
+        array(constantFrom(...losing), { maxLength: 40 }),
+        integer({ min: 1, max: 40 }),
+        constantFrom(1, 120, 16_384),
         async (plan, records, batchSize) => {
           const outcome = await run(plan, records, batchSize)
           check(outcome)
@@ -119,11 +119,11 @@ describe('retries', () => {
   })
 
   it('keep their promises also when some batches are refused before a decision', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.constantFrom(...names), { maxLength: 40 }),
-        fc.integer({ min: 1, max: 40 }),
-        fc.constantFrom(1, 120),
+    await assert(
+      asyncProperty(
+        array(constantFrom(...names), { maxLength: 40 }),
+        integer({ min: 1, max: 40 }),
+        constantFrom(1, 120),
         async (plan, records, batchSize) => check(await run(plan, records, batchSize)),
       ),
       { numRuns: 80 },
@@ -131,10 +131,10 @@ describe('retries', () => {
   })
 
   it('write every atomic batch once', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.constantFrom(...losing), { maxLength: 30 }),
-        fc.integer({ min: 1, max: 24 }),
+    await assert(
+      asyncProperty(
+        array(constantFrom(...losing), { maxLength: 30 }),
+        integer({ min: 1, max: 24 }),
         async (plan, records) => {
           const { results, stored } = await run(plan, records, 1, true)
           expect(results.filter(result => result.error)).toEqual([])
