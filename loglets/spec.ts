@@ -27,6 +27,8 @@ export interface LeafSpec {
 /** Stripes of one level, and leaves in all. */
 export const stripesMax = 64
 const specLengthMax = 1024
+/** Levels of `striped`; keeps the leaves' ids short. */
+const levelsMax = 6
 
 const namePattern = /^[a-z][a-z0-9-]{0,31}$/
 const keyPattern = /^[a-z][a-z0-9.-]{0,63}$/
@@ -42,10 +44,15 @@ export function parseSpec(text: string): LogletSpec {
       `the spec has ${text.length} characters, the limit is ${specLengthMax}`,
     )
   const spec = parseLevel(text, text)
+  const levels = levelsOf(spec)
+  if (levels > levelsMax)
+    throw new LogletSpecError(
+      `${quote(text)} has ${levels} levels of striped, the limit is ${levelsMax}: use fewer levels`,
+    )
   const leaves = leavesOf(spec)
   if (leaves > stripesMax)
     throw new LogletSpecError(
-      `${text} has ${leaves} leaves in all, the limit is ${stripesMax}: use fewer stripes`,
+      `${quote(text)} has ${leaves} leaves in all, the limit is ${stripesMax}: use fewer stripes`,
     )
   return spec
 }
@@ -61,6 +68,10 @@ export function formatSpec(spec: LogletSpec): string {
 /** Loglets at the bottom of the tree. */
 export function leavesOf(spec: LogletSpec): number {
   return isStriped(spec) ? spec.stripes * leavesOf(spec.inner) : 1
+}
+
+function levelsOf(spec: LogletSpec): number {
+  return isStriped(spec) ? 1 + levelsOf(spec.inner) : 0
 }
 
 function parseLevel(text: string, whole: string): LogletSpec {
