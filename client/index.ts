@@ -14,8 +14,9 @@ export type {
   TopicDescription,
   TopicListing,
 } from './admin.ts'
-export { type Client, type ClientOptions, connect } from './client.ts'
+export { type Client, connect } from './client.ts'
 export type { ClientClock } from './clock.ts'
+export type { ClientOptions } from './open-connection.ts'
 export {
   formatResumeToken,
   type Lsn,
@@ -25,8 +26,10 @@ export {
 } from './positions.ts'
 export type { BatchEntry, Producer, SendBatchOptions, SendOptions } from './producer.ts'
 export type { Partitioner, ProducerOptions, RejectedBatch } from './producer-options.ts'
+export { connectReader, type ReadClient } from './read-client.ts'
 export type { ReadAs, ReadFrom, ReadGap, ReadOptions } from './read-options.ts'
 export type { ReadBatch, ReadRecord } from './read-record.ts'
+export type { ReadTopics } from './read-topics.ts'
 export type { Reader } from './reader.ts'
 export type { Ack, OutgoingRecord, Ticket } from './records.ts'
 export type { ClientStatus } from './status.ts'

@@ -3,6 +3,7 @@
 // The defaults are those of Kafka 4 (KIP-1030): linger 5 ms, idempotent, acks from all. This file decides nothing else.
 
 import { type Codec, LogloomError, supportedCodecs } from '../wire/index.ts'
+import { amount } from './amount.ts'
 
 /** `key` is null for records without one; the result must lie in `[0, partitions)`. */
 export type Partitioner = (topic: string, key: Uint8Array | null, partitions: number) => number
@@ -79,16 +80,4 @@ export function producerSettings(o: ProducerOptions, deliveryTimeoutMs: number):
     partitioner: o.partitioner,
     onRejected: o.onRejected ?? (() => {}),
   }
-}
-
-/** A setting that is a number not below `least`. @throws INVALID_REQUEST */
-export function amount(
-  name: string,
-  value: number | undefined,
-  fallback: number,
-  least: number,
-): number {
-  if (value === undefined) return fallback
-  if (typeof value === 'number' && value >= least) return value
-  throw new LogloomError('INVALID_REQUEST', `${name} is a number ≥ ${least}, not ${String(value)}`)
 }

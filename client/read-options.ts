@@ -3,9 +3,8 @@
 // This file holds types, defaults and the choice of a decoder; it does not read anything.
 
 import { LogloomError } from '../wire/index.ts'
+import { amount } from './amount.ts'
 import { isResumeToken, parseResumeToken } from './positions.ts'
-import { amount } from './producer-options.ts'
-import type { Topic } from './topic.ts'
 
 /** How keys and values of untyped topics are decoded: text is UTF-8; json parses the value, its key stays text. */
 export type ReadAs = 'bytes' | 'text' | 'json'
@@ -115,8 +114,13 @@ export interface Decoder {
   readonly value: (bytes: Uint8Array) => unknown
 }
 
+/** A topic as far as reading goes. */
+export type SomeTopic =
+  | string
+  | { readonly name: string; readonly deserialize: (bytes: Uint8Array) => unknown }
+
 /** The decoder of a topic: its codec, unless `as` says otherwise. */
-export function decoderOf(topic: string | Topic<unknown>, as: ReadAs | undefined): Decoder {
+export function decoderOf(topic: SomeTopic, as: ReadAs | undefined): Decoder {
   const text = new TextDecoder('utf-8', { ignoreBOM: true })
   const decodeText = (bytes: Uint8Array): string => text.decode(bytes)
   if (as === 'bytes') return { key: bytes => bytes, value: bytes => bytes }

@@ -311,7 +311,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
 
   /** The records of a batch, or why it cannot be read. @throws UNSUPPORTED_CODEC */
   async #open(item: Frame): Promise<readonly BatchRecord[] | LogloomError> {
-    const batch = item['batch'] as Uint8Array
+    const batch = plainBytes(item['batch'] as Uint8Array)
     try {
       const { codec } = readBatchHeader(batch)
       return codec === 'none' ? decodeBatchSync(batch) : await decodeBatch(batch)
@@ -335,10 +335,11 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
       const offset = base + record.offsetDelta
       // A batch may start before the offset asked for, and reach past the end that was.
       if (offset < cursor || offset >= limit) continue
-      const { key, value, timestamp, headers } = record
+      const { key, value, timestamp } = record
+      const headers = record.headers.map(([name, bytes]) => [name, plainBytes(bytes)] as const)
       try {
-        const decodedKey = key && (decoder.key(key) as K)
-        const decodedValue = value && (decoder.value(value) as V)
+        const decodedKey = key && (decoder.key(plainBytes(key)) as K)
+        const decodedValue = value && (decoder.value(plainBytes(value)) as V)
         into.push(new ReadRecord<V, K>(place, offset, timestamp, decodedKey, decodedValue, headers))
       } catch (cause) {
         if (this.#settings.onInvalid === 'skip') continue
@@ -370,6 +371,12 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     }
     onGap(gap)
   }
+}
+
+/** Node's sockets and zlib give Buffers, whose `slice` does not copy: callers get plain byte arrays everywhere. */
+function plainBytes(bytes: Uint8Array): Uint8Array {
+  if (bytes.constructor === Uint8Array) return bytes
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function hasBegun(feed: PartitionFeed): boolean {

@@ -4,7 +4,13 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Client, connect, formatResumeToken, parseResumeToken } from '../../client/index.ts'
+import {
+  type Client,
+  connect,
+  connectReader,
+  formatResumeToken,
+  parseResumeToken,
+} from '../../client/index.ts'
 import { FakeBroker } from './fake-broker.ts'
 
 const open: { close(): Promise<void> }[] = []
@@ -191,5 +197,27 @@ describe('a resume token', () => {
         expect.objectContaining({ code: 'INVALID_REQUEST' }),
       )
     }
+  })
+})
+
+describe('a client that only reads', () => {
+  it('reads and recovers as the full one does', async () => {
+    const broker = await startBroker()
+    broker.log.create('t')
+    const client = await connectReader(broker.url, { retryBackoffMs: 1 })
+    open.push(client)
+    const reader = client.read('t', { as: 'bytes' })
+    await reader.opened()
+    broker.disconnect()
+    const writer = await connectTo(broker.url)
+    await writer.producer().send('t', { value: 'v' })
+    for await (const { value } of reader) {
+      expect(value).toEqual(new TextEncoder().encode('v'))
+      break
+    }
+    await client.close()
+    expect(() => client.read('t')).toThrowError(
+      expect.objectContaining({ code: 'CONNECTION_CLOSED' }),
+    )
   })
 })

@@ -1,0 +1,67 @@
+// From a URL and options to a connection that dials: shared by the clients that read and write and those that only read.
+//
+// It checks what the caller gave and fills in defaults; it does not know what the connection is for.
+
+import { LogloomError } from '../wire/index.ts'
+import { type ClientClock, systemClock } from './clock.ts'
+import { Connection } from './connection.ts'
+import { amount } from './amount.ts'
+
+export interface ClientOptions {
+  /** Appears in the broker's logs; default `logloom-client`. */
+  readonly clientId?: string
+  /** Gives up connecting; an open client is closed by {@link Client.close}. */
+  readonly signal?: AbortSignal
+  /** How long `connect` waits for the first connection, and the bound of each dial, milliseconds; default 10000. */
+  readonly connectTimeoutMs?: number
+  /** How long one request waits for its answer, milliseconds; default 30000. */
+  readonly requestTimeoutMs?: number
+  /** From `send` until the outcome must be known, retries included, milliseconds; default 120000. */
+  readonly deliveryTimeoutMs?: number
+  /** First upper bound of the pause between attempts, doubled each time, milliseconds; default 50. */
+  readonly retryBackoffMs?: number
+  /** Last upper bound of that pause, milliseconds; default 2000. */
+  readonly retryBackoffMaxMs?: number
+  /** How often a silent connection is tried with a ping, milliseconds; default 20000. */
+  readonly keepAliveMs?: number
+  /** Return at once, connected or not. Default false. */
+  readonly lazy?: boolean
+  readonly clock?: ClientClock
+}
+
+/** A connection that dials; resolves when it is open, at once if `lazy`. @throws TIMEOUT, INVALID_REQUEST, the signal's reason */
+export async function openConnection(
+  url: string | readonly string[],
+  o: ClientOptions,
+): Promise<Connection> {
+  const urls = typeof url === 'string' ? [url] : [...url]
+  if (urls.length === 0) throw new LogloomError('INVALID_REQUEST', 'connect needs a URL')
+  for (const each of urls) {
+    if (!/^wss?:\/\//.test(each)) {
+      const message = `not a WebSocket URL: ${JSON.stringify(each)}`
+      throw new LogloomError('INVALID_REQUEST', message, {}, { hint: 'use ws://HOST:5640' })
+    }
+  }
+  o.signal?.throwIfAborted()
+  const connectTimeoutMs = amount('connectTimeoutMs', o.connectTimeoutMs, 10_000, 1)
+  const connection = new Connection({
+    urls,
+    clientId: o.clientId ?? 'logloom-client',
+    dialTimeoutMs: connectTimeoutMs,
+    requestTimeoutMs: amount('requestTimeoutMs', o.requestTimeoutMs, 30_000, 1),
+    keepAliveMs: amount('keepAliveMs', o.keepAliveMs, 20_000, 1),
+    backoff: {
+      baseMs: amount('retryBackoffMs', o.retryBackoffMs, 50, 0),
+      maxMs: amount('retryBackoffMaxMs', o.retryBackoffMaxMs, 2000, 0),
+    },
+    clock: o.clock ?? systemClock,
+  })
+  if (o.lazy) return connection
+  try {
+    await connection.waitForLink({ timeoutMs: connectTimeoutMs, signal: o.signal })
+  } catch (error) {
+    await connection.close()
+    throw error
+  }
+  return connection
+}
