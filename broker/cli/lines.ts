@@ -16,13 +16,13 @@ export class LineSplitter {
     this.#lineBytesMax = lineBytesMax
   }
 
-  /** Hands each line that `chunk` completes to `take`. @throws MESSAGE_TOO_LARGE */
-  push(chunk: Buffer, take: (line: Buffer) => void): void {
+  /** Each line that `chunk` completes. @throws MESSAGE_TOO_LARGE */
+  *split(chunk: Buffer): Generator<Buffer, void, void> {
     let from = 0
     for (let at = chunk.indexOf(newline); at >= 0; at = chunk.indexOf(newline, from)) {
       const piece = chunk.subarray(from, at)
       from = at + 1
-      take(this.#restBytes === 0 ? piece : this.#joined(piece))
+      yield this.#restBytes === 0 ? piece : this.#joined(piece)
     }
     if (from === chunk.length) return
     this.#rest.push(chunk.subarray(from))
@@ -36,8 +36,8 @@ export class LineSplitter {
   }
 
   /** The last line, when the stream did not end in a newline. */
-  end(take: (line: Buffer) => void): void {
-    if (this.#restBytes > 0) take(this.#joined(Buffer.alloc(0)))
+  *end(): Generator<Buffer, void, void> {
+    if (this.#restBytes > 0) yield this.#joined(Buffer.alloc(0))
   }
 
   #joined(piece: Buffer): Buffer {

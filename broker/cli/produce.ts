@@ -77,7 +77,6 @@ async function sendAll(
   const split = splitterOf(o)
   const options = o.partition === undefined ? {} : { partition: o.partition }
   const take = (line: Buffer): void => {
-    if (tally.failure) return
     tally.records++
     tally.bytes += line.length
     const ticket = producer.enqueue(topic, split(line, tally.records), options)
@@ -93,6 +92,7 @@ async function sendAll(
   }
 }
 
+/** Reads stdin to its end, or to the first refusal; waits for room before each line. */
 async function readLines(
   producer: Producer,
   take: (line: Buffer) => void,
@@ -100,18 +100,24 @@ async function readLines(
 ): Promise<void> {
   const lines = new LineSplitter(lineBytesMax)
   const { stdin } = process
+  const takeAll = async (some: Iterable<Buffer>): Promise<void> => {
+    for (const line of some) {
+      if (producer.inflightBytes >= inflightBytesMax) await producer.ready()
+      if (tally.failure) return
+      take(line)
+    }
+  }
   try {
     // Nothing is read while the loop body waits: stdin is paused.
     for await (const chunk of stdin as AsyncIterable<Buffer>) {
-      lines.push(chunk, take)
+      await takeAll(lines.split(chunk))
       if (tally.failure) return
-      if (producer.inflightBytes >= inflightBytesMax / 2) await producer.ready()
     }
   } catch (error) {
     // Destroyed by a refusal or a signal; a real failure of stdin is not swallowed.
     if (!stdin.destroyed || isReadError(error)) throw error
   }
-  lines.end(take)
+  await takeAll(lines.end())
 }
 
 function isReadError(error: unknown): boolean {
