@@ -45,6 +45,7 @@ interface Entry {
 }
 
 const sequenceModulus = 2 ** 31
+const headRefusalsMax = 3
 
 export class Lane {
   readonly #connection: Connection
@@ -60,6 +61,8 @@ export class Lane {
   #nextSequence = 0
   #recovering = false
   #lostId = false
+  /** Refusals in a row of the oldest item as out of order: nothing is left to send before it. */
+  #headRefusals = 0
   #retries = 0
   #cancelRetry: (() => void) | undefined
   #lastError: LogloomError | undefined
@@ -188,6 +191,7 @@ export class Lane {
         entry.inFlight = false
         entry.settled = true
         this.#retries = 0
+        this.#headRefusals = 0
         entry.item.succeed(reply)
         this.#advance()
       },
@@ -221,6 +225,10 @@ export class Lane {
         return
       case 'retry':
         this.#recovering = true
+        if (error.code === 'OUT_OF_ORDER_SEQUENCE' && entry === this.#head()) {
+          // The broker's lane and ours have parted for good: the topic was made anew, say, or the decision is forgotten.
+          if (++this.#headRefusals >= headRefusalsMax) this.#lostId = true
+        }
     }
   }
 
@@ -273,6 +281,7 @@ export class Lane {
   /** The id is of no use any more: what is certainly not written starts again under a new one, the rest is rejected. */
   #breakOff(): void {
     this.#lostId = false
+    this.#headRefusals = 0
     if (this.#ids) this.#requeue(0, [...this.#window])
     else while (this.#window[0]?.settled) this.#window.shift()
   }
@@ -303,6 +312,10 @@ export class Lane {
       { outcome: 'unknown' },
       { cause: this.#why() },
     )
+  }
+
+  #head(): Entry | undefined {
+    return this.#window.find(entry => !entry.settled)
   }
 
   #why(): unknown {

@@ -65,6 +65,11 @@ export class FakeLog {
     this.#lanes.clear()
   }
 
+  /** As when all topics were deleted and made anew: producers are known, their places are not. */
+  forgetPlaces(): void {
+    for (const lanes of this.#lanes.values()) lanes.clear()
+  }
+
   create(name: string, partitions = this.partitionsDefault): FakeTopic {
     const topic: FakeTopic = {
       name,

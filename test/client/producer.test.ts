@@ -289,6 +289,33 @@ describe('producing', () => {
     expect(broker.count('initProducer')).toBe(2)
   })
 
+  it('starts a new identity when its place in the sequence is gone', async () => {
+    const producer = client.producer({ batchSize: 1 })
+    await producer.send('t', { value: 'a' })
+    broker.log.forgetPlaces()
+    const tickets = ['b', 'c', 'd'].map(value => producer.enqueue('t', { value }))
+    await Promise.all(tickets.map(ticket => ticket.acked))
+    expect(stored('t')).toEqual(['a', 'b', 'c', 'd'])
+  })
+
+  it('rejects what was sent behind a lost batch too, because nobody knows about it', async () => {
+    broker.log.create('t')
+    let n = 0
+    broker.plan = op => (op === 'produce' && ++n <= 2 ? 'silent' : 'serve')
+    const old = client.producer({ batchSize: 1, deliveryTimeoutMs: 100 })
+    const first = old.enqueue('t', { value: 'a' })
+    const second = old.enqueue('t', { value: 'b' })
+    const third = old.enqueue('t', { value: 'c' })
+    const results = await Promise.allSettled([first.acked, second.acked, third.acked])
+    const codes = results.map(result =>
+      result.status === 'fulfilled' ? 'acked' : (result.reason as { code: string }).code,
+    )
+    expect(codes[0]).toBe('TIMEOUT')
+    expect(['TIMEOUT', 'OUTCOME_UNKNOWN']).toContain(codes[1])
+    expect(codes[2]).toBe('acked')
+    expect((await old.send('t', { value: 'd' })).offset).toBe(3)
+  })
+
   it('rejects at the delivery timeout, says what is known, and goes on behind it', async () => {
     broker.log.create('t')
     broker.plan = op => (op === 'produce' ? 'silent' : 'serve')
