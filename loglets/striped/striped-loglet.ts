@@ -59,7 +59,9 @@ export class StripedLoglet implements Loglet {
   readonly kind = 'striped'
   private readonly stripes: readonly Loglet[]
   private readonly ports: StripedPorts
-  /** Known tail of each stripe. */
+  /** Committed tail of each stripe, from whoever wrote there. */
+  private readonly heard: number[]
+  /** The same, but behind what is in flight from here: acks follow these, so that they come in the order of positions. */
   private readonly tails: number[]
   /** Where the next append to each stripe will land, as far as this handle knows. */
   private readonly next: number[]
@@ -86,6 +88,7 @@ export class StripedLoglet implements Loglet {
     this.stripes = stripes
     this.ports = ports
     this.tails = states.map(s => s.tail)
+    this.heard = [...this.tails]
     this.next = [...this.tails]
     this.inFlight = this.tails.map(() => 0)
     this.watching = this.tails.map(() => false)
@@ -243,36 +246,31 @@ export class StripedLoglet implements Loglet {
     reject?: (error: Error) => void,
   ): void {
     const at = globalOf(stripe, local, this.stripes.length)
-    this.settled(stripe)
+    if (resolve !== undefined && reject !== undefined) this.pending.add(at, resolve, reject)
     // Appends to one stripe land in the order of their calls, so those still in flight land right behind.
-    this.next[stripe] = local + 1 + (this.inFlight[stripe] as number)
-    if (resolve !== undefined && reject !== undefined) {
-      if (at < this.watch.tail) resolve(position(at))
-      else if (this.watch.sealed) reject(sealedError('unknown'))
-      else this.pending.add(at, resolve, reject)
-    }
-    this.learn(stripe, local + 1)
-    this.afterSettled()
+    this.next[stripe] = local + (this.inFlight[stripe] as number)
+    this.tails[stripe] = Math.max(this.tails[stripe] as number, local + 1)
+    this.hear(stripe, local + 1)
+    this.settled(stripe)
   }
 
   private failed(stripe: number, error: unknown, reject?: (error: Error) => void): void {
-    this.settled(stripe)
-    if ((this.inFlight[stripe] as number) === 0) this.next[stripe] = this.tails[stripe] as number
+    if ((this.inFlight[stripe] as number) === 1) this.next[stripe] = this.heard[stripe] as number
     else if (error instanceof LogletError && error.outcome === 'refused')
       (this.next[stripe] as number)--
     reject?.(asError(error))
     if (error instanceof LogletSealedError) this.finishSoon()
     else if (error instanceof LogletFailedError || error instanceof LogletClosedError)
       this.pending.rejectAll(behindError(error))
-    this.afterSettled()
+    this.settled(stripe)
   }
 
+  /** After each append to a stripe: acks what is complete, and sees to what will not be. */
   private settled(stripe: number): void {
-    ;(this.inFlight[stripe] as number)--
+    const left = --(this.inFlight[stripe] as number)
     this.inFlightTotal--
-  }
-
-  private afterSettled(): void {
+    if (left === 0) this.tails[stripe] = this.heard[stripe] as number
+    this.pending.ackBelow(openTail(this.tails))
     if (this.inFlightTotal === 0 && this.drained.length > 0)
       for (const wake of this.drained.splice(0)) wake()
     if (this.pending.size > 0 && !this.sealSeen && this.filling === undefined && this.lags())
@@ -281,23 +279,23 @@ export class StripedLoglet implements Loglet {
       })
   }
 
-  /** Merges a stripe's tail and acks what it completes. */
-  private learn(stripe: number, tail: number): void {
-    if (tail <= (this.tails[stripe] as number)) return
-    this.tails[stripe] = tail
+  /** Merges a stripe's committed tail. */
+  private hear(stripe: number, tail: number): void {
+    if (tail <= (this.heard[stripe] as number)) return
+    this.heard[stripe] = tail
     if (tail > (this.next[stripe] as number)) this.next[stripe] = tail
+    if (this.inFlight[stripe] === 0) {
+      this.tails[stripe] = tail
+      this.pending.ackBelow(openTail(this.tails))
+    }
     // Past the sealed tail there are only zombies.
-    if (this.watch.sealed) return
-    const open = openTail(this.tails)
-    if (open <= this.watch.tail) return
-    this.pending.ackBelow(open)
-    this.watch.merge(open, false)
+    if (!this.watch.sealed) this.watch.merge(openTail(this.heard), false)
   }
 
   /** Asks every stripe for its tail. True when one of them is sealed. */
   private async look(signal?: AbortSignal): Promise<boolean> {
     const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail(signal)))
-    states.forEach((state, i) => this.learn(i, state.tail))
+    states.forEach((state, i) => this.hear(i, state.tail))
     return states.some(state => state.sealed)
   }
 
@@ -308,7 +306,8 @@ export class StripedLoglet implements Loglet {
   }
 
   private missing(stripe: number, below: number): number {
-    const coming = (this.tails[stripe] as number) + (this.inFlight[stripe] as number)
+    const landing = (this.tails[stripe] as number) + (this.inFlight[stripe] as number)
+    const coming = Math.max(landing, this.heard[stripe] as number)
     return localBelow(stripe, below, this.stripes.length) - coming
   }
 
@@ -367,11 +366,11 @@ export class StripedLoglet implements Loglet {
     )
     for (;;) {
       const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
-      states.forEach((state, i) => this.learn(i, state.tail))
+      states.forEach((state, i) => this.hear(i, state.tail))
       if (states.every(state => state.sealed)) break
     }
     while (this.inFlightTotal > 0) await this.idle()
-    this.watch.merge(openTail(this.tails), true)
+    this.watch.merge(openTail(this.heard), true)
     this.pending.rejectAll(sealedError('unknown'))
     return this.watch.state
   }
@@ -395,8 +394,8 @@ export class StripedLoglet implements Loglet {
   private async watchStripe(loglet: Loglet, i: number): Promise<void> {
     try {
       while (this.watch.watched) {
-        const state = await loglet.waitTail(position(this.tails[i] as number), this.closing.signal)
-        this.learn(i, state.tail)
+        const state = await loglet.waitTail(position(this.heard[i] as number), this.closing.signal)
+        this.hear(i, state.tail)
         if (!state.sealed) continue
         await this.finish()
         break
