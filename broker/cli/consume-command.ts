@@ -26,7 +26,7 @@ export function addConsumeCommand(program: Command): void {
     )
     .option('-n, --count <n>', 'stop after this many records', whole(0))
     .option('-e, --exit', 'stop at the end offsets found at the start')
-    .option('-f, --output <format>', 'text of each record', String.raw`%v\n`)
+    .option('-f, --output <format>', String.raw`text of each record (default: %v\n)`)
     .option('-p, --partition <n>', 'read this partition only (default: all)', whole(0))
     .addHelpText(
       'after',

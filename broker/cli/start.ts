@@ -1,0 +1,70 @@
+// Runs a broker until it is told to stop.
+//
+// Guarantees: one line on stdout once it serves; the first SIGTERM or SIGINT drains and ends with 0, a second one ends at once with 1;
+// a fatal error of the broker is one coded error on stderr and exit code 1. Settings are decided by settings.ts.
+
+import { readFileSync } from 'node:fs'
+import { LogloomError } from '../../wire/errors.ts'
+import { type RunningBroker, startBroker } from '../index.ts'
+import { resolveSettings } from '../settings.ts'
+import { exitCodes } from './exit-codes.ts'
+import { type Format, formatFailure } from './failure.ts'
+import { note, writeJson, writeText } from './output.ts'
+import { onStopSignal } from './stop-signal.ts'
+
+const settingsFile = 'logloom.json'
+
+/** Runs `logloom start`; resolves after a graceful stop. @throws PORT_IN_USE, DATA_DIR_LOCKED, INVALID_CONFIG, … */
+export async function start(
+  flags: Readonly<Record<string, unknown>>,
+  format: Format,
+): Promise<void> {
+  const settings = resolveSettings({ flags, env: process.env, file: readSettingsFile() })
+  const stopped = new Promise<void>(resolve => onStopSignal(() => resolve()))
+  const running = await startBroker({
+    ...settings,
+    onFatal: error => {
+      note(formatFailure(error, format))
+      process.exit(exitCodes.error)
+    },
+  })
+  await announce(running, format)
+  await stopped
+  await running.close()
+}
+
+function announce(running: RunningBroker, format: Format): Promise<void> {
+  const { url, pid, data, loglet } = running
+  if (format === 'json') return writeJson({ event: 'ready', url, pid, data, loglet })
+  return writeText(`ready ${url} pid=${pid} data=${data} loglet=${loglet}\n`)
+}
+
+/** The content of ./logloom.json, or nothing. @throws INVALID_CONFIG when it is not a JSON object */
+function readSettingsFile(): Record<string, unknown> {
+  let text: string
+  try {
+    text = readFileSync(settingsFile, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {}
+    throw error
+  }
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+      return value as Record<string, unknown>
+    }
+  } catch (cause) {
+    throw notAnObject((cause as Error).message, cause)
+  }
+  throw notAnObject('it holds another JSON value', undefined)
+}
+
+function notAnObject(why: string, cause: unknown): LogloomError {
+  const message = `./${settingsFile} is not a JSON object: ${why}`
+  return new LogloomError(
+    'INVALID_CONFIG',
+    message,
+    {},
+    { cause, hint: 'correct or remove the file' },
+  )
+}
