@@ -16,6 +16,7 @@ const faults = {
   copy: () => 'copy',
   throttled: () => new LogloomError('THROTTLED', 'later'),
   shuttingDown: () => new LogloomError('SHUTTING_DOWN', 'elsewhere'),
+  silent: () => 'silent',
   refused: () => new LogloomError('MESSAGE_TOO_LARGE', 'too large'),
 } as const satisfies Record<string, () => Fault>
 
@@ -28,7 +29,14 @@ interface Sent {
   readonly error?: LogloomError
 }
 
-async function run(plan: readonly FaultName[], records: number, batchSize: number, acks = false) {
+interface RunOptions {
+  readonly batchSize: number
+  /** Send every third record as an atomic batch. */
+  readonly atomic?: boolean
+  readonly deliveryTimeoutMs?: number
+}
+
+async function run(plan: readonly FaultName[], records: number, o: RunOptions) {
   const broker = await FakeBroker.start()
   broker.log.create('t', partitions)
   let at = 0
@@ -42,13 +50,13 @@ async function run(plan: readonly FaultName[], records: number, batchSize: numbe
     return fault
   }
   const client = await connect(broker.url, { retryBackoffMs: 1, retryBackoffMaxMs: 5 })
-  const producer = client.producer({ lingerMs: 0, batchSize })
+  const producer = client.producer({ lingerMs: 0, ...o })
   const sent: Promise<Sent>[] = []
   for (let i = 0; i < records; i++) {
     const partition = i % partitions
     const value = String(i)
     const acked: Promise<Ack> =
-      acks && i % 3 === 0
+      o.atomic && i % 3 === 0
         ? producer
             .sendBatch([{ topic: 't', partition, value }], { atomic: true })
             .then(all => all[0] as Ack)
@@ -85,9 +93,10 @@ function check({ results, stored }: Awaited<ReturnType<typeof run>>): void {
       expect(stored[partition]?.[ack.offset], `record ${index} at its acked offset`).toBe(index)
       expect(places, `copies of acked record ${index}`).toBe(1)
     } else {
-      expect(['MESSAGE_TOO_LARGE', 'OUTCOME_UNKNOWN']).toContain(error?.code)
-      if (error?.code === 'MESSAGE_TOO_LARGE')
-        expect(places, `traces of refused record ${index}`).toBe(0)
+      expect(['MESSAGE_TOO_LARGE', 'OUTCOME_UNKNOWN', 'TIMEOUT']).toContain(error?.code)
+      const refused =
+        error?.code === 'MESSAGE_TOO_LARGE' || error?.details['outcome'] === 'not-written'
+      if (refused) expect(places, `traces of refused record ${index}`).toBe(0)
       expect(places).toBeLessThanOrEqual(1)
     }
   }
@@ -98,7 +107,7 @@ function check({ results, stored }: Awaited<ReturnType<typeof run>>): void {
 }
 
 const names = Object.keys(faults) as FaultName[]
-const losing = names.filter(name => name !== 'refused')
+const losing = names.filter(name => name !== 'refused' && name !== 'silent')
 
 describe('retries', () => {
   it('never duplicate nor reorder under any plan of losses, delays and late copies', async () => {
@@ -108,7 +117,7 @@ describe('retries', () => {
         integer({ min: 1, max: 40 }),
         constantFrom(1, 120, 16_384),
         async (plan, records, batchSize) => {
-          const outcome = await run(plan, records, batchSize)
+          const outcome = await run(plan, records, { batchSize })
           check(outcome)
           // Nothing was refused for good, so everything arrives.
           expect(outcome.results.filter(result => result.error)).toEqual([])
@@ -121,12 +130,26 @@ describe('retries', () => {
   it('keep their promises also when some batches are refused before a decision', async () => {
     await assert(
       asyncProperty(
-        array(constantFrom(...names), { maxLength: 40 }),
+        array(constantFrom(...losing, 'refused' as const), { maxLength: 40 }),
         integer({ min: 1, max: 40 }),
         constantFrom(1, 120),
-        async (plan, records, batchSize) => check(await run(plan, records, batchSize)),
+        async (plan, records, batchSize) => check(await run(plan, records, { batchSize })),
       ),
       { numRuns: 80 },
+    )
+  })
+
+  it('keep their promises also when deadlines pass in between', async () => {
+    await assert(
+      asyncProperty(
+        array(constantFrom(...names), { maxLength: 40 }),
+        integer({ min: 1, max: 30 }),
+        integer({ min: 1, max: 30 }),
+        async (plan, records, deliveryTimeoutMs) => {
+          check(await run(plan, records, { batchSize: 1, deliveryTimeoutMs }))
+        },
+      ),
+      { numRuns: 60 },
     )
   })
 
@@ -136,7 +159,7 @@ describe('retries', () => {
         array(constantFrom(...losing), { maxLength: 30 }),
         integer({ min: 1, max: 24 }),
         async (plan, records) => {
-          const { results, stored } = await run(plan, records, 1, true)
+          const { results, stored } = await run(plan, records, { batchSize: 1, atomic: true })
           expect(results.filter(result => result.error)).toEqual([])
           expect(stored.flat().toSorted((a, b) => a - b)).toEqual(
             results.map(result => result.index),
