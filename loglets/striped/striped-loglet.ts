@@ -8,6 +8,7 @@
 // Guarantees the Loglet contract if its stripes do. Available while every stripe is. Appends go to the stripe whose next position comes
 // first, so that with one writer no hole is left; holes of failed appends and other writers are filled by whoever waits on them.
 
+import { setMaxListeners } from 'node:events'
 import {
   type Entry,
   type Loglet,
@@ -87,6 +88,8 @@ export class StripedLoglet implements Loglet {
   ) {
     this.stripes = stripes
     this.ports = ports
+    // One listener per stripe.
+    setMaxListeners(0, this.closing.signal)
     this.tails = states.map(s => s.tail)
     this.heard = [...this.tails]
     this.next = [...this.tails]

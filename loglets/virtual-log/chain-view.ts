@@ -3,6 +3,7 @@
 // Guarantees: chains are adopted in the order of their versions, one at a time; a loglet that was prepared here is never opened a second
 // time; waiters learn of every change. A cached chain may be stale: appends to it meet a seal, reads of it meet a removed loglet.
 
+import { setMaxListeners } from 'node:events'
 import {
   type Chain,
   ChainConflictError,
@@ -53,6 +54,8 @@ export class ChainView {
 
   constructor(options: ChainViewOptions) {
     this.options = options
+    // One listener per wait; waits are bounded by their callers.
+    setMaxListeners(0, this.closing.signal)
   }
 
   get chain(): Chain {
