@@ -1,0 +1,354 @@
+// One WebSocket connection: hello, requests in flight, replies, pushes, and the bounds that keep a peer from costing more than its share
+// (protocol.md 1.2, docs/limits.md).
+//
+//   in    requests in flight (number, bytes) or output waiting beyond a limit ⇒ the socket is not read
+//   out   output beyond `outputBytesHigh` ⇒ pushes pause; for `slowConsumerMs`, or beyond `outputBytesMax` ⇒ closed with 3008
+
+import { supportedCodecs } from '../../wire/batch.ts'
+import { LogloomError } from '../../wire/errors.ts'
+import { str, uint } from '../../wire/fields.ts'
+import { type Frame, packFrame, unpackFrame } from '../../wire/frame.ts'
+import { wireLimits } from '../../wire/limits.ts'
+import type { ServerSocket } from '../../wire/server.ts'
+import type { GatewayContext } from './context.ts'
+import { operations } from './operations.ts'
+import { LaneCounter } from './produce.ts'
+import { count } from './stats.ts'
+import { credit, type Subscription } from './subscription.ts'
+
+export const closeCode = { goingAway: 1001, policy: 1008, slow: 3008 } as const
+const protocolVersions = [1]
+
+export class Connection {
+  closed = false
+  private readonly context: GatewayContext
+  private readonly socket: ServerSocket
+  private greeted = false
+  private requestsInFlight = 0
+  private bytesInFlight = 0
+  private paused = false
+  private corked = false
+  private answeredPing = true
+  private fullSince: number | undefined
+  private lanes: LaneCounter | undefined
+  private subscriptions: Map<number, Subscription> | undefined
+  private nextSubscription = 1
+  private pumping: Set<Subscription> | undefined
+  private endListeners: Set<() => void> | undefined
+  private cancelHello: () => void
+
+  constructor(context: GatewayContext, socket: ServerSocket) {
+    this.context = context
+    this.socket = socket
+    socket.onMessage = bytes => this.receive(bytes)
+    socket.onText = () => this.refuse(new LogloomError('BAD_FRAME', 'text messages are not part of the protocol; send binary'))
+    socket.onClose = code => this.onClose(code)
+    socket.onPong = () => {
+      this.answeredPing = true
+    }
+    socket.onDrain = () => this.afterOutput()
+    const { helloTimeoutMs } = context.settings
+    this.cancelHello = context.timers.after(helloTimeoutMs, () =>
+      this.refuse(new LogloomError('HELLO_REQUIRED', `no hello within ${helloTimeoutMs} ms (helloTimeoutMs)`)),
+    )
+  }
+
+  /** True while pushes must wait. */
+  get outputFull(): boolean {
+    return this.closed || this.socket.bufferedAmount > this.context.settings.outputBytesHigh
+  }
+
+  /** Sends a frame that answers nothing. */
+  push(frame: Frame): void {
+    this.send(frame)
+  }
+
+  /** Runs a subscription's pump at the end of this turn, with all others that are due. */
+  pumpSoon(subscription: Subscription): void {
+    if (this.pumping === undefined) {
+      this.pumping = new Set()
+      setImmediate(() => this.pumpAll())
+    }
+    this.pumping.add(subscription)
+  }
+
+  /** @throws LIMIT_EXCEEDED when the lane has too much in flight */
+  enterLane(lane: string): () => void {
+    this.lanes ??= new LaneCounter()
+    return this.lanes.enter(lane)
+  }
+
+  /** @throws LIMIT_EXCEEDED */
+  addSubscription(make: (id: number) => Subscription): Subscription {
+    this.subscriptions ??= new Map()
+    const limit = this.context.settings.subscriptionsMax
+    if (this.subscriptions.size >= limit)
+      throw new LogloomError('LIMIT_EXCEEDED', `a connection has at most ${limit} subscriptions (subscriptionsMax)`, { limit })
+    if (this.closed) throw new LogloomError('CONNECTION_CLOSED', 'the connection is closed')
+    const subscription = make(this.nextSubscription++)
+    this.subscriptions.set(subscription.id, subscription)
+    return subscription
+  }
+
+  findSubscription(id: number): Subscription | undefined {
+    return this.subscriptions?.get(id)
+  }
+
+  /** @throws UNKNOWN_SUBSCRIPTION */
+  subscription(id: number): Subscription {
+    const found = this.findSubscription(id)
+    if (found === undefined)
+      throw new LogloomError('UNKNOWN_SUBSCRIPTION', `this connection has no subscription ${id}`, { sub: id })
+    return found
+  }
+
+  forgetSubscription(id: number): void {
+    this.subscriptions?.delete(id)
+  }
+
+  /** Calls `fn` once when the connection ends. Returns the way to forget it. */
+  onEnd(fn: () => void): () => void {
+    this.endListeners ??= new Set()
+    this.endListeners.add(fn)
+    return () => this.endListeners?.delete(fn)
+  }
+
+  /** From the shared sweep, every `pingIntervalMs`. */
+  ping(): void {
+    // While the socket is not read, its pongs cannot be seen.
+    if (this.paused || this.closed) {
+      this.answeredPing = true
+      return
+    }
+    if (!this.answeredPing) {
+      this.socket.terminate()
+      return
+    }
+    this.answeredPing = false
+    this.socket.ping()
+  }
+
+  /** From the shared sweep, often: closes a peer that does not read. */
+  checkOutput(now: number): void {
+    const { slowConsumerMs } = this.context.settings
+    if (this.closed || this.fullSince === undefined) return
+    if (!this.outputFull) this.afterOutput()
+    else if (now - this.fullSince >= slowConsumerMs)
+      this.close(closeCode.slow, `slow: output waited ${slowConsumerMs} ms (slowConsumerMs)`)
+  }
+
+  goAway(): void {
+    this.send({ op: 'goaway' })
+  }
+
+  close(code: number, reason: string): void {
+    if (this.closed) return
+    this.endSubscriptions()
+    this.flush()
+    // What is paused could not see the peer's close frame.
+    this.socket.resume()
+    this.socket.close(code, reason)
+    this.onClose(code)
+  }
+
+  get idle(): boolean {
+    return this.requestsInFlight === 0
+  }
+
+  private receive(bytes: Uint8Array): void {
+    if (this.closed) return
+    let frame: Frame
+    try {
+      frame = unpackFrame(bytes)
+    } catch (error) {
+      const known = error instanceof LogloomError ? error : new LogloomError('BAD_FRAME', (error as Error).message)
+      if (known.code === 'NUMBER_OUT_OF_RANGE') this.send({ id: null, error: known.toWire() })
+      else this.refuse(known)
+      return
+    }
+    if (!this.greeted) this.hello(frame)
+    else if (frame.op === 'credit') this.creditFrame(frame)
+    else this.request(frame, bytes.length)
+  }
+
+  private hello(frame: Frame): void {
+    const id = typeof frame.id === 'number' ? frame.id : null
+    try {
+      if (frame.op !== 'hello') throw new LogloomError('HELLO_REQUIRED', `the first frame was ${describe(frame.op)}, not hello`)
+      const protocol = uint(frame, 'protocol')
+      str(frame, 'client')
+      if (!protocolVersions.includes(protocol))
+        throw new LogloomError('UNSUPPORTED_PROTOCOL', `protocol ${protocol} is not spoken here`, { supported: protocolVersions })
+    } catch (error) {
+      this.refuse(error as LogloomError, id)
+      return
+    }
+    this.greeted = true
+    this.cancelHello()
+    const { settings, serverId, version } = this.context
+    const { frameBytesMax, batchBytesMax, recordsPerPublishMax, requestsInFlightMax, bytesInFlightMax, subscriptionsMax, creditBytesMax } = settings
+    this.send({
+      id,
+      protocol: 1,
+      serverId,
+      version,
+      codecs: [...supportedCodecs],
+      limits: {
+        frameBytesMax,
+        batchBytesMax,
+        recordsPerPublishMax,
+        requestsInFlightMax,
+        bytesInFlightMax,
+        subscriptionsMax,
+        creditBytesMax,
+        producerInFlightMax: wireLimits.producerInFlightMax,
+      },
+    })
+  }
+
+  private creditFrame(frame: Frame): void {
+    try {
+      credit(frame, this)
+    } catch (error) {
+      this.send({ id: null, error: (error as LogloomError).toWire() })
+    }
+  }
+
+  private request(frame: Frame, bytes: number): void {
+    const { id, op, acks } = frame
+    if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0) {
+      const error = new LogloomError('INVALID_REQUEST', `field id must be an integer from 0, got ${describe(id)}`, { field: 'id' })
+      this.send({ id: null, error: error.toWire() })
+      return
+    }
+    const operation = typeof op === 'string' ? operations.get(op) : undefined
+    if (operation === undefined) {
+      this.send({ id, error: new LogloomError('UNKNOWN_OP', `unknown operation ${describe(op)}`).toWire() })
+      return
+    }
+    this.requestsInFlight++
+    this.bytesInFlight += bytes
+    this.pauseIfFull()
+    const start = performance.now()
+    const silent = acks === 0 && operation.api === 'produce'
+    const done = (reply: Frame | undefined, error: unknown): void => {
+      this.requestsInFlight--
+      this.bytesInFlight -= bytes
+      const known = error === undefined ? undefined : this.known(error, String(op))
+      this.context.stats.request(operation.api, known?.code ?? 'ok', (performance.now() - start) / 1000)
+      if (!silent) this.send(known === undefined ? { id, ...reply } : { id, error: known.toWire() })
+      this.resumeIfPossible()
+    }
+    try {
+      checkAcks(acks)
+      const reply = operation.handle(this.context, frame, this)
+      if (reply instanceof Promise)
+        reply.then(
+          value => done(value, undefined),
+          error => done(undefined, error ?? new Error('unknown')),
+        )
+      else done(reply, undefined)
+    } catch (error) {
+      done(undefined, error)
+    }
+  }
+
+  private known(error: unknown, op: string): LogloomError {
+    if (error instanceof LogloomError) return error
+    this.context.onInternalError(error, op)
+    return new LogloomError('INTERNAL', `${op} failed inside the broker`)
+  }
+
+  /** Answers once and closes: the peer broke a rule that leaves nothing to talk about. */
+  private refuse(error: LogloomError, id: number | null = null): void {
+    if (this.closed) return
+    count(this.context.stats.rejected, error.code)
+    this.send({ id, error: error.toWire() })
+    this.close(closeCode.policy, `${error.code}: ${error.message}`)
+  }
+
+  private send(frame: Frame): void {
+    if (this.closed) return
+    if (!this.corked) {
+      // Everything that this turn of the loop sends leaves together.
+      this.corked = true
+      this.socket.cork()
+      setImmediate(() => this.flush())
+    }
+    this.socket.send(packFrame(frame))
+    const { outputBytesMax } = this.context.settings
+    if (this.socket.bufferedAmount > outputBytesMax)
+      this.close(closeCode.slow, `slow: more than ${outputBytesMax} bytes wait (outputBytesMax)`)
+    else this.pauseIfFull()
+  }
+
+  private flush(): void {
+    if (!this.corked) return
+    this.corked = false
+    this.socket.uncork()
+  }
+
+  private pumpAll(): void {
+    const due = this.pumping
+    this.pumping = undefined
+    if (due === undefined || this.closed) return
+    for (const subscription of due) subscription.pump()
+  }
+
+  private pauseIfFull(): void {
+    if (this.closed) return
+    if (this.outputFull) this.fullSince ??= performance.now()
+    if (this.paused) return
+    const { requestsInFlightMax, bytesInFlightMax } = this.context.settings
+    if (this.requestsInFlight < requestsInFlightMax && this.bytesInFlight < bytesInFlightMax && !this.outputFull) return
+    this.paused = true
+    this.context.stats.pausedConnections++
+    this.socket.pause()
+  }
+
+  private resumeIfPossible(): void {
+    if (!this.paused || this.closed) return
+    const { requestsInFlightMax, bytesInFlightMax } = this.context.settings
+    // Half-way hysteresis, so that a busy socket is not switched at every reply.
+    if (this.requestsInFlight > requestsInFlightMax / 2 || this.bytesInFlight > bytesInFlightMax / 2 || this.outputFull) return
+    this.paused = false
+    this.context.stats.pausedConnections--
+    this.socket.resume()
+  }
+
+  /** Output moved: pumps and reading may go on. */
+  private afterOutput(): void {
+    if (this.closed || this.fullSince === undefined || this.outputFull) return
+    this.fullSince = undefined
+    this.resumeIfPossible()
+    if (this.subscriptions !== undefined)
+      for (const subscription of this.subscriptions.values()) this.pumpSoon(subscription)
+  }
+
+  private onClose(code: number): void {
+    if (this.closed) return
+    this.closed = true
+    this.cancelHello()
+    if (this.paused) this.context.stats.pausedConnections--
+    count(this.context.stats.closed, code)
+    this.endSubscriptions()
+    const listeners = this.endListeners
+    this.endListeners = undefined
+    if (listeners !== undefined) for (const listener of listeners) listener()
+  }
+
+  private endSubscriptions(): void {
+    if (this.subscriptions !== undefined) for (const subscription of this.subscriptions.values()) subscription.end()
+    this.subscriptions = undefined
+  }
+}
+
+function checkAcks(acks: unknown): void {
+  if (acks === undefined || acks === null || acks === 'all' || acks === -1 || acks === 1 || acks === 0) return
+  throw new LogloomError('INVALID_REQUEST', `field acks must be "all", -1, 1 or 0, got ${describe(acks)}`, { field: 'acks' })
+}
+
+function describe(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, 60)) : typeof value
+}

@@ -1,0 +1,18 @@
+// What every handler of the gateway can reach: the broker, the settings, the shared timers and the counters.
+
+import type { Broker } from '../broker.ts'
+import type { Settings } from '../settings.ts'
+import type { GatewayStats } from './stats.ts'
+import type { Timers } from './timers.ts'
+import type { TopicDirectory } from './topic-directory.ts'
+
+export interface GatewayContext {
+  readonly broker: Broker
+  readonly settings: Settings
+  readonly version: string
+  readonly serverId: string
+  readonly timers: Timers
+  readonly stats: GatewayStats
+  readonly topics: TopicDirectory
+  readonly onInternalError: (error: unknown, op: string) => void
+}

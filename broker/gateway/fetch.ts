@@ -1,0 +1,85 @@
+// fetch: long poll (protocol.md 6.3). A request that waits costs a listener and a place in the shared timers, and holds nothing up.
+
+import { optUint, str, uint } from '../../wire/fields.ts'
+import type { Frame } from '../../wire/frame.ts'
+import { checkTopicName } from '../../wire/topic-name.ts'
+import { LogloomError } from '../../wire/errors.ts'
+import type { TopicState } from '../state/topics.ts'
+import type { Connection } from './connection.ts'
+import type { GatewayContext } from './context.ts'
+import { countRecords, formatItems, readFormat } from './items.ts'
+import { dependsOnEnd, offsetSpec } from './offset-spec.ts'
+
+const maxBytesDefault = 1 << 20
+const maxBytesLimit = 16 << 20
+const maxWaitMsDefault = 500
+const maxWaitMsLimit = 60_000
+
+export async function fetch(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+  const { broker } = context
+  const topic = await existingTopic(context, frame)
+  const partition = uint(frame, 'partition')
+  context.topics.partition(topic, partition)
+  const format = readFormat(frame)
+  const maxBytes = Math.min(optUint(frame, 'maxBytes') ?? maxBytesDefault, maxBytesLimit)
+  const minBytes = Math.min(optUint(frame, 'minBytes') ?? 1, maxBytes)
+  const maxWaitMs = Math.min(optUint(frame, 'maxWaitMs') ?? maxWaitMsDefault, maxWaitMsLimit)
+  const from = await startOffset(context, frame, topic, partition)
+  const deadline = performance.now() + maxWaitMs
+  for (;;) {
+    const result = await broker.read(topic.id, partition, from, maxBytes)
+    const late = performance.now() >= deadline || connection.closed
+    if (result.bytes >= minBytes || (result.items.length > 0 && result.bytes === 0) || late) {
+      const { items, next } = await formatItems(result, from, format)
+      const traffic = context.stats.topic(topic.name)
+      traffic.fetchBytes += result.bytes
+      traffic.fetchRecords += countRecords(result)
+      return { items, next, start: result.start, end: result.end }
+    }
+    await appendOrTimeout(context, connection, topic, partition, deadline - performance.now())
+  }
+}
+
+/** Resolves `from` of a read; what depends on the end is answered after a sync. */
+export async function startOffset(
+  context: GatewayContext,
+  frame: Frame,
+  topic: TopicState,
+  partition: number,
+): Promise<number> {
+  const spec = offsetSpec(frame, 'from')
+  const state = context.topics.partition(topic, partition)
+  // An offset that is known to exist needs no look at the log.
+  const known = typeof spec === 'number' && spec <= state.next
+  if (dependsOnEnd(spec) && !known) await context.broker.sync()
+  return context.broker.offsetAt(topic.id, partition, spec)
+}
+
+/** A topic that must exist: reading creates none. */
+export async function existingTopic(context: GatewayContext, frame: Frame): Promise<TopicState> {
+  const name = str(frame, 'topic')
+  checkTopicName(name)
+  return context.topics.find(name, false)
+}
+
+function appendOrTimeout(
+  context: GatewayContext,
+  connection: Connection,
+  topic: TopicState,
+  partition: number,
+  ms: number,
+): Promise<void> {
+  if (context.broker.topicById(topic.id) === undefined)
+    throw new LogloomError('UNKNOWN_TOPIC', `topic ${topic.name} was deleted`, { topic: topic.name })
+  return new Promise(resolve => {
+    const wake = (): void => {
+      stopListening()
+      cancel()
+      forget()
+      resolve()
+    }
+    const stopListening = context.broker.onAppend(topic.id, partition, wake)
+    const cancel = context.timers.after(Math.max(0, ms), wake)
+    const forget = connection.onEnd(wake)
+  })
+}

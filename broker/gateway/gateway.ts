@@ -1,0 +1,199 @@
+// The broker's network face: one HTTP server for WebSocket, /health, /metrics and a page (protocol.md 1.3), and everything that all
+// connections share.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { LogloomError } from '../../wire/errors.ts'
+import { wireLimits } from '../../wire/limits.ts'
+import { createSocketServer, type ServerSocket, type SocketServer, type UpgradeVerdict } from '../../wire/server.ts'
+import type { Broker, BrokerLogger } from '../broker.ts'
+import type { Settings } from '../settings.ts'
+import { closeCode, Connection } from './connection.ts'
+import type { GatewayContext } from './context.ts'
+import { hostAllowed, type HostRules, isLoopback, originAllowed } from './origin.ts'
+import { page, pageHeaders } from './page.ts'
+import { count, GatewayStats } from './stats.ts'
+import { Timers } from './timers.ts'
+import { TopicDirectory } from './topic-directory.ts'
+
+export interface GatewayOptions {
+  readonly broker: Broker
+  readonly settings: Settings
+  readonly version: string
+  readonly serverId: string
+  readonly logger: BrokerLogger
+  /** Prometheus text; the gateway's own counters are in `stats`. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
+  readonly stats: GatewayStats
+}
+
+const tickMs = 20
+const outputSweepMs = 500
+
+export class Gateway {
+  private readonly options: GatewayOptions
+  private readonly context: GatewayContext
+  private readonly rules: HostRules
+  private readonly http: Server
+  private readonly sockets: SocketServer
+  private readonly timers = new Timers(tickMs)
+  private readonly connections = new Set<Connection>()
+  private readonly sweeps: ReturnType<typeof setInterval>[] = []
+  private draining = false
+
+  constructor(options: GatewayOptions) {
+    const { broker, settings, version, serverId, logger } = options
+    this.options = options
+    this.rules = settings
+    this.context = {
+      broker,
+      settings,
+      version,
+      serverId,
+      timers: this.timers,
+      stats: options.stats,
+      topics: new TopicDirectory(broker, settings),
+      onInternalError: (error, op) =>
+        logger.error({ op, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'a request failed inside the broker'),
+    }
+    this.http = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2000 }, (request, response) => {
+      this.handle(request, response).catch(error => {
+        this.context.onInternalError(error, 'http')
+        response.destroy()
+      })
+    })
+    this.sockets = createSocketServer({
+      frameBytesMax: settings.frameBytesMax,
+      verify: request => this.verify(request),
+      onSocket: socket => this.accept(socket),
+    })
+    this.http.on('upgrade', (request, socket, head) => this.sockets.handleUpgrade(request, socket, head))
+    this.http.on('clientError', (_error, socket) => socket.destroy())
+  }
+
+  /** Binds the port. @throws PORT_IN_USE, INSECURE_PUBLIC_BIND @returns the port that is bound */
+  async listen(): Promise<number> {
+    const { host, port } = this.options.settings
+    await new Promise<void>((resolve, reject) => {
+      this.http.once('error', (error: NodeJS.ErrnoException) => {
+        reject(
+          error.code === 'EADDRINUSE'
+            ? new LogloomError('PORT_IN_USE', `port ${port} on ${host} is in use`, { host, port }, { cause: error })
+            : new LogloomError('INVALID_CONFIG', `cannot listen on ${host}:${port}: ${error.message}`, { host, port }, { cause: error }),
+        )
+      })
+      this.http.listen(port, host, () => resolve())
+    })
+    this.sweep(wireLimits.pingIntervalMs, connection => connection.ping())
+    this.sweep(outputSweepMs, connection => connection.checkOutput(performance.now()))
+    return (this.http.address() as AddressInfo).port
+  }
+
+  /** Takes nothing new, tells everyone, waits for requests in flight, closes. */
+  async drain(ms: number): Promise<void> {
+    this.draining = true
+    this.http.close()
+    for (const connection of this.connections) connection.goAway()
+    const deadline = performance.now() + ms
+    while ([...this.connections].some(c => !c.idle) && performance.now() < deadline)
+      await new Promise(resolve => setTimeout(resolve, tickMs / 4))
+    for (const connection of this.connections) connection.close(closeCode.goingAway, 'the broker is going away')
+    for (const interval of this.sweeps) clearInterval(interval)
+    this.timers.close()
+    this.sockets.close()
+    // One turn for the close frames to leave.
+    await new Promise(resolve => setTimeout(resolve, tickMs))
+    this.http.closeAllConnections()
+  }
+
+  private sweep(ms: number, visit: (connection: Connection) => void): void {
+    const interval = setInterval(() => {
+      for (const connection of this.connections) visit(connection)
+    }, ms)
+    interval.unref()
+    this.sweeps.push(interval)
+  }
+
+  private verify(request: IncomingMessage): UpgradeVerdict {
+    const refused = this.refusal(request)
+    if (refused !== undefined) {
+      count(this.options.stats.rejected, refused.code)
+      return { ok: false, ...refused }
+    }
+    return { ok: true }
+  }
+
+  private refusal(request: IncomingMessage): { status: number; code: string; message: string } | undefined {
+    const { host, origin } = request.headers
+    const { connectionsMax } = this.options.settings
+    if (!hostAllowed(host, this.rules))
+      return { status: 421, code: 'FORBIDDEN_HOST', message: `host ${host ?? '(none)'} is not allowed: add it to allowedHosts` }
+    if (!originAllowed(origin, host, this.rules))
+      return { status: 403, code: 'FORBIDDEN_ORIGIN', message: `origin ${origin ?? ''} is not allowed: add it to allowedOrigins` }
+    if (this.draining) return { status: 503, code: 'SHUTTING_DOWN', message: 'the broker is going away' }
+    if (this.connections.size >= connectionsMax)
+      return { status: 503, code: 'LIMIT_EXCEEDED', message: `${connectionsMax} connections are open (connectionsMax)` }
+    return undefined
+  }
+
+  private accept(socket: ServerSocket): void {
+    const { stats } = this.options
+    const connection = new Connection(this.context, socket)
+    this.connections.add(connection)
+    stats.opened++
+    stats.connections++
+    connection.onEnd(() => {
+      this.connections.delete(connection)
+      stats.connections--
+    })
+  }
+
+  private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const refused = this.refusal(request)
+    if (refused !== undefined && refused.status !== 503) {
+      count(this.options.stats.rejected, refused.code)
+      reply(response, refused.status, 'application/json', JSON.stringify({ error: { code: refused.code, message: refused.message } }))
+      return
+    }
+    const path = new URL(request.url ?? '/', 'http://localhost').pathname
+    if (request.method !== 'GET' && request.method !== 'HEAD') reply(response, 405, 'text/plain', 'only GET\n')
+    else if (path === '/health') this.replyHealth(response)
+    else if (path === '/metrics') {
+      const { contentType, text } = await this.options.metrics()
+      reply(response, 200, contentType, text)
+    } else if (path === '/') {
+      const { broker, version } = this.options
+      reply(response, 200, 'text/html; charset=utf-8', page(version, broker.health()), pageHeaders)
+    } else reply(response, 404, 'text/plain', 'not found; try /health or /metrics\n')
+  }
+
+  private replyHealth(response: ServerResponse): void {
+    const health = this.options.broker.health()
+    const body = JSON.stringify({ ...health, version: this.options.version })
+    reply(response, health.status === 'failed' || this.draining ? 503 : 200, 'application/json', body)
+  }
+}
+
+/** Refuses to serve strangers by accident. @throws INSECURE_PUBLIC_BIND */
+export function checkBind(settings: Settings): void {
+  if (isLoopback(settings.host) || settings.insecurePublic) return
+  throw new LogloomError('INSECURE_PUBLIC_BIND', `${settings.host} is reachable by others and this version has no authentication`, {
+    host: settings.host,
+  })
+}
+
+function reply(
+  response: ServerResponse,
+  status: number,
+  contentType: string,
+  body: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  response.writeHead(status, {
+    'content-type': contentType,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...headers,
+  })
+  response.end(body)
+}

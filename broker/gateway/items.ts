@@ -1,0 +1,93 @@
+// Items of fetch and subscribe in the two formats (protocol.md 6.2).
+
+import { type Codec, decodeBatch, readBatchHeader, supportedCodecs } from '../../wire/batch.ts'
+import { LogloomError } from '../../wire/errors.ts'
+import { optArray, optStr } from '../../wire/fields.ts'
+import type { Frame } from '../../wire/frame.ts'
+import type { ReadItem, ReadResult } from '../reader.ts'
+
+export interface ReadFormat {
+  readonly records: boolean
+  readonly codecs: ReadonlySet<string>
+}
+
+/** @throws INVALID_REQUEST */
+export function readFormat(frame: Frame): ReadFormat {
+  const format = optStr(frame, 'format') ?? 'batches'
+  if (format !== 'batches' && format !== 'records')
+    throw new LogloomError('INVALID_REQUEST', `field format must be "batches" or "records", got ${JSON.stringify(format.slice(0, 40))}`, {
+      field: 'format',
+    })
+  const codecs = optArray(frame, 'codecs')
+  return {
+    records: format === 'records',
+    codecs: new Set(codecs === undefined ? ['none', 'gzip', 'zstd'] : codecs.filter(c => typeof c === 'string')),
+  }
+}
+
+export interface FormattedItems {
+  readonly items: Frame[]
+  /** Where to continue: records of a batch may be left for the next frame. */
+  readonly next: number
+}
+
+/** Elements that the records of one frame may take, below the protocol's limit for a frame. */
+const recordElementsMax = 8000
+const elementsPerRecord = 6
+
+/** Items as the client asked for them. Synchronous unless a body must be opened. @throws UNSUPPORTED_CODEC */
+export function formatItems(
+  result: ReadResult,
+  from: number,
+  format: ReadFormat,
+): FormattedItems | Promise<FormattedItems> {
+  if (format.records) return recordItems(result, from)
+  const items = result.items.map((item): Frame => {
+    if (item.kind === 'gap') return gapItem(item)
+    acceptCodec(item.batch, format.codecs)
+    return { offset: item.offset, lsn: item.lsn, timestamp: item.timestamp, batch: item.batch }
+  })
+  return { items, next: result.next }
+}
+
+async function recordItems(result: ReadResult, from: number): Promise<FormattedItems> {
+  const items: Frame[] = []
+  let elements = 0
+  for (const item of result.items) {
+    if (item.kind === 'gap') {
+      items.push(gapItem(item))
+      elements += elementsPerRecord
+      continue
+    }
+    acceptCodec(item.batch, new Set(supportedCodecs))
+    try {
+      for (const record of await decodeBatch(item.batch)) {
+        const offset = item.offset + record.offsetDelta
+        if (offset < from) continue
+        const { timestamp, key, value, headers } = record
+        elements += elementsPerRecord + headers.length
+        if (elements > recordElementsMax && items.length > 0) return { items, next: offset }
+        items.push({ offset, timestamp, key, value, headers: Object.fromEntries(headers) })
+      }
+    } catch (error) {
+      if (!(error instanceof LogloomError) || error.code !== 'BATCH_CORRUPT') throw error
+      items.push({ gap: 'corrupt', offset: Math.max(from, item.offset), next: item.offset + item.span })
+    }
+  }
+  return { items, next: result.next }
+}
+
+/** Records inside, for counters. */
+export function countRecords(result: ReadResult): number {
+  return result.items.reduce((sum, item) => sum + (item.kind === 'batch' ? item.count : 0), 0)
+}
+
+function gapItem(item: ReadItem & { kind: 'gap' }): Frame {
+  return { gap: item.gap, offset: item.offset, next: item.next }
+}
+
+function acceptCodec(batch: Uint8Array, accepted: ReadonlySet<string>): void {
+  const codec: Codec = readBatchHeader(batch).codec
+  if (!accepted.has(codec))
+    throw new LogloomError('UNSUPPORTED_CODEC', `the next batch is ${codec}, the reader accepts ${[...accepted].join(', ')}`, { codec })
+}

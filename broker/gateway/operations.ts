@@ -1,0 +1,43 @@
+// The table of operations: what a request's `op` means (protocol.md).
+
+import type { Frame } from '../../wire/frame.ts'
+import type { Connection } from './connection.ts'
+import type { GatewayContext } from './context.ts'
+import { fetch } from './fetch.ts'
+import { describeLog, health, sealLog, switchLog, trimLog, verifyLog } from './log.ts'
+import { produce } from './produce.ts'
+import { publish } from './publish.ts'
+import type { Api } from './stats.ts'
+import { subscribe, unsubscribe } from './subscription.ts'
+import { alterTopic, createTopic, deleteTopic, describeTopic, initProducer, listOffsets, listTopics } from './topics.ts'
+
+export type Handler = (context: GatewayContext, frame: Frame, connection: Connection) => Frame | Promise<Frame>
+
+export interface Operation {
+  readonly api: Api
+  readonly handle: Handler
+}
+
+const admin = (handle: Handler): Operation => ({ api: 'admin', handle })
+
+export const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
+  ['produce', { api: 'produce', handle: produce }],
+  ['publish', { api: 'produce', handle: publish }],
+  ['initProducer', admin(initProducer)],
+  ['fetch', { api: 'fetch', handle: fetch }],
+  ['subscribe', { api: 'fetch', handle: subscribe }],
+  ['unsubscribe', { api: 'fetch', handle: unsubscribe }],
+  ['createTopic', admin(createTopic)],
+  ['deleteTopic', admin(deleteTopic)],
+  ['alterTopic', admin(alterTopic)],
+  ['listTopics', admin(listTopics)],
+  ['describeTopic', admin(describeTopic)],
+  ['listOffsets', admin(listOffsets)],
+  ['describeLog', admin(describeLog)],
+  ['switchLog', admin(switchLog)],
+  ['sealLog', admin(sealLog)],
+  ['trimLog', admin(trimLog)],
+  ['verifyLog', admin(verifyLog)],
+  ['health', admin(health)],
+  ['ping', admin(() => ({}))],
+])

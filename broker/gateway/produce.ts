@@ -1,0 +1,99 @@
+// produce: the fast path (protocol.md 4). Header, CRC and limits are checked; the batch is never opened nor copied.
+
+import { checkBatch } from '../../wire/batch.ts'
+import { LogloomError } from '../../wire/errors.ts'
+import { bin, map, optMap, str, uint } from '../../wire/fields.ts'
+import type { Frame } from '../../wire/frame.ts'
+import { wireLimits } from '../../wire/limits.ts'
+import type { Command, Decision } from '../state/commands.ts'
+import type { TopicState } from '../state/topics.ts'
+import type { Connection } from './connection.ts'
+import type { GatewayContext } from './context.ts'
+
+export function produce(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+  const topic = context.topics.find(str(frame, 'topic'), true)
+  return topic instanceof Promise
+    ? topic.then(found => produceTo(context, frame, connection, found))
+    : produceTo(context, frame, connection, topic)
+}
+
+async function produceTo(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+  topic: TopicState,
+): Promise<Frame> {
+  const partition = uint(frame, 'partition')
+  context.topics.partition(topic, partition)
+  const batch = bin(frame, 'batch')
+  const header = checkBatch(batch, { bytesMax: messageBytesMax(context, topic) })
+  const expectation = optMap(frame, 'expect')
+  const command: Command = {
+    type: 'produce',
+    topicId: topic.id,
+    partition,
+    batch,
+    header,
+    ...(expectation === undefined ? {} : { expect: uint(expectation, 'offset') }),
+  }
+  const leave = header.producerId === 0 ? undefined : connection.enterLane(`${header.producerId}/${topic.id}/${partition}`)
+  try {
+    const decision = await context.broker.propose(command)
+    const accepted = acceptedOrThrow(decision)
+    if (accepted.duplicate !== true) {
+      const traffic = context.stats.topic(topic.name)
+      traffic.produceRecords += header.count
+      traffic.produceBytes += batch.length
+    }
+    return {
+      offset: accepted.offsets?.[0]?.offset ?? 0,
+      lsn: accepted.lsn,
+      timestamp: accepted.timestamp,
+      ...(accepted.duplicate === true ? { duplicate: true } : {}),
+    }
+  } finally {
+    leave?.()
+  }
+}
+
+/** The topic's own limit, or the broker's. */
+export function messageBytesMax(context: GatewayContext, topic: TopicState): number {
+  const own = topic.config['max.message.bytes']
+  const limit = context.settings.batchBytesMax
+  return own === undefined ? limit : Math.min(Number(own), limit)
+}
+
+/** Turns a refusal into the error that the client sees; `decided` says that it consumed the sequence. */
+export function acceptedOrThrow(decision: Decision): Decision & { ok: true } {
+  if (decision.ok) return decision
+  throw new LogloomError(decision.code, decision.message, { ...decision.details, decided: decision.decided })
+}
+
+/** The `producer` field of a request on the command lane. */
+export function producerIdentity(frame: Frame): { id: number; epoch: number; sequence: number } | undefined {
+  if (frame.producer === undefined || frame.producer === null) return undefined
+  const producer = map(frame, 'producer')
+  return { id: uint(producer, 'id'), epoch: uint(producer, 'epoch'), sequence: uint(producer, 'sequence') }
+}
+
+/** Requests in flight per lane of one connection. */
+export class LaneCounter {
+  private readonly lanes = new Map<string, number>()
+
+  /** @throws LIMIT_EXCEEDED @returns the way to leave */
+  enter(lane: string): () => void {
+    const limit = wireLimits.producerInFlightMax
+    const inFlight = (this.lanes.get(lane) ?? 0) + 1
+    if (inFlight > limit)
+      throw new LogloomError('LIMIT_EXCEEDED', `more than ${limit} requests in flight on one lane of a producer (producerInFlightMax)`, {
+        limit,
+        actual: inFlight,
+      })
+    this.lanes.set(lane, inFlight)
+    return () => {
+      const left = (this.lanes.get(lane) ?? 1) - 1
+      if (left === 0) this.lanes.delete(lane)
+      else this.lanes.set(lane, left)
+    }
+  }
+}

@@ -1,0 +1,154 @@
+// Topic operations (protocol.md 2).
+
+import { LogloomError } from '../../wire/errors.ts'
+import { optBool, optMap, optUint, str } from '../../wire/fields.ts'
+import type { Frame } from '../../wire/frame.ts'
+import { checkTopicName } from '../../wire/topic-name.ts'
+import type { PartitionState, TopicState } from '../state/topics.ts'
+import type { Connection } from './connection.ts'
+import type { GatewayContext } from './context.ts'
+import { acceptedOrThrow, producerIdentity } from './produce.ts'
+import { offsetSpec } from './offset-spec.ts'
+
+/** Configuration keys that have an effect, with what they accept. All others are refused, not stored. */
+const configKeys: Readonly<Record<string, { readonly min: number; readonly doc: string }>> = {
+  'max.message.bytes': { min: 128, doc: 'largest batch of the topic, bytes' },
+}
+
+export async function createTopic(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+  const topic = str(frame, 'topic')
+  checkTopicName(topic)
+  const limit = context.settings.partitionsPerTopicMax
+  const partitions = optUint(frame, 'partitions') ?? context.settings.numPartitions
+  if (partitions < 1 || partitions > limit)
+    throw new LogloomError('INVALID_PARTITIONS', `${partitions} partitions: use 1 to ${limit} (partitionsPerTopicMax)`, {
+      limit,
+      actual: partitions,
+    })
+  const ifNotExists = optBool(frame, 'ifNotExists') ?? false
+  const config = topicConfig(context, frame)
+  return asCommand(frame, connection, async producer => {
+    const decision = await context.broker.propose({ type: 'createTopic', ...producer, topic, partitions, config, ifNotExists })
+    return { ...acceptedOrThrow(decision).result }
+  })
+}
+
+export async function deleteTopic(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+  const topic = await context.topics.find(str(frame, 'topic'), false)
+  return asCommand(frame, connection, async producer => {
+    const decision = await context.broker.propose({ type: 'deleteTopic', ...producer, topicId: topic.id })
+    context.stats.forgetTopic(topic.name)
+    return { ...acceptedOrThrow(decision).result }
+  })
+}
+
+export async function alterTopic(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+  const topic = await context.topics.find(str(frame, 'topic'), false)
+  const config = topicConfig(context, frame)
+  if (Object.keys(config).length === 0)
+    throw new LogloomError('INVALID_CONFIG', 'alterTopic: no configuration was given', {}, { hint: 'give at least one key=value' })
+  return asCommand(frame, connection, async producer => {
+    const decision = await context.broker.propose({ type: 'alterTopic', ...producer, topicId: topic.id, config })
+    return { ...acceptedOrThrow(decision).result }
+  })
+}
+
+export async function listTopics(context: GatewayContext): Promise<Frame> {
+  await context.broker.sync()
+  const topics = [...context.broker.topics()].map(topic => ({
+    topic: topic.name,
+    topicId: topic.id,
+    partitions: topic.partitions.length,
+    records: sum(topic, p => p.next - p.start),
+    bytes: sum(topic, p => p.bytes),
+  }))
+  return { topics: topics.sort((a, b) => (a.topic < b.topic ? -1 : 1)) }
+}
+
+export async function describeTopic(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const topic = await currentTopic(context, frame)
+  return {
+    topic: topic.name,
+    topicId: topic.id,
+    config: topic.config,
+    createdAt: topic.createdAt,
+    partitions: topic.partitions.map(({ partition, start, next, bytes }) => ({
+      partition,
+      startOffset: start,
+      endOffset: next,
+      bytes,
+    })),
+  }
+}
+
+export async function listOffsets(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const topic = await currentTopic(context, frame)
+  const at = offsetSpec(frame, 'at')
+  const asked = optUint(frame, 'partition')
+  const partitions = asked === undefined ? topic.partitions : [context.topics.partition(topic, asked)]
+  const offsets: { partition: number; offset: number }[] = []
+  for (const { partition } of partitions)
+    offsets.push({ partition, offset: await context.broker.offsetAt(topic.id, partition, at) })
+  return { offsets }
+}
+
+export async function initProducer(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const producerId = optUint(frame, 'producerId')
+  const producerEpoch = optUint(frame, 'producerEpoch')
+  const decision = await context.broker.propose({
+    type: 'initProducer',
+    ...(producerId === undefined ? {} : { producerId }),
+    ...(producerEpoch === undefined ? {} : { producerEpoch }),
+  })
+  return { ...acceptedOrThrow(decision).result }
+}
+
+/** The topic with everything that was acked before the request. */
+async function currentTopic(context: GatewayContext, frame: Frame): Promise<TopicState> {
+  const name = str(frame, 'topic')
+  checkTopicName(name)
+  await context.broker.sync()
+  return context.topics.find(name, false)
+}
+
+/** Runs a request on its producer's command lane, when it has one. */
+async function asCommand(
+  frame: Frame,
+  connection: Connection,
+  run: (producer: { producer?: { id: number; epoch: number; sequence: number } }) => Promise<Frame>,
+): Promise<Frame> {
+  const producer = producerIdentity(frame)
+  if (producer === undefined) return run({})
+  const leave = connection.enterLane(`${producer.id}/command`)
+  try {
+    return await run({ producer })
+  } finally {
+    leave()
+  }
+}
+
+function topicConfig(context: GatewayContext, frame: Frame): Record<string, string> {
+  const config: Record<string, string> = {}
+  for (const [key, value] of Object.entries(optMap(frame, 'config') ?? {})) {
+    const known = Object.hasOwn(configKeys, key) ? configKeys[key] : undefined
+    if (known === undefined)
+      throw new LogloomError('INVALID_CONFIG', `configuration key ${key.slice(0, 100)} has no effect in this version`, {
+        key,
+        known: Object.keys(configKeys),
+      })
+    const number = Number(value)
+    const max = context.settings.batchBytesMax
+    if (!Number.isSafeInteger(number) || number < known.min || number > max)
+      throw new LogloomError('INVALID_CONFIG', `${key}=${String(value).slice(0, 100)}: use a whole number from ${known.min} to ${max}`, {
+        key,
+        limit: max,
+        actual: String(value),
+      })
+    config[key] = String(number)
+  }
+  return config
+}
+
+function sum(topic: TopicState, pick: (partition: PartitionState) => number): number {
+  return topic.partitions.reduce((total, p) => total + pick(p), 0)
+}

@@ -1,0 +1,144 @@
+// Every setting of a broker, in one table: name, type, default, what it means (DESIGN 7). Flag > LOGLOOM_ environment > ./logloom.json >
+// default. Sizes are bytes, times milliseconds. docs/limits.md lists the bounds among them.
+
+import { LogloomError } from '../wire/errors.ts'
+import { wireLimits } from '../wire/limits.ts'
+
+type SettingType = 'string' | 'number' | 'boolean' | 'list'
+
+interface Setting {
+  readonly type: SettingType
+  readonly default: string | number | boolean | readonly string[]
+  readonly doc: string
+  /** A bound: listed in docs/limits.md with what happens when it is reached. */
+  readonly limit?: string
+}
+
+const mib = 1 << 20
+
+export const settingsTable = {
+  host: text('127.0.0.1', 'address to listen on'),
+  port: number(5640, 'port for WebSocket, console and metrics; 0 picks one'),
+  data: text('./.logloom', 'data directory'),
+  loglet: text('striped:2:file', 'spec of the first segment of a new log'),
+  metastore: text('file', 'where the chain is kept: file'),
+  insecurePublic: flag(false, 'accept unauthenticated clients on an address that is not loopback'),
+  allowedHosts: list('Host headers to accept besides loopback and the bound address'),
+  allowedOrigins: list('Origins of web pages to accept besides same-origin and loopback pages'),
+  logLevel: text('info', 'pino level: fatal, error, warn, info, debug, trace, silent'),
+  autoCreateTopicsEnable: flag(true, 'create a topic at its first produce'),
+  numPartitions: number(1, 'partitions of a topic created without a number'),
+  drainMs: number(10_000, 'how long a stop waits for requests in flight'),
+  appendsInFlightMax: number(8, 'entries being appended at once', 'further proposals join the next entry'),
+  entryBytesMax: number(mib, 'bytes of proposals grouped into one entry', 'the rest goes into the next entry; one larger proposal has an entry of its own'),
+  backlogBytesMax: number(64 * mib, 'bytes proposed and not answered, whole process', 'THROTTLED'),
+  tailCacheBytes: number(64 * mib, 'newest entries kept in memory for readers', 'the oldest entry goes; readers fetch it from the log'),
+  stateCommitIntervalMs: number(500, 'how often the state is written to its store'),
+  memoryLogletBytesMax: number(256 * mib, 'content of one memory loglet', 'STORAGE_FULL until the log is switched or trimmed'),
+  frameBytesMax: number(wireLimits.frameBytesMax, 'largest WebSocket message read', 'the connection is closed with 1009'),
+  batchBytesMax: number(wireLimits.batchBytesMax, 'largest batch, header included', 'MESSAGE_TOO_LARGE'),
+  recordsPerPublishMax: number(1000, 'records in one publish', 'LIMIT_EXCEEDED'),
+  partitionsPerTopicMax: number(10_000, 'partitions of one topic', 'INVALID_PARTITIONS'),
+  connectionsMax: number(20_000, 'open connections', 'the upgrade is refused with 503'),
+  requestsInFlightMax: number(1024, 'unanswered requests of one connection', 'its socket is not read until replies went out'),
+  bytesInFlightMax: number(8 * mib, 'bytes of unanswered requests of one connection', 'its socket is not read until replies went out'),
+  subscriptionsMax: number(10_000, 'subscriptions of one connection', 'LIMIT_EXCEEDED'),
+  creditBytesMax: number(64 * mib, 'credit of one subscription', 'more credit is cut to this'),
+  outputBytesHigh: number(256 * 1024, 'output waiting on one connection', 'pushes pause and its requests are not read until it drains'),
+  outputBytesMax: number(8 * mib, 'output waiting on one connection, hard', 'the connection is closed with 3008'),
+  slowConsumerMs: number(10_000, 'how long output may wait above outputBytesHigh', 'the connection is closed with 3008'),
+  helloTimeoutMs: number(wireLimits.helloTimeoutMs, 'silence before hello', 'the connection is closed with 1008'),
+  metricsTopicsMax: number(500, 'topics with series of their own', 'the others are counted under topic="_other"'),
+} as const satisfies Record<string, Setting>
+
+export type SettingName = keyof typeof settingsTable
+
+type ValueOf<S extends Setting> = S['type'] extends 'number'
+  ? number
+  : S['type'] extends 'boolean'
+    ? boolean
+    : S['type'] extends 'list'
+      ? readonly string[]
+      : string
+
+export type Settings = { readonly [K in SettingName]: ValueOf<(typeof settingsTable)[K]> }
+
+export interface SettingSources {
+  /** camelCase names; strings are parsed. */
+  readonly flags?: Readonly<Record<string, unknown>>
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Content of logloom.json. */
+  readonly file?: Readonly<Record<string, unknown>>
+}
+
+/** Resolves every setting. @throws INVALID_CONFIG naming the key, its source, the value and what is expected */
+export function resolveSettings(sources: SettingSources = {}): Settings {
+  const { flags = {}, env = {}, file = {} } = sources
+  for (const key of Object.keys(file))
+    if (!(key in settingsTable)) throw invalid(`logloom.json: unknown key ${key}`, key, 'remove it, or see `logloom start --help` for the names')
+  const resolved: Record<string, unknown> = {}
+  for (const [name, setting] of Object.entries(settingsTable) as [SettingName, Setting][]) {
+    const variable = environmentName(name)
+    const found: readonly [string, unknown] =
+      flags[name] !== undefined
+        ? [`--${flagName(name)}`, flags[name]]
+        : env[variable] !== undefined
+          ? [variable, env[variable]]
+          : file[name] !== undefined
+            ? [`logloom.json: ${name}`, file[name]]
+            : ['default', setting.default]
+    resolved[name] = parse(found[0], found[1], setting.type)
+  }
+  if (resolved.metastore !== 'file')
+    throw invalid(`metastore=${String(resolved.metastore)} is not available in this version`, 'metastore', 'use file')
+  return resolved as Settings
+}
+
+/** `slowConsumerMs` → `LOGLOOM_SLOW_CONSUMER_MS` */
+export function environmentName(name: string): string {
+  return `LOGLOOM_${name.replace(/[A-Z]/g, c => `_${c}`).toUpperCase()}`
+}
+
+/** `slowConsumerMs` → `slow-consumer-ms` */
+export function flagName(name: string): string {
+  return name.replace(/[A-Z]/g, c => `-${c.toLowerCase()}`)
+}
+
+function parse(source: string, value: unknown, type: SettingType): unknown {
+  if (type === 'string' && typeof value === 'string') return value
+  if (type === 'list') {
+    if (typeof value === 'string') return value.split(',').map(v => v.trim()).filter(v => v !== '')
+    if (Array.isArray(value) && value.every(v => typeof v === 'string')) return value
+  }
+  if (type === 'boolean') {
+    if (typeof value === 'boolean') return value
+    if (value === 'true' || value === '1' || value === '') return true
+    if (value === 'false' || value === '0') return false
+  }
+  if (type === 'number') {
+    const n = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+    if (typeof n === 'number' && Number.isSafeInteger(n) && n >= 0) return n
+  }
+  const expected = { string: 'text', list: 'a list separated by commas', boolean: 'true or false', number: 'a whole number from 0' }
+  throw invalid(`${source}: ${JSON.stringify(value)} is not ${expected[type]}`, source, `give ${expected[type]}`)
+}
+
+function invalid(message: string, key: string, hint: string): LogloomError {
+  return new LogloomError('INVALID_CONFIG', message, { key }, { hint })
+}
+
+function text(value: string, doc: string): Setting & { type: 'string' } {
+  return { type: 'string', default: value, doc }
+}
+
+function number(value: number, doc: string, limit?: string): Setting & { type: 'number' } {
+  return { type: 'number', default: value, doc, ...(limit === undefined ? {} : { limit }) }
+}
+
+function flag(value: boolean, doc: string): Setting & { type: 'boolean' } {
+  return { type: 'boolean', default: value, doc }
+}
+
+function list(doc: string): Setting & { type: 'list' } {
+  return { type: 'list', default: [], doc }
+}

@@ -1,0 +1,227 @@
+// Puts a whole broker together and starts it: data directory, log, state, gateway. What `logloom start` runs, and what other people's
+// tests embed: `startBroker({ loglet: 'memory', port: 0 })` needs no directory and loads neither LMDB nor pino.
+
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { LogletFailedError, LogletLostError, LogletSpecError } from '../loglets/contract.ts'
+import { FileLogletProvider } from '../loglets/file/file-provider.ts'
+import { MemoryLogletProvider } from '../loglets/memory/memory-provider.ts'
+import { FileMetaStore } from '../loglets/metastore/file.ts'
+import { MemoryMetaStore } from '../loglets/metastore/memory.ts'
+import { nodeClock, nodeRandom } from '../loglets/node-clock.ts'
+import { nodeDisk } from '../loglets/node-disk.ts'
+import type { Disk } from '../loglets/ports.ts'
+import { LogletRegistry } from '../loglets/registry.ts'
+import { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
+import { LogloomError } from '../wire/errors.ts'
+import { Broker, type BrokerLogger } from './broker.ts'
+import { type DataDirectory, openDataDirectory } from './data-directory.ts'
+import { checkBind, Gateway } from './gateway/gateway.ts'
+import { GatewayStats } from './gateway/stats.ts'
+import { LogStats } from './metrics/log-stats.ts'
+import type { Metrics } from './metrics/metrics.ts'
+import { resolveSettings, type Settings } from './settings.ts'
+import { MemoryStore } from './state/memory-store.ts'
+import type { StateStore } from './state/store.ts'
+
+export interface StartBrokerOptions extends Partial<Settings> {
+  readonly logger?: BrokerLogger
+  /** Storage failed: nothing can be acked any more. The default throws in a later turn, which ends the process. */
+  readonly onFatal?: (error: Error) => void
+}
+
+export interface RunningBroker {
+  readonly url: string
+  readonly port: number
+  readonly pid: number
+  /** Absolute path, or `memory`. */
+  readonly data: string
+  /** Spec of the open segment. */
+  readonly loglet: string
+  readonly broker: Broker
+  /** Drains and stops. Idempotent. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const silent: BrokerLogger = { info: () => {}, warn: () => {}, error: () => {} }
+/** Sealed segments of a volatile loglet are copied to this. */
+const durableSpec = 'file'
+
+/**
+ * Starts a broker and resolves when it serves. With `loglet: 'memory'` and no `data` everything is in memory.
+ * @throws LogloomError: INVALID_CONFIG, INVALID_SPEC, PORT_IN_USE, DATA_DIR_*, INSECURE_PUBLIC_BIND, LOG_LOST
+ */
+export async function startBroker(options: StartBrokerOptions = {}): Promise<RunningBroker> {
+  const { logger = silent, onFatal = throwLater, ...flags } = options
+  const settings = resolveSettings({ flags })
+  checkBind(settings)
+  const inMemory = options.data === undefined && settings.loglet.split(',')[0] === 'memory'
+  const directory = inMemory ? undefined : openDataDirectory(settings.data)
+  try {
+    return await start(settings, directory, logger, onFatal)
+  } catch (error) {
+    directory?.release()
+    throw known(error)
+  }
+}
+
+async function start(
+  settings: Settings,
+  directory: DataDirectory | undefined,
+  logger: BrokerLogger,
+  onFatal: (error: Error) => void,
+): Promise<RunningBroker> {
+  const version = packageVersion()
+  const nodeId = directory?.nodeId ?? 'memory'
+  const logStats = new LogStats()
+  const gatewayStats = new GatewayStats(settings.metricsTopicsMax)
+  const disk = nodeDisk(directory?.path ?? '.')
+  const log = await openLog(settings, directory, disk, logStats, logger, onFatal)
+  let store: StateStore
+  let broker: Broker
+  try {
+    store = directory === undefined ? new MemoryStore() : await openStore(directory)
+    broker = await Broker.open({
+      disk,
+      clock: nodeClock,
+      random: nodeRandom,
+      defer: fn => setImmediate(fn),
+      log,
+      store,
+      checkpointsDir: 'state/checkpoints',
+      nodeId,
+      settings: directory === undefined ? settings : { ...settings, durableSpec },
+      observe: { appended: (spec, bytes, records, ms) => logStats.appended(spec, bytes, records, ms) },
+      onFatal,
+      logger,
+    })
+  } catch (error) {
+    await log.close()
+    throw error
+  }
+  let metrics: Metrics | undefined
+  const gateway = new Gateway({
+    broker,
+    settings,
+    version,
+    serverId: `${nodeId}-${randomBytes(4).toString('hex')}`,
+    logger,
+    stats: gatewayStats,
+    metrics: async () => {
+      // Loaded at the first scrape: a broker that nobody watches starts faster.
+      const { createMetrics } = await import('./metrics/metrics.ts')
+      metrics ??= createMetrics({
+        version,
+        nodeId,
+        broker: () => broker,
+        gateway: gatewayStats,
+        log: logStats,
+        ...(directory === undefined ? {} : { dataPath: directory.path }),
+      })
+      return metrics.render()
+    },
+  })
+  let port: number
+  try {
+    port = await gateway.listen()
+  } catch (error) {
+    await broker.close()
+    throw error
+  }
+  let closing: Promise<void> | undefined
+  const close = (): Promise<void> => {
+    closing ??= (async () => {
+      await gateway.drain(settings.drainMs)
+      await broker.close({ drainMs: settings.drainMs })
+      directory?.release()
+    })()
+    return closing
+  }
+  const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
+  return {
+    url: `ws://${host}:${port}`,
+    port,
+    pid: process.pid,
+    data: directory?.path ?? 'memory',
+    loglet: broker.health().loglet,
+    broker,
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+async function openLog(
+  settings: Settings,
+  directory: DataDirectory | undefined,
+  disk: Disk,
+  stats: LogStats,
+  logger: BrokerLogger,
+  onFatal: (error: Error) => void,
+): Promise<VirtualLog> {
+  const memory = new MemoryLogletProvider({ bytesMax: settings.memoryLogletBytesMax })
+  const file = new FileLogletProvider({
+    disk,
+    root: 'loglets',
+    clock: nodeClock,
+    onFatal,
+    observe: report => stats.synced('file', report.ms),
+  })
+  if (directory !== undefined) {
+    await disk.mkdir('loglets')
+    await disk.mkdir('metastore')
+    await disk.syncDir('.')
+  }
+  return VirtualLog.open({
+    metaStore: directory === undefined ? new MemoryMetaStore() : new FileMetaStore({ disk, dir: 'metastore' }),
+    registry: new LogletRegistry(directory === undefined ? [memory] : [file, memory]),
+    clock: nodeClock,
+    random: nodeRandom,
+    initialSpec: settings.loglet,
+    onEvent: event => {
+      stats.event(event)
+      if (event.type === 'reconfigured')
+        logger.info(
+          { reason: event.reason, from: event.from.spec, to: event.to.spec, sealMs: event.sealMs, outcome: event.outcome },
+          'log reconfigured',
+        )
+      else if (event.type === 'lost') logger.error({ from: event.from, to: event.to }, 'log positions are lost')
+      else if (event.type === 'stuck') logger.warn({ error: event.error.message }, 'a reconfiguration is stuck')
+    },
+  })
+}
+
+async function openStore(directory: DataDirectory): Promise<StateStore> {
+  const { openLmdbStore } = await import('./state/lmdb-store.ts')
+  return openLmdbStore(`${directory.path}/state/store`)
+}
+
+/** Errors of the layers below, in the words of the protocol. */
+function known(error: unknown): unknown {
+  if (error instanceof LogletSpecError) return new LogloomError('INVALID_SPEC', error.message, {}, { cause: error })
+  if (error instanceof LogletLostError) return new LogloomError('LOG_LOST', error.message, {}, { cause: error })
+  if (error instanceof LogletFailedError)
+    return new LogloomError('DATA_DIR_UNWRITABLE', error.message, {}, { cause: error, hint: 'check the disk below the data directory' })
+  const code = (error as { code?: unknown } | null)?.code
+  if (code === 'ENOSPC' || code === 'EACCES' || code === 'EROFS' || code === 'EPERM')
+    return new LogloomError(code === 'ENOSPC' ? 'STORAGE_FULL' : 'DATA_DIR_UNWRITABLE', (error as Error).message, {}, { cause: error })
+  return error
+}
+
+function throwLater(error: Error): void {
+  setImmediate(() => {
+    throw error
+  })
+}
+
+function packageVersion(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const text = readFileSync(new URL(path, import.meta.url), 'utf8')
+      return (JSON.parse(text) as { version: string }).version
+    } catch {
+      // Sources and build lie at different depths.
+    }
+  }
+  return 'unknown'
+}
