@@ -162,6 +162,11 @@ class SnapshotHistogram<L extends string> extends PromHistogram<L> {
     this.bounds = bounds
   }
 
+  /** What the text format is made from. */
+  getForPromString(): ReturnType<PromHistogram<L>['get']> {
+    return this.get()
+  }
+
   override async get(): ReturnType<PromHistogram<L>['get']> {
     const shape = await super.get()
     const name = (shape as unknown as { name: string }).name
