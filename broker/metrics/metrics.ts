@@ -148,6 +148,8 @@ class SnapshotHistogram<L extends string> extends PromHistogram<L> {
   private readonly rows: () => Iterable<readonly [string, Histogram]>
   private readonly label: L | undefined
   private readonly bounds: readonly number[]
+  private readonly metricName: string
+  private readonly helpText: string
 
   constructor(
     name: string,
@@ -157,32 +159,39 @@ class SnapshotHistogram<L extends string> extends PromHistogram<L> {
     rows: () => Iterable<readonly [string, Histogram]>,
   ) {
     super({ name, help, labelNames: label === undefined ? [] : [label], buckets: [...bounds], registers: [] })
+    this.metricName = name
+    this.helpText = help
     this.rows = rows
     this.label = label
     this.bounds = bounds
   }
 
-  /** What the text format is made from. */
-  getForPromString(): ReturnType<PromHistogram<L>['get']> {
-    return this.get()
+  override get(): ReturnType<PromHistogram<L>['get']> {
+    return Promise.resolve(this.snapshot())
   }
 
-  override async get(): ReturnType<PromHistogram<L>['get']> {
-    const shape = await super.get()
-    const name = (shape as unknown as { name: string }).name
-    const values: { metricName: string; labels: Record<string, string | number>; value: number; exemplar: null }[] = []
+  /** What the text format is made from. */
+  getForPromString(): ReturnType<PromHistogram<L>['get']> {
+    return Promise.resolve(this.snapshot())
+  }
+
+  private snapshot(): Awaited<ReturnType<PromHistogram<L>['get']>> {
+    const { metricName: name } = this
+    const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = []
     for (const [key, { counts, sum, count: total }] of this.rows()) {
       const labels: Record<string, string> = this.label === undefined ? {} : { [this.label]: key }
       let cumulated = 0
       this.bounds.forEach((le, i) => {
         cumulated += counts[i] ?? 0
-        values.push({ metricName: `${name}_bucket`, labels: { le, ...labels }, value: cumulated, exemplar: null })
+        values.push({ metricName: `${name}_bucket`, labels: { le, ...labels }, value: cumulated })
       })
-      values.push({ metricName: `${name}_bucket`, labels: { le: '+Inf', ...labels }, value: total, exemplar: null })
-      values.push({ metricName: `${name}_sum`, labels, value: sum, exemplar: null })
-      values.push({ metricName: `${name}_count`, labels, value: total, exemplar: null })
+      values.push({ metricName: `${name}_bucket`, labels: { le: '+Inf', ...labels }, value: total })
+      values.push({ metricName: `${name}_sum`, labels, value: sum })
+      values.push({ metricName: `${name}_count`, labels, value: total })
     }
-    return { ...shape, values } as unknown as Awaited<ReturnType<PromHistogram<L>['get']>>
+    return { name, help: this.helpText, type: 'histogram', values, aggregator: 'sum' } as unknown as Awaited<
+      ReturnType<PromHistogram<L>['get']>
+    >
   }
 }
 

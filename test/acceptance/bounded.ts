@@ -35,7 +35,7 @@ export function memoryUnderLoad(gigabytes: number, topics = 1000, partitions = 4
     const broker = await startBrokerProcess({ data: join(directory, 'data') })
     const client = await connect(broker.url)
     const admin = client.admin()
-    for (let t = 0; t < topics; t++) await admin.createTopic(`load-${t}`, { partitions })
+    for (let t = 0; t < topics; t++) await admin.createTopic({ topic: `load-${t}`, partitions })
     const slow = new AbortController()
     let slowConsumerRecords = 0
     const consuming = (async () => {

@@ -29,7 +29,7 @@ export function killNine(kills: number, args: readonly string[] = []): Promise<K
     let broker = await start()
     const { url } = broker
     const admin = await connect(url)
-    await admin.admin().createTopic('kills', { partitions })
+    await admin.admin().createTopic({ topic: 'kills', partitions })
     await admin.close()
     const stop = new AbortController()
     const writers = Array.from({ length: producers }, (_, id) => produceUntil(url, id, stop.signal))
