@@ -60,10 +60,12 @@ export async function reconfigure(
     )
   if (last.index > wish.expectedIndex) return lostRace(view.chain, wish, 0, clock.now() - startedAt)
 
+  // From here on this reader and no other: others may win while the new loglet is made, and their segment must stay open.
+  const expected = view.last
   const { expectedIndex, spec } = wish
   const made = await maker.make(expectedIndex + 1, spec, { expectedIndex })
   const sealingAt = clock.now()
-  const end = await sealed(view, maker, view.last, made)
+  const end = await endOf(view, maker, expected, made)
   const sealMs = clock.now() - sealingAt
   const changed = await install(view, maker, wish, made, end)
   const totalMs = clock.now() - startedAt
@@ -115,19 +117,23 @@ function validateWish({ options: { registry } }: ChainView, { spec, scope }: Wis
     )
 }
 
-async function sealed(
+/** Where the expected segment ends: its loglet's drained tail, unless the chain has decided. */
+async function endOf(
   view: ChainView,
   maker: LogletMaker,
   reader: SegmentReader,
   made: NewLoglet,
 ): Promise<Lsn> {
+  const decided = (): Lsn | undefined => reader.segment.end
   try {
     const { loglet, segment } = reader
-    if (segment.end !== undefined) return segment.end
     if (loglet === undefined)
       throw new LogletLostError(`segment ${segment.index} has no store to seal`, 'refused')
-    return reader.toLsn(await sealAndDrain(loglet))
+    return decided() ?? reader.toLsn(await sealAndDrain(loglet))
   } catch (error) {
+    // The winner may have gone on to copy or drop the segment, which closes its loglet.
+    const end = decided()
+    if (end !== undefined) return end
     // No write was tried, and only this call knows the new id: it can go at once.
     await maker.discard(made)
     throw error

@@ -197,6 +197,37 @@ describe('a VirtualLog', () => {
     for (const log of logs) expect(await log.checkTail()).toBe(20)
   })
 
+  it('seals the expected segment and no other, however long its new loglet takes to be made', async () => {
+    const w = world()
+    let release = (): void => {}
+    const released = new Promise<void>(resolve => {
+      release = resolve
+    })
+    const slow = new LogletRegistry([
+      w.memory,
+      {
+        kind: 'slow',
+        scope: 'process',
+        volatile: true,
+        validate: () => {},
+        create: async (id, params) => {
+          await released
+          return w.memory.create(id, { ...params, kind: 'memory' })
+        },
+        open: (id, params) => w.memory.open(id, params),
+        remove: id => w.memory.remove(id),
+      },
+    ])
+    const log = await logIn({ ...w, registry: slow })
+    const late = log.reconfigure(0, 'slow', 'late')
+    expect((await log.reconfigure(0, 'memory', 'quick')).installed).toBe(true)
+    await append(log, 'a')
+    release()
+    expect(await late).toMatchObject({ installed: false, opened: { spec: 'memory' } })
+    expect(await append(log, 'b')).toEqual({ lsn: 1, segmentIndex: 1 })
+    expect(await w.metaStore.notes.list()).toEqual([])
+  })
+
   it('wakes readers that are parked at a sealed tail', async () => {
     const w = world()
     const [reader, writer] = [await logIn(w), await logIn(w)]
