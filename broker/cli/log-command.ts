@@ -1,7 +1,8 @@
 // `logloom log …`: describe, switch, seal, trim and verify the shared log.
 
 import type { Command } from 'commander'
-import type { LogSwitch, LogVerification } from '../../client/index.ts'
+import type { LogSwitch } from '../../client/index.ts'
+import type { VerifyResult } from '../log-operations.ts'
 import { withBroker } from './broker-client.ts'
 import { exitCodes } from './exit-codes.ts'
 import { formatWarning } from './failure.ts'
@@ -113,7 +114,7 @@ function trim(lsn: number, o: TrimOptions & GlobalOptions): Promise<void> {
 
 async function verify(o: VerifyOptions & GlobalOptions): Promise<void> {
   const { data } = o
-  const result: LogVerification =
+  const result: VerifyResult =
     data === undefined
       ? await withBroker(o.url, client => client.admin().verifyLog())
       : await (await import('./verify-offline.ts')).verifyOffline(data)

@@ -6,7 +6,8 @@
 import { readFileSync } from 'node:fs'
 import { LogloomError } from '../../wire/errors.ts'
 import { type RunningBroker, startBroker } from '../index.ts'
-import { resolveSettings } from '../settings.ts'
+import { createLogger } from '../logger.ts'
+import { environmentName, resolveSettings } from '../settings.ts'
 import { exitCodes } from './exit-codes.ts'
 import { type Format, formatFailure } from './failure.ts'
 import { note, writeJson, writeText } from './output.ts'
@@ -19,10 +20,16 @@ export async function start(
   flags: Readonly<Record<string, unknown>>,
   format: Format,
 ): Promise<void> {
-  const settings = resolveSettings({ flags, env: process.env, file: readSettingsFile() })
+  const file = readSettingsFile()
+  const { data, ...settings } = resolveSettings({ flags, env: process.env, file })
+  const isDataNamed =
+    (flags['data'] ?? process.env[environmentName('data')] ?? file['data']) !== undefined
   const stopped = new Promise<void>(resolve => onStopSignal(() => resolve()))
   const running = await startBroker({
     ...settings,
+    // A memory loglet needs a directory only when one is named.
+    ...(isDataNamed || !isMemory(settings.loglet) ? { data } : {}),
+    logger: createLogger(settings.logLevel),
     onFatal: error => {
       note(formatFailure(error, format))
       process.exit(exitCodes.error)
@@ -31,6 +38,10 @@ export async function start(
   await announce(running, format)
   await stopped
   await running.close()
+}
+
+function isMemory(spec: string): boolean {
+  return spec.split(',')[0] === 'memory'
 }
 
 function announce(running: RunningBroker, format: Format): Promise<void> {
