@@ -75,7 +75,7 @@ export function realInput(repeats: number, switches: number): Promise<RealInputR
   })
 }
 
-/** The lines again and again, each with a running `seq`; slowed down when the switches cannot keep up. */
+/** The lines again and again, each with a running `seq`; slowed down while the switches cannot keep up. */
 async function* numbered(
   lines: readonly string[],
   repeats: number,
@@ -92,8 +92,9 @@ async function* numbered(
       text += `${line.slice(0, -1)},"seq":${seq}}\n`
     }
     yield text
-    while (progress.switches < switches && progress.switches / switches < seq / total - 0.02)
-      await new Promise(resolve => setTimeout(resolve, 5))
+    // Slower, never stopped: every switch is to meet requests in flight.
+    if (progress.switches < switches && progress.switches / switches < seq / total)
+      await new Promise(resolve => setTimeout(resolve, 20))
   }
 }
 
