@@ -16,8 +16,11 @@ export interface AdminOptions {
   readonly timeoutMs?: number
 }
 
-export interface NewTopic {
+export interface NewTopic extends TopicSettings {
   readonly topic: string
+}
+
+export interface TopicSettings {
   /** Default: the broker's `num.partitions`. */
   readonly partitions?: number
   /** Dotted keys as in Kafka, for example `retention.ms`. */
@@ -123,17 +126,20 @@ export class Admin {
 
   /** @throws TOPIC_EXISTS unless `ifNotExists`, INVALID_TOPIC_NAME, INVALID_PARTITIONS, INVALID_CONFIG */
   createTopic(
-    topic: NewTopic,
-    o: AdminOptions & { ifNotExists?: boolean } = {},
+    topic: string | NewTopic,
+    o: AdminOptions & TopicSettings & { readonly ifNotExists?: boolean } = {},
   ): Promise<CreatedTopic> {
-    const ifNotExists = o.ifNotExists ?? false
-    return this.#change('createTopic', { ...topic, ifNotExists }, o)
+    const { partitions = o.partitions, config = o.config, topic: name } = named(topic)
+    const fields: Frame = { topic: name, ifNotExists: o.ifNotExists ?? false }
+    if (partitions !== undefined) fields['partitions'] = partitions
+    if (config !== undefined) fields['config'] = config
+    return this.#change('createTopic', fields, o)
   }
 
   /** One after the other; the first refusal ends it, and what was created before stays. */
   async createTopics(
-    topics: readonly NewTopic[],
-    o: AdminOptions & { ifNotExists?: boolean } = {},
+    topics: readonly (string | NewTopic)[],
+    o: AdminOptions & TopicSettings & { readonly ifNotExists?: boolean } = {},
   ): Promise<readonly CreatedTopic[]> {
     const created: CreatedTopic[] = []
     for (const topic of topics) created.push(await this.createTopic(topic, o))
@@ -254,6 +260,10 @@ export class Admin {
       )
     }
   }
+}
+
+function named(topic: string | NewTopic): NewTopic {
+  return typeof topic === 'string' ? { topic } : topic
 }
 
 function withoutId(reply: Frame): unknown {

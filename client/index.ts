@@ -13,6 +13,7 @@ export type {
   OffsetSpec,
   TopicDescription,
   TopicListing,
+  TopicSettings,
 } from './admin.ts'
 export { type Client, connect } from './client.ts'
 export type { ClientClock } from './clock.ts'

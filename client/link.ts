@@ -10,6 +10,8 @@ export interface BrokerLimits {
   readonly frameBytesMax: number
   readonly batchBytesMax: number
   readonly producerInFlightMax: number
+  /** Most credit that a subscription may hold. */
+  readonly creditBytesMax: number
 }
 
 /** Receives the `deliver` and `end` pushes of one subscription. */
@@ -52,6 +54,7 @@ export class Link {
       frameBytesMax: limit('frameBytesMax', wireLimits.frameBytesMax),
       batchBytesMax: limit('batchBytesMax', wireLimits.batchBytesMax),
       producerInFlightMax: Math.min(limit('producerInFlightMax', laneDepthMax), laneDepthMax),
+      creditBytesMax: limit('creditBytesMax', Number.MAX_SAFE_INTEGER),
     }
   }
 

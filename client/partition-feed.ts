@@ -48,6 +48,8 @@ export class PartitionFeed {
   #from: unknown
   #link: Link | undefined
   #sub: number | undefined
+  /** What was asked for, or what the broker lets a subscription have. */
+  #windowBytes = 0
   #queuedBytes = 0
   #owedBytes = 0
   #attempt = 0
@@ -84,7 +86,7 @@ export class PartitionFeed {
     this.#queuedBytes -= delivery.bytes
     this.#owedBytes += delivery.bytes
     // Credit travels in halves of the window: a frame per delivery would double the traffic, and the other half keeps it flowing.
-    if (this.#owedBytes * 2 >= this.#options.windowBytes) this.#repay()
+    if (this.#owedBytes * 2 >= this.#windowBytes) this.#repay()
     return delivery
   }
 
@@ -115,7 +117,9 @@ export class PartitionFeed {
     this.#sub = undefined
     this.#owedBytes = 0
     const { topic, partition, windowBytes } = this.#options
-    const credit = Math.max(1, windowBytes - this.#queuedBytes)
+    // Credit beyond the broker's bound would be cut there, and then half of ours never be owed.
+    this.#windowBytes = Math.min(windowBytes, link.limits.creditBytesMax)
+    const credit = Math.max(1, this.#windowBytes - this.#queuedBytes)
     const fields = { topic, partition, from: this.#from, credit, codecs: [...supportedCodecs] }
     const sink = (frame: Frame): void => {
       if (this.#link === link && !this.#closed) this.#onPush(link, frame)

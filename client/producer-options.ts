@@ -28,11 +28,11 @@ export interface ProducerOptions {
   readonly maxRequestSize?: number
   /** Default: murmur2 of the key; without a key one partition per batch in turn. */
   readonly partitioner?: Partitioner
-  /** Called for every batch that was not acked, for callers that keep no tickets. */
+  /** Called for all records that were not acked, for callers that keep no tickets: once for each batch, or for a record that got into none. */
   readonly onRejected?: (error: LogloomError, batch: RejectedBatch) => void
 }
 
-/** How many records of which partition were rejected together. */
+/** How many records were rejected together; `partition` is −1 where none was chosen yet. */
 export interface RejectedBatch {
   readonly topic: string
   readonly partition: number

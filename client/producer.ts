@@ -132,7 +132,7 @@ export class Producer {
     try {
       this.#accept(topic, record, o, ticket)
     } catch (error) {
-      rejectTicket(ticket, asLogloomError(error))
+      this.#reject(topicName(topic), ticket, asLogloomError(error), o.partition)
     }
     return ticket
   }
@@ -301,7 +301,7 @@ export class Producer {
           const partition = waiting.partition ?? route.choose(record, partitions)
           this.#place(route, partition, record, expectOffset, ticket)
         } catch (error) {
-          rejectTicket(ticket, asLogloomError(error))
+          this.#reject(route.name, ticket, asLogloomError(error), waiting.partition)
         }
         held += bytes
       }
@@ -326,15 +326,26 @@ export class Producer {
     ticket.place(batch.outcome, batch.count - 1)
   }
 
+  /** A record that got into no batch. */
+  #reject(
+    topic: string,
+    ticket: PendingTicket,
+    error: LogloomError,
+    partition: number | undefined,
+  ): void {
+    const outcome = new Outcome()
+    outcome.fail(error)
+    ticket.place(outcome, 0)
+    this.#settings.onRejected(error, { topic, partition: partition ?? -1, count: 1 })
+  }
+
   #rejectPending(route: TopicRoute, error: LogloomError): void {
     const pending = route.pending
     route.pending = []
-    if (pending.length === 0) return
-    for (const { ticket, bytes } of pending) {
-      rejectTicket(ticket, error)
+    for (const { ticket, bytes, partition } of pending) {
+      this.#reject(route.name, ticket, error, partition)
       this.#window.release(bytes)
     }
-    this.#settings.onRejected(error, { topic: route.name, partition: -1, count: pending.length })
   }
 
   #route(name: string): TopicRoute {
@@ -427,21 +438,13 @@ export class Producer {
 
   #expirePending(route: TopicRoute, nowMs: number): void {
     while (route.pending[0] && route.pending[0].deadlineMs <= nowMs) {
-      const { ticket, bytes } = route.pending.shift() as PendingRecord
-      const why = this.#connection.lastError
-      rejectTicket(
-        ticket,
-        notSentError(`${route.name}: no answer about its partitions in time`, why),
-      )
+      const { ticket, bytes, partition } = route.pending.shift() as PendingRecord
+      const message = `${route.name}: no answer about its partitions in time`
+      const error = notSentError(message, this.#connection.lastError)
+      this.#reject(route.name, ticket, error, partition)
       this.#window.release(bytes)
     }
   }
-}
-
-function rejectTicket(ticket: PendingTicket, error: LogloomError): void {
-  const outcome = new Outcome()
-  outcome.fail(error)
-  ticket.place(outcome, 0)
 }
 
 function sizeOf(part: string | Uint8Array | null | undefined): number {

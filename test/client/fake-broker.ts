@@ -57,7 +57,8 @@ export class FakeBroker {
   plan: (op: string, frame: Frame) => Fault = () => 'serve'
   /** Largest delivery, bytes; at least one item is delivered. */
   deliverBytesMax = 64 << 10
-  limits: Frame = { ...wireLimits }
+  /** Bound of a subscription's credit, announced in hello. */
+  creditBytesMax = 1 << 24
   /** Requests seen, by op. */
   readonly seen = new Map<string, number>()
   /** Bytes pushed to subscriptions so far. */
@@ -152,7 +153,7 @@ export class FakeBroker {
     }
     if (op === 'hello') {
       peer.greeted = true
-      const { limits } = this
+      const limits = { ...wireLimits, creditBytesMax: this.creditBytesMax }
       peer.send({
         id: frame['id'],
         protocol: 1,
@@ -299,7 +300,7 @@ export class FakeBroker {
     const partition = frame['partition'] as number
     const next = this.log.resolve(topic, partition, frame['from'])
     const sub = peer.subs++
-    const credit = frame['credit'] as number
+    const credit = Math.min(frame['credit'] as number, this.creditBytesMax)
     peer.subscriptions.set(sub, { sub, topic, partition, next, credit })
     return { sub, offset: next, end: this.log.partition(topic, partition).end }
   }
@@ -307,7 +308,8 @@ export class FakeBroker {
   #credit(peer: Peer, frame: Frame): void {
     const subscription = peer.subscriptions.get(frame['sub'] as number)
     if (!subscription) return
-    subscription.credit += frame['bytes'] as number
+    const credit = subscription.credit + (frame['bytes'] as number)
+    subscription.credit = Math.min(credit, this.creditBytesMax)
     this.#deliver(peer)
   }
 

@@ -112,7 +112,8 @@ describe('producing', () => {
   })
 
   it('reports what is wrong with a record through its ticket', async () => {
-    const producer = client.producer()
+    const rejected: number[] = []
+    const producer = client.producer({ onRejected: (_, { count }) => rejected.push(count) })
     const bad = { key: 42 as unknown as string, value: 'v' }
     await expect(producer.enqueue('t', bad).acked).rejects.toMatchObject({
       code: 'INVALID_REQUEST',
@@ -122,6 +123,7 @@ describe('producing', () => {
     })
     await producer.send('t', { value: 'good' })
     expect(stored('t')).toEqual(['good'])
+    expect(rejected).toEqual([1, 1])
   })
 
   it('creates a missing topic only where the broker does', async () => {

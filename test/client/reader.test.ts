@@ -235,6 +235,19 @@ describe('reading', () => {
     expect(waitingMax).toBeGreaterThan(5000)
   })
 
+  it('keeps reading where the broker allows less credit than asked for', async () => {
+    broker.creditBytesMax = 3000
+    const client = await connect(broker.url)
+    broker.log.create('t')
+    for (let i = 0; i < 50; i++) store('t', ['x'.repeat(500)])
+    broker.deliverBytesMax = 1000
+    let count = 0
+    const options = { from: 'beginning', until: 'end', maxBytes: 1 << 20 } as const
+    for await (const _ of client.read('t', options)) count++
+    expect(count).toBe(50)
+    await client.close()
+  })
+
   it('continues from a resume token in every partition', async () => {
     broker.log.create('a', 2)
     broker.log.create('b')
