@@ -1,13 +1,18 @@
-// Builds an uncompressed batch record by record into one growing buffer: a msgpack writer for exactly this shape, without an object per
-// record (protocol.md 4.1).
+// Builds an uncompressed batch record by record into one growing buffer (protocol.md 4.1): a msgpack writer for exactly this shape, without
+// an object per record.
+//
+// Guarantees: what was accepted is in the batch as it was given; what was refused left no trace. It does not know when a batch is full
+// enough, only when it is full.
 
 import { crc32 } from './crc32.ts'
 import { LogloomError } from './errors.ts'
 
+/** Text is stored as its UTF-8 bytes. Pairs keep repeated names. */
 export type HeadersInput =
   | Readonly<Record<string, string | Uint8Array>>
   | readonly (readonly [string, string | Uint8Array])[]
 
+/** A record as the user gives it; text is stored as its UTF-8 bytes. */
 export interface RecordInput {
   readonly key?: Uint8Array | string | null
   /** null is a tombstone. */
@@ -17,18 +22,34 @@ export interface RecordInput {
   readonly timestamp?: number
 }
 
+/** Who sent a batch, and which one it is (protocol.md 5). */
+export interface BatchProducer {
+  readonly producerId: number
+  readonly producerEpoch: number
+  /** 0 … 2^31 − 1 */
+  readonly baseSequence: number
+}
+
 export interface BatchBuilderOptions {
   /** Limit of the whole batch, header included. */
   readonly bytesMax: number
+  /** Timestamp of records that have none, ms. */
   readonly now: number
+  /** Deltas are counted from here: no record may be older. Default: the first record's, or a day before it if that is its own. */
+  readonly baseTimestamp?: number
 }
 
-const headerBytes = 64
+/** The body begins here. */
+export const batchHeaderBytes = 64
 /** Room for the array header of the records, written when their number is known. */
-const bodyStart = headerBytes + 5
+const bodyStart = batchHeaderBytes + 5
+/** Records with timestamps of their own come out of order; four bytes more for each keep them in one batch. */
+const timestampSlackMs = 86_400_000
 const recordOverheadMax = 64
 const utf8 = new TextEncoder()
+const noProducer: BatchProducer = { producerId: 0, producerEpoch: 0, baseSequence: 0 }
 
+/** One batch while it fills. `tryAppend` until it says no, then `build` once. */
 export class BatchBuilder {
   private readonly options: BatchBuilderOptions
   private buffer: Uint8Array<ArrayBuffer>
@@ -38,6 +59,7 @@ export class BatchBuilder {
   private baseTimestamp = 0
   private maxTimestamp = 0
   private sparse = false
+  private lastDelta = 0
 
   constructor(options: BatchBuilderOptions) {
     this.options = options
@@ -54,18 +76,19 @@ export class BatchBuilder {
     return this.at
   }
 
-  /** Adds a record; false = the batch is full. @throws MESSAGE_TOO_LARGE when the record fits no batch of this size */
+  /**
+   * Adds a record; false = it does not fit, or is older than this batch's timestamps reach: it begins the next one. Refusals leave no trace.
+   * @throws MESSAGE_TOO_LARGE when the record fits no batch of this size; INVALID_REQUEST, NUMBER_OUT_OF_RANGE
+   */
   tryAppend(record: RecordInput, offsetDelta?: number): boolean {
     const { bytesMax, now } = this.options
     const timestamp = record.timestamp ?? now
-    // Deltas are not negative: an older record begins a new batch, unless it is the first.
-    if (this.records > 0 && timestamp < this.baseTimestamp) return false
-    const start = this.at
+    if (!Number.isSafeInteger(timestamp) || timestamp < 0)
+      outOfRange('timestamp', timestamp, Number.MAX_SAFE_INTEGER)
+    if (this.records === 0) this.begin(timestamp, record.timestamp !== undefined, offsetDelta)
+    if (timestamp < this.baseTimestamp) return false
     this.reserve(record)
-    if (this.records === 0) {
-      this.baseTimestamp = timestamp
-      this.sparse = offsetDelta !== undefined
-    }
+    const start = this.at
     this.buffer[this.at++] = this.sparse ? 0x95 : 0x94
     this.bytesField(record.key)
     this.bytesField(record.value)
@@ -73,33 +96,38 @@ export class BatchBuilder {
     this.uint(timestamp - this.baseTimestamp)
     if (this.sparse) this.uint(offsetDelta ?? this.records)
     if (this.at > bytesMax) {
-      const size = this.at - start
+      const actual = this.at - start + bodyStart
       this.at = start
       if (this.records > 0) return false
-      throw new LogloomError('MESSAGE_TOO_LARGE', `the record takes ${size + bodyStart} bytes in a batch, the limit is ${bytesMax} (batchBytesMax)`, {
-        limit: bytesMax,
-        actual: size + bodyStart,
-      })
+      throw new LogloomError(
+        'MESSAGE_TOO_LARGE',
+        `the record takes ${actual} bytes in a batch, the limit is ${bytesMax} (batchBytesMax)`,
+        { limit: bytesMax, actual },
+      )
     }
     this.records++
+    if (offsetDelta !== undefined) this.lastDelta = offsetDelta
     if (timestamp > this.maxTimestamp) this.maxTimestamp = timestamp
     return true
   }
 
-  /** The finished batch; the builder must not be used afterwards. `span` makes it sparse. */
-  build(
-    producer: { producerId: number; producerEpoch: number; baseSequence: number } = {
-      producerId: 0,
-      producerEpoch: 0,
-      baseSequence: 0,
-    },
-    span?: number,
-  ): Uint8Array {
+  private begin(timestamp: number, isOwn: boolean, offsetDelta: number | undefined): void {
+    const slackMs = isOwn ? timestampSlackMs : 0
+    this.baseTimestamp = this.options.baseTimestamp ?? Math.max(0, timestamp - slackMs)
+    this.sparse = offsetDelta !== undefined
+  }
+
+  /**
+   * The finished batch; the builder must not be used afterwards. `span` is for sparse ones; default: up to the last record.
+   * @throws INVALID_REQUEST when there are no records; NUMBER_OUT_OF_RANGE
+   */
+  build(producer: BatchProducer = noProducer, span?: number): Uint8Array {
     const { view, records } = this
+    if (records === 0) throw new LogloomError('INVALID_REQUEST', 'a batch has at least one record')
     // The shortest array header, right before the first record.
     const headerSize = records < 16 ? 1 : records < 65_536 ? 3 : 5
     const start = 5 - headerSize
-    const arrayAt = headerBytes + start
+    const arrayAt = batchHeaderBytes + start
     if (headerSize === 1) view.setUint8(arrayAt, 0x90 | records)
     else if (headerSize === 3) {
       view.setUint8(arrayAt, 0xdc)
@@ -109,19 +137,17 @@ export class BatchBuilder {
       view.setUint32(arrayAt + 1, records)
     }
     const bodyLength = this.at - arrayAt
-    this.buffer.fill(0, start, start + headerBytes)
+    this.buffer.fill(0, start, start + batchHeaderBytes)
     view.setUint8(start, 0xb1)
     view.setUint8(start + 1, 1)
-    view.setUint8(start + 9, span === undefined ? 0 : 1)
+    view.setUint8(start + 9, this.sparse ? 1 : 0)
     view.setUint32(start + 12, bodyLength)
     view.setUint32(start + 16, records)
-    view.setUint32(start + 20, span ?? records)
+    view.setUint32(start + 20, this.sparse ? (span ?? this.lastDelta + 1) : records)
     view.setUint32(start + 24, bodyLength)
-    view.setUint32(start + 28, producer.baseSequence)
-    this.u64(start + 32, this.baseTimestamp)
-    this.u64(start + 40, this.maxTimestamp)
-    this.u64(start + 48, producer.producerId)
-    view.setUint32(start + 56, producer.producerEpoch)
+    writeProducer(view, start, producer)
+    setU64(view, start + 32, this.baseTimestamp)
+    setU64(view, start + 40, this.maxTimestamp)
     view.setUint32(start + 4, crc32(this.buffer.subarray(start + 8, this.at)))
     return this.buffer.subarray(start, this.at)
   }
@@ -130,7 +156,7 @@ export class BatchBuilder {
   private reserve(record: RecordInput): void {
     let need = recordOverheadMax + sizeMax(record.key) + sizeMax(record.value)
     if (record.headers !== undefined)
-      for (const [name, value] of entries(record.headers)) need += 10 + name.length * 3 + sizeMax(value)
+      for (const [name, value] of entries(record.headers)) need += headerSizeMax(name, value)
     if (this.at + need <= this.buffer.length) return
     const grown = new Uint8Array(Math.max(this.buffer.length * 2, this.at + need))
     grown.set(this.buffer.subarray(0, this.at))
@@ -214,26 +240,70 @@ export class BatchBuilder {
 
   private uint(value: number): void {
     if (value < 128) this.buffer[this.at++] = value
-    else if (value < 2 ** 32) {
+    else if (value < 65_536) {
+      this.buffer[this.at] = 0xcd
+      this.view.setUint16(this.at + 1, value)
+      this.at += 3
+    } else if (value < 2 ** 32) {
       this.buffer[this.at] = 0xce
       this.view.setUint32(this.at + 1, value)
       this.at += 5
     } else {
       this.buffer[this.at] = 0xcf
-      this.u64(this.at + 1, value)
+      setU64(this.view, this.at + 1, value)
       this.at += 9
     }
   }
-
-  private u64(at: number, value: number): void {
-    this.view.setUint32(at, Math.floor(value / 2 ** 32))
-    this.view.setUint32(at + 4, value >>> 0)
-  }
 }
 
-function sizeMax(value: Uint8Array | string | null | undefined): number {
+/** Writes the producer's fields into the header at `start`. @throws NUMBER_OUT_OF_RANGE */
+export function writeProducer(view: DataView, start: number, producer: BatchProducer): void {
+  const { producerId, producerEpoch, baseSequence } = producer
+  checkRange('producerId', producerId, Number.MAX_SAFE_INTEGER)
+  checkRange('producerEpoch', producerEpoch, 2 ** 32 - 1)
+  checkRange('baseSequence', baseSequence, 2 ** 31 - 1)
+  view.setUint32(start + 28, baseSequence)
+  setU64(view, start + 48, producerId)
+  view.setUint32(start + 56, producerEpoch)
+}
+
+function setU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, Math.floor(value / 2 ** 32))
+  view.setUint32(at + 4, value >>> 0)
+}
+
+function checkRange(field: string, value: number, max: number): void {
+  if (!Number.isSafeInteger(value) || value < 0 || value > max) outOfRange(field, value, max)
+}
+
+function outOfRange(field: string, actual: number, limit: number): never {
+  throw new LogloomError(
+    'NUMBER_OUT_OF_RANGE',
+    `${field} must be an integer from 0 to ${limit}, got ${actual}`,
+    { field, limit, actual },
+  )
+}
+
+/** Most bytes that the value takes behind its header. Types are checked here because JavaScript callers have no compiler. */
+function sizeMax(value: unknown): number {
+  if (typeof value === 'string') return value.length * 3 + 5
+  if (value instanceof Uint8Array) return value.length + 5
   if (value === null || value === undefined) return 1
-  return typeof value === 'string' ? value.length * 3 + 5 : value.length + 5
+  throw new LogloomError(
+    'INVALID_REQUEST',
+    `keys, values and header values are strings or byte arrays, got a ${typeof value}`,
+    { actual: typeof value },
+  )
+}
+
+function headerSizeMax(name: unknown, value: unknown): number {
+  if (typeof name === 'string' && value !== null && value !== undefined)
+    return sizeMax(name) + sizeMax(value)
+  throw new LogloomError(
+    'INVALID_REQUEST',
+    `header names are strings and header values strings or byte arrays, got ${String(name)}`,
+    { actual: String(name) },
+  )
 }
 
 function entries(headers: HeadersInput): readonly (readonly [string, string | Uint8Array])[] {

@@ -1,24 +1,37 @@
 // The record batch: a fixed header and a msgpack array of records, one opaque block from producer to consumer (protocol.md 4.1, where the
-// bytes are drawn). The header is read without touching the body; the body is opened by readers only.
+// bytes are drawn).
+//
+// Guarantees: the header is read without touching the body, which only readers open; opening allocates no more than the header promises.
+// It knows neither topics nor offsets: records are numbered from 0 within their batch.
 
 import { compress, decompress, platformCodecs } from '#platform'
 import { crc32 } from './crc32.ts'
 import { LogloomError } from './errors.ts'
-import { unpackChecked } from './frame.ts'
-import { checkMsgpack } from './guard.ts'
-import { BatchBuilder, type RecordInput } from './batch-builder.ts'
+import { type BatchRecord, readBody } from './batch-body.ts'
+import {
+  BatchBuilder,
+  type BatchProducer,
+  batchHeaderBytes,
+  type RecordInput,
+  writeProducer,
+} from './batch-builder.ts'
+import { wireLimits } from './limits.ts'
 
-export const batchHeaderBytes = 64
+export type { BatchRecord } from './batch-body.ts'
+export { type BatchProducer, batchHeaderBytes } from './batch-builder.ts'
+
 const magic = 0xb1
 const version = 1
 const flagSparse = 1
 const codecs = ['none', 'gzip', 'zstd'] as const
 
+/** How the body is compressed. */
 export type Codec = (typeof codecs)[number]
 
 /** Codecs that this runtime can read and write. */
 export const supportedCodecs: readonly Codec[] = ['none', ...platformCodecs]
 
+/** The header's fields as numbers; sizes in bytes, times in ms since 1970. */
 export interface BatchHeader {
   readonly codec: Codec
   readonly sparse: boolean
@@ -38,21 +51,6 @@ export interface BatchHeader {
   readonly producerEpoch: number
 }
 
-export interface BatchRecord {
-  /** Offset of the record minus the batch's base offset. */
-  readonly offsetDelta: number
-  readonly timestamp: number
-  readonly key: Uint8Array | null
-  readonly value: Uint8Array | null
-  readonly headers: readonly (readonly [string, Uint8Array])[]
-}
-
-export interface BatchProducer {
-  readonly producerId: number
-  readonly producerEpoch: number
-  readonly baseSequence: number
-}
-
 export interface EncodeBatchOptions {
   /** Timestamp of records that have none, ms. */
   readonly now: number
@@ -62,28 +60,45 @@ export interface EncodeBatchOptions {
   readonly span?: number
 }
 
-/** Encodes records without compression. */
-export function encodeBatch(records: readonly RecordInput[], options: EncodeBatchOptions): Uint8Array {
-  const { now, producer, offsetDeltas, span } = options
-  const builder = new BatchBuilder({ bytesMax: Number.MAX_SAFE_INTEGER, now })
-  records.forEach((record, i) => builder.tryAppend(record, offsetDeltas?.[i]))
-  return builder.build(producer, offsetDeltas === undefined ? undefined : (span ?? (offsetDeltas.at(-1) ?? 0) + 1))
+/**
+ * Encodes records, in any order of timestamps, without compression.
+ * @throws INVALID_REQUEST for no records, wrong types, or offset deltas that do not rise below `span`; NUMBER_OUT_OF_RANGE
+ */
+export function encodeBatch(
+  records: readonly RecordInput[],
+  options: EncodeBatchOptions,
+): Uint8Array {
+  const { now, producer, offsetDeltas } = options
+  const isSparse = offsetDeltas !== undefined || options.span !== undefined
+  const deltas = offsetDeltas ?? [...records.keys()]
+  const span = options.span ?? (deltas.at(-1) ?? 0) + 1
+  const rises = deltas.every((delta, i) => delta > (deltas[i - 1] ?? -1))
+  if (deltas.length !== records.length || !rises || (deltas.at(-1) ?? 0) >= span)
+    throw new LogloomError(
+      'INVALID_REQUEST',
+      `offset deltas must be one per record, rise strictly and stay below the span ${span}`,
+      { field: 'offsetDeltas' },
+    )
+  const baseTimestamp = records.reduce(
+    (least, { timestamp = now }) => Math.min(least, timestamp),
+    Number.POSITIVE_INFINITY,
+  )
+  const builder = new BatchBuilder({ bytesMax: Number.MAX_SAFE_INTEGER, now, baseTimestamp })
+  records.forEach((record, i) => builder.tryAppend(record, isSparse ? deltas[i] : undefined))
+  return builder.build(producer, isSparse ? span : undefined)
 }
 
-/** Rewrites the producer's fields and the CRC in place. */
+/** Rewrites the producer's fields and the CRC in place. @throws NUMBER_OUT_OF_RANGE */
 export function stampProducer(batch: Uint8Array, producer: BatchProducer): void {
   const view = viewOf(batch)
-  view.setUint32(28, producer.baseSequence)
-  setU64(view, 48, producer.producerId)
-  view.setUint32(56, producer.producerEpoch)
+  writeProducer(view, 0, producer)
   view.setUint32(4, crc32(batch.subarray(8)))
 }
 
 /** A batch with the same records and identity in another codec; the input itself when that is not smaller. */
 export async function compressBatch(batch: Uint8Array, codec: Codec): Promise<Uint8Array> {
   if (codec === 'none' || readBatchHeader(batch).codec !== 'none') return batch
-  if (!supportedCodecs.includes(codec))
-    throw new LogloomError('UNSUPPORTED_CODEC', `this runtime has no ${codec}`, { codec })
+  requireCodec(codec)
   const body = await compress(codec, batch.subarray(batchHeaderBytes))
   if (body.length >= batch.length - batchHeaderBytes) return batch
   const result = new Uint8Array(batchHeaderBytes + body.length)
@@ -105,9 +120,16 @@ export function readBatchHeader(batch: Uint8Array): BatchHeader {
   if (view.getUint8(1) !== version) corrupt(`batch version ${view.getUint8(1)} is not ${version}`)
   const codec = codecs[view.getUint8(8)]
   if (codec === undefined)
-    throw new LogloomError('UNSUPPORTED_CODEC', `codec ${view.getUint8(8)} is not known`, { codec: view.getUint8(8) })
+    throw new LogloomError('UNSUPPORTED_CODEC', `codec ${view.getUint8(8)} is not known`, {
+      codec: view.getUint8(8),
+    })
   const flags = view.getUint8(9)
-  if (view.getUint16(2) !== 0 || view.getUint16(10) !== 0 || view.getUint32(60) !== 0 || (flags & ~flagSparse) !== 0)
+  if (
+    view.getUint16(2) !== 0 ||
+    view.getUint16(10) !== 0 ||
+    view.getUint32(60) !== 0 ||
+    (flags & ~flagSparse) !== 0
+  )
     corrupt('a reserved field is not zero')
   const header: BatchHeader = {
     codec,
@@ -127,18 +149,68 @@ export function readBatchHeader(batch: Uint8Array): BatchHeader {
     corrupt(`bodyLength is ${bodyLength}, the body has ${batch.length - batchHeaderBytes} bytes`)
   if (count < 1) corrupt('count is 0')
   if (header.sparse ? span < count : span !== count) corrupt(`span is ${span} for ${count} records`)
-  if (codec === 'none' && rawLength !== bodyLength) corrupt(`rawLength is ${rawLength}, bodyLength ${bodyLength}`)
-  if (header.baseSequence >= 2 ** 31) corrupt(`baseSequence ${header.baseSequence} is not below 2^31`)
+  if (codec === 'none' && rawLength !== bodyLength)
+    corrupt(`rawLength is ${rawLength}, bodyLength ${bodyLength}`)
+  if (header.maxTimestamp < header.baseTimestamp)
+    corrupt(`maxTimestamp ${header.maxTimestamp} is before baseTimestamp ${header.baseTimestamp}`)
+  if (header.baseSequence >= 2 ** 31)
+    corrupt(`baseSequence ${header.baseSequence} is not below 2^31`)
   return header
 }
 
-/** Everything that the broker checks of a batch it never opens. @throws BATCH_CORRUPT, UNSUPPORTED_CODEC, MESSAGE_TOO_LARGE */
+/**
+ * Everything that the broker checks of a batch it never opens.
+ * @throws BATCH_CORRUPT, UNSUPPORTED_CODEC, MESSAGE_TOO_LARGE, also for a body of more than `batchRawBytesMax` when decompressed
+ */
 export function checkBatch(batch: Uint8Array, options: { readonly bytesMax: number }): BatchHeader {
-  if (batch.length > options.bytesMax)
-    throw new LogloomError('MESSAGE_TOO_LARGE', `the batch has ${batch.length} bytes, the limit is ${options.bytesMax} (max.message.bytes)`, {
-      limit: options.bytesMax,
-      actual: batch.length,
+  const { bytesMax } = options
+  if (batch.length > bytesMax)
+    tooLarge(`the batch has ${batch.length} bytes`, bytesMax, batch.length, 'max.message.bytes')
+  const header = checkCrc(batch)
+  const { rawLength } = header
+  const rawMax = wireLimits.batchRawBytesMax
+  if (rawLength > rawMax)
+    tooLarge(`the body has ${rawLength} bytes uncompressed`, rawMax, rawLength, 'batchRawBytesMax')
+  return header
+}
+
+/** Opens a batch; keys and values are views of it, or of its decompressed body. @throws BATCH_CORRUPT, UNSUPPORTED_CODEC */
+export async function decodeBatch(batch: Uint8Array): Promise<readonly BatchRecord[]> {
+  const header = checkCrc(batch)
+  const body = batch.subarray(batchHeaderBytes)
+  const { codec, rawLength } = header
+  if (codec === 'none') return readBody(body, header)
+  requireCodec(codec)
+  // Checked again: the batch may come from elsewhere than a broker that checked it.
+  if (rawLength > wireLimits.batchRawBytesMax)
+    corrupt(`rawLength is ${rawLength}, the limit is ${wireLimits.batchRawBytesMax}`)
+  let raw: Uint8Array
+  try {
+    raw = await decompress(codec, body, rawLength)
+  } catch (error) {
+    throw new LogloomError(
+      'BATCH_CORRUPT',
+      `${codec} body does not decompress to ${rawLength} bytes: ${(error as Error).message}`,
+      {},
+      { cause: error },
+    )
+  }
+  if (raw.length !== rawLength)
+    corrupt(`the body decompresses to ${raw.length} bytes, rawLength is ${rawLength}`)
+  return readBody(raw, header)
+}
+
+/** Opens an uncompressed batch. @throws BATCH_CORRUPT, and UNSUPPORTED_CODEC for a compressed one */
+export function decodeBatchSync(batch: Uint8Array): readonly BatchRecord[] {
+  const header = checkCrc(batch)
+  if (header.codec !== 'none')
+    throw new LogloomError('UNSUPPORTED_CODEC', `a ${header.codec} batch needs decodeBatch`, {
+      codec: header.codec,
     })
+  return readBody(batch.subarray(batchHeaderBytes), header)
+}
+
+function checkCrc(batch: Uint8Array): BatchHeader {
   const header = readBatchHeader(batch)
   const stored = viewOf(batch).getUint32(4)
   const actual = crc32(batch.subarray(8))
@@ -146,83 +218,9 @@ export function checkBatch(batch: Uint8Array, options: { readonly bytesMax: numb
   return header
 }
 
-/** Opens a batch. @throws BATCH_CORRUPT, UNSUPPORTED_CODEC */
-export async function decodeBatch(batch: Uint8Array): Promise<readonly BatchRecord[]> {
-  const header = checkBatch(batch, { bytesMax: Number.MAX_SAFE_INTEGER })
-  const body = batch.subarray(batchHeaderBytes)
-  const { codec } = header
-  if (codec === 'none') return decodeBody(header, body)
+function requireCodec(codec: Codec): void {
   if (!supportedCodecs.includes(codec))
     throw new LogloomError('UNSUPPORTED_CODEC', `this runtime has no ${codec}`, { codec })
-  let raw: Uint8Array
-  try {
-    raw = await decompress(codec, body, header.rawLength)
-  } catch (error) {
-    throw new LogloomError('BATCH_CORRUPT', `${codec} body does not decompress: ${(error as Error).message}`, {}, { cause: error })
-  }
-  return decodeBody(header, raw)
-}
-
-/** Opens an uncompressed batch. @throws BATCH_CORRUPT, and UNSUPPORTED_CODEC for a compressed one */
-export function decodeBatchSync(batch: Uint8Array): readonly BatchRecord[] {
-  const header = checkBatch(batch, { bytesMax: Number.MAX_SAFE_INTEGER })
-  if (header.codec !== 'none')
-    throw new LogloomError('UNSUPPORTED_CODEC', `a ${header.codec} batch needs decodeBatch`, { codec: header.codec })
-  return decodeBody(header, batch.subarray(batchHeaderBytes))
-}
-
-function decodeBody(header: BatchHeader, body: Uint8Array): readonly BatchRecord[] {
-  if (body.length !== header.rawLength) corrupt(`the body has ${body.length} bytes, rawLength is ${header.rawLength}`)
-  let rows: unknown
-  try {
-    // array of records, record, headers: three levels; every element takes a byte at least.
-    checkMsgpack(body, { depthMax: 3, elementsMax: body.length })
-    rows = unpackChecked(body)
-  } catch (error) {
-    throw new LogloomError('BATCH_CORRUPT', `body: ${(error as Error).message}`, {}, { cause: error })
-  }
-  if (!Array.isArray(rows) || rows.length !== header.count)
-    corrupt(`the body has ${Array.isArray(rows) ? rows.length : 'no'} records, the header says ${header.count}`)
-  let last = -1
-  return (rows as unknown[]).map((row, i) => {
-    const record = decodeRecord(header, row, i)
-    if (record.offsetDelta <= last || record.offsetDelta >= header.span) corrupt(`record ${i}: offset delta ${record.offsetDelta}`)
-    last = record.offsetDelta
-    return record
-  })
-}
-
-function decodeRecord(header: BatchHeader, row: unknown, index: number): BatchRecord {
-  if (!Array.isArray(row) || row.length !== (header.sparse ? 5 : 4)) corrupt(`record ${index} has the wrong shape`)
-  const [key, value, headers, timestampDelta, offsetDelta = index] = row as unknown[]
-  if (!isBytes(key) || !isBytes(value)) corrupt(`record ${index}: key and value are binary or nil`)
-  if (!Number.isSafeInteger(timestampDelta) || (timestampDelta as number) < 0) corrupt(`record ${index}: timestamp delta`)
-  if (!Number.isSafeInteger(offsetDelta)) corrupt(`record ${index}: offset delta`)
-  return {
-    offsetDelta: offsetDelta as number,
-    timestamp: header.baseTimestamp + (timestampDelta as number),
-    key: key as Uint8Array | null,
-    value: value as Uint8Array | null,
-    headers: decodeHeaders(headers, index),
-  }
-}
-
-function decodeHeaders(headers: unknown, index: number): readonly (readonly [string, Uint8Array])[] {
-  if (headers === null) return []
-  if (!Array.isArray(headers) || headers.length % 2 !== 0) corrupt(`record ${index}: headers are pairs`)
-  const flat = headers as unknown[]
-  const pairs: (readonly [string, Uint8Array])[] = []
-  for (let i = 0; i < flat.length; i += 2) {
-    const name = flat[i]
-    const value = flat[i + 1]
-    if (typeof name !== 'string' || !(value instanceof Uint8Array)) corrupt(`record ${index}: header ${i / 2}`)
-    pairs.push([name as string, value as Uint8Array])
-  }
-  return pairs
-}
-
-function isBytes(value: unknown): boolean {
-  return value === null || value instanceof Uint8Array
 }
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -235,15 +233,17 @@ function getU64(view: DataView, at: number): number {
   return value
 }
 
-function setU64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, Math.floor(value / 2 ** 32))
-  view.setUint32(at + 4, value >>> 0)
-}
-
 function hex(value: number): string {
   return `0x${value.toString(16).padStart(8, '0')}`
 }
 
 function corrupt(reason: string): never {
   throw new LogloomError('BATCH_CORRUPT', reason)
+}
+
+function tooLarge(what: string, limit: number, actual: number, name: string): never {
+  throw new LogloomError('MESSAGE_TOO_LARGE', `${what}, the limit is ${limit} (${name})`, {
+    limit,
+    actual,
+  })
 }

@@ -1,7 +1,11 @@
-// The client's half of request and reply (protocol.md 1): one frame per request, replies in any order, one shared sweep for deadlines.
+// The client's half of request and reply (protocol.md 1).
+//
+// Guarantees: one frame per request, every request settles once, whatever the order of replies: with its reply, the broker's error, TIMEOUT
+// (one shared sweep, no timer per request), the signal's reason, or CONNECTION_CLOSED. It never retries and does not know what operations mean.
 
 import { LogloomError, type WireError } from './errors.ts'
 import { type Frame, packFrame, unpackFrame } from './frame.ts'
+import { wireLimits } from './limits.ts'
 import type { FrameSocket } from './socket.ts'
 
 export interface RequestOptions {
@@ -23,7 +27,11 @@ interface Waiting {
 }
 
 const sweepMs = 100
+/** Close code for a frame of the broker that breaks the protocol; pages may not send 1008. */
+const unreadableReply = 3000
+const replyLimits = { elementsMax: wireLimits.replyElementsMax }
 
+/** Requests over one socket, which it owns from now on. */
 export class RequestChannel {
   readonly closed: Promise<{ readonly code: number; readonly reason: string }>
   private readonly socket: FrameSocket
@@ -32,6 +40,7 @@ export class RequestChannel {
   private nextId = 1
   private sweeper: ReturnType<typeof setInterval> | undefined
   private end: LogloomError | undefined
+  private lastError: LogloomError | undefined
 
   constructor(socket: FrameSocket, options: RequestChannelOptions = {}) {
     this.socket = socket
@@ -53,7 +62,10 @@ export class RequestChannel {
     return this.socket.bufferedAmount
   }
 
-  /** Resolves with the reply. @throws the broker's error, TIMEOUT, CONNECTION_CLOSED, or the signal's reason */
+  /**
+   * Resolves with the reply; its bin fields are views of the message.
+   * @throws the broker's error, TIMEOUT, CONNECTION_CLOSED, INVALID_REQUEST for fields no frame carries, or the signal's reason
+   */
   request(op: string, fields: Frame = {}, options: RequestOptions = {}): Promise<Frame> {
     const { signal, timeoutMs } = options
     return new Promise((resolve, reject) => {
@@ -62,12 +74,15 @@ export class RequestChannel {
         return
       }
       const id = this.nextId++
-      const deadline = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs
+      // First, because it throws for fields that no frame can carry.
+      const bytes = packFrame({ ...fields, op, id })
+      const deadline =
+        timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs
       const waiting: Waiting = { resolve, reject, deadline, op }
       this.waiting.set(id, waiting)
       if (timeoutMs !== undefined) this.sweepSoon()
       if (signal !== undefined) this.watch(signal, id, waiting)
-      this.socket.send(packFrame({ op, id, ...fields }))
+      this.socket.send(bytes)
     })
   }
 
@@ -76,6 +91,7 @@ export class RequestChannel {
     if (this.end === undefined) this.socket.send(packFrame(frame))
   }
 
+  /** Begins to close; `closed` resolves, and what is in flight is rejected, when the socket is gone. */
   close(code?: number, reason?: string): void {
     this.socket.close(code, reason)
   }
@@ -83,20 +99,23 @@ export class RequestChannel {
   private receive(bytes: Uint8Array): void {
     let frame: Frame
     try {
-      frame = unpackFrame(bytes)
+      frame = unpackFrame(bytes, replyLimits)
     } catch (error) {
-      this.socket.close(3000, (error as Error).message.slice(0, 100))
+      this.socket.close(unreadableReply, (error as Error).message)
       return
     }
     if (typeof frame.id !== 'number') {
-      // An error without an id answers something that the broker could not read; its close frame says the same.
       if (frame.op !== undefined) this.onPush(frame)
+      // An error without an id answers what the broker could not read: nobody's reply, but the cause of the close that follows.
+      else if (isError(frame.error)) this.lastError = LogloomError.fromWire(frame.error)
       return
     }
     const waiting = this.take(frame.id)
     if (waiting === undefined) return
     if (frame.error === undefined) waiting.resolve(frame)
-    else waiting.reject(LogloomError.fromWire(frame.error as WireError))
+    else if (isError(frame.error)) waiting.reject(LogloomError.fromWire(frame.error))
+    else
+      waiting.reject(new LogloomError('INTERNAL', `the error reply to ${waiting.op} has no code`))
   }
 
   private take(id: number): Waiting | undefined {
@@ -114,7 +133,11 @@ export class RequestChannel {
         settle(value)
       }
     }
-    this.waiting.set(id, { ...waiting, resolve: forget(waiting.resolve), reject: forget(waiting.reject) })
+    this.waiting.set(id, {
+      ...waiting,
+      resolve: forget(waiting.resolve),
+      reject: forget(waiting.reject),
+    })
   }
 
   private sweepSoon(): void {
@@ -139,9 +162,20 @@ export class RequestChannel {
   }
 
   private fail(code: number, reason: string): void {
-    this.end = new LogloomError('CONNECTION_CLOSED', `the connection closed with ${code}${reason === '' ? '' : ` (${reason})`}`, { closeCode: code })
+    this.end = new LogloomError(
+      'CONNECTION_CLOSED',
+      `the connection closed with ${code}${reason === '' ? '' : ` (${reason})`}`,
+      { closeCode: code, reason },
+      { cause: this.lastError },
+    )
     this.stopSweeping()
     for (const waiting of this.waiting.values()) waiting.reject(this.end)
     this.waiting.clear()
   }
+}
+
+function isError(value: unknown): value is WireError {
+  if (typeof value !== 'object' || value === null) return false
+  const { code, message } = value as Partial<WireError>
+  return typeof code === 'string' && typeof message === 'string'
 }

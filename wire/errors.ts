@@ -10,18 +10,27 @@ interface ErrorSpec {
 }
 
 const table = {
-  BAD_FRAME: spec(false, 'send one msgpack map per binary message, within the limits of docs/protocol.md 1.1'),
+  BAD_FRAME: spec(
+    false,
+    'send one msgpack map per binary message, within the limits of docs/protocol.md 1.1',
+  ),
   HELLO_REQUIRED: spec(false, 'send { op: "hello", id, protocol: 1, client } first'),
   UNSUPPORTED_PROTOCOL: spec(false, 'use a protocol number listed in `supported`'),
   UNKNOWN_OP: spec(false, 'see docs/protocol.md for the operations of this version'),
   INVALID_REQUEST: spec(false, 'correct the field named in the message'),
   NUMBER_OUT_OF_RANGE: spec(false, 'integers must lie within ±(2^53 - 1)'),
-  INVALID_TOPIC_NAME: spec(false, 'use 1 to 249 of the characters a-z A-Z 0-9 . _ - and not "." or ".."'),
+  INVALID_TOPIC_NAME: spec(
+    false,
+    'use 1 to 249 of the characters a-z A-Z 0-9 . _ - and not "." or ".."',
+  ),
   UNKNOWN_TOPIC: spec(false, 'create the topic, or set auto.create.topics.enable=true'),
   TOPIC_EXISTS: spec(false, 'pass ifNotExists, or choose another name'),
   UNKNOWN_PARTITION: spec(false, 'partitions are numbered from 0; see describeTopic'),
   INVALID_PARTITIONS: spec(false, 'ask for a whole number of partitions within the limit'),
-  INVALID_CONFIG: spec(false, 'remove the key or correct its value; keys without effect are refused'),
+  INVALID_CONFIG: spec(
+    false,
+    'remove the key or correct its value; keys without effect are refused',
+  ),
   OFFSET_OUT_OF_RANGE: spec(false, 'read from an offset between `start` and `end`'),
   OFFSET_TRIMMED: spec(false, 'those records are gone; read from `start`'),
   OFFSET_CONFLICT: spec(false, 'read the partition again and retry with its new end offset'),
@@ -36,19 +45,34 @@ const table = {
   STORAGE_FULL: spec(true, 'free disk space below the data directory; nothing was written'),
   THROTTLED: spec(true, 'retry after a back-off'),
   SHUTTING_DOWN: spec(true, 'reconnect; the broker is going away'),
-  OUTCOME_UNKNOWN: spec(false, 'send the same request with the same producer identity to learn its outcome'),
+  OUTCOME_UNKNOWN: spec(
+    false,
+    'send the same request with the same producer identity to learn its outcome',
+  ),
   TIMEOUT: spec(false, 'the deadline passed before an answer; the outcome is unknown'),
   INVALID_SPEC: spec(false, 'use NAME[,key=value] or striped:N:SPEC, for example striped:2:file'),
-  RECONFIGURE_CONFLICT: spec(true, 'another reconfiguration won; look at describeLog and decide again'),
-  TRIM_BLOCKED: spec(false, 'the range holds live records of the topics named; pass force to drop them'),
+  RECONFIGURE_CONFLICT: spec(
+    true,
+    'another reconfiguration won; look at describeLog and decide again',
+  ),
+  TRIM_BLOCKED: spec(
+    false,
+    'the range holds live records of the topics named; pass force to drop them',
+  ),
   LOG_LOST: spec(false, 'the storage of this range is damaged or gone; see `logloom log verify`'),
   INTERNAL: spec(false, 'a defect: please report it with the broker log'),
   CONNECTION_CLOSED: spec(false, 'the connection ended before an answer; the outcome is unknown'),
   PORT_IN_USE: spec(false, 'choose another --port, or stop the process that holds it'),
-  DATA_DIR_LOCKED: spec(false, 'another broker uses this data directory; stop it or choose another --data'),
+  DATA_DIR_LOCKED: spec(
+    false,
+    'another broker uses this data directory; stop it or choose another --data',
+  ),
   DATA_DIR_UNWRITABLE: spec(false, 'make the directory writable or choose another --data'),
   DATA_DIR_NEWER: spec(false, 'this directory was written by a newer version; upgrade logloom'),
-  INSECURE_PUBLIC_BIND: spec(false, 'bind to 127.0.0.1, or pass --insecure-public to accept unauthenticated clients'),
+  INSECURE_PUBLIC_BIND: spec(
+    false,
+    'bind to 127.0.0.1, or pass --insecure-public to accept unauthenticated clients',
+  ),
   FORBIDDEN_HOST: spec(false, 'add the host to allowedHosts'),
   FORBIDDEN_ORIGIN: spec(false, 'add the origin to allowedOrigins'),
 } as const satisfies Record<string, ErrorSpec>

@@ -1,109 +1,144 @@
-// Frames: one msgpack map per WebSocket message (protocol.md 1). The guard runs before the decoder; integers stay numbers.
+// Frames: one msgpack map per WebSocket message (protocol.md 1).
+//
+// Guarantees: what is packed lies in the protocol's subset, with integers from 2^32 up as 64-bit integers; what is unpacked has passed the
+// guard, and integers are numbers of any size, never bigints: fields.ts refuses the ones that a number cannot hold, by name. Large frames are
+// packed into a buffer of their own size, so a batch is copied once. msgpackr's JavaScript half only: its native scanner reads ahead of the
+// value it is asked for and is not needed behind the guard.
 
-import { Packr, Unpackr } from 'msgpackr'
+import { Packr, RESET_BUFFER_MODE } from 'msgpackr/pack'
+import { allocate } from '#platform'
 import { LogloomError } from './errors.ts'
-import { checkFrame } from './guard.ts'
+import { checkFrame, type GuardLimits } from './guard.ts'
+import { wireLimits } from './limits.ts'
 
 /** A decoded frame: plain keys, numbers, strings, byte arrays, arrays and maps. */
 export interface Frame {
   [key: string]: unknown
 }
 
-const options = { useRecords: false, mapsAsObjects: true, int64AsType: 'bigint', variableMapSize: true, encodeUndefinedAsNil: true } as const
-const packr = new Packr(options)
-const unpackr = new Unpackr(options)
+const packr = new Packr({
+  useRecords: false,
+  mapsAsObjects: true,
+  variableMapSize: true,
+  encodeUndefinedAsNil: true,
+  useToJSON: false,
+  int64AsType: 'number',
+})
+
+/** What msgpackr wants free before it begins; it goes to another buffer of the same size otherwise. */
+const packerRoomBytes = 0x800
 const u32Max = 2 ** 32
-/** Above this a bin is appended by hand instead of going through the packer's own buffer. */
-const largeBinBytes = 4096
+/** Most bytes that the values seen by `toWire` can take, for the frame being packed. */
+let bytesAtMost = 0
 
-/** Encodes a frame; the result is the caller's own. Integers from 2^32 up become uint64/int64. */
+/**
+ * Encodes a frame; the result is the caller's own. `undefined` becomes nil.
+ * @throws INVALID_REQUEST for what the protocol cannot carry (dates, sets, functions, nesting deeper than 8)
+ */
 export function packFrame(frame: Frame): Uint8Array {
-  const large = largeBin(frame)
-  if (large === undefined) return Uint8Array.prototype.slice.call(packr.pack(toWire(frame)))
-  return packWithBin(frame, large)
+  bytesAtMost = 0
+  const wire = toWire(frame, 1)
+  // The packer's buffer is shared with everybody who uses msgpackr in this process: put back and copied out, never kept.
+  if (bytesAtMost < packerRoomBytes - 64)
+    return Uint8Array.prototype.slice.call(packr.pack(wire, RESET_BUFFER_MODE))
+  // A buffer of its own, with room behind the frame for the small frames that follow.
+  packr.useBuffer(allocate(bytesAtMost + 2 * packerRoomBytes))
+  const packed = packr.pack(wire)
+  // Text is estimated at three bytes a character; what waits in a socket should not hold much more than it sends.
+  return packed.length * 2 < bytesAtMost ? Uint8Array.prototype.slice.call(packed) : packed
 }
 
-/** Decodes a frame; bin fields are views of `bytes`. @throws BAD_FRAME */
-export function unpackFrame(bytes: Uint8Array): Frame {
-  checkFrame(bytes)
-  return unpackChecked(bytes) as Frame
-}
-
-/** Decodes any value that the guard has passed. @throws BAD_FRAME */
-export function unpackChecked(bytes: Uint8Array): unknown {
+/**
+ * Decodes a frame; bin fields are views of `bytes`. Limits are those of a client's frame unless others are given.
+ * @throws BAD_FRAME
+ */
+export function unpackFrame(bytes: Uint8Array, limits: Partial<GuardLimits> = wireLimits): Frame {
+  checkFrame(bytes, limits)
   try {
-    return fromWire(unpackr.unpack(bytes))
+    return packr.unpack(bytes) as Frame
   } catch (error) {
-    if (error instanceof LogloomError) throw error
-    throw new LogloomError('BAD_FRAME', `not decodable: ${(error as Error).message}`, {}, { cause: error })
+    throw new LogloomError(
+      'BAD_FRAME',
+      `not decodable: ${(error as Error).message}`,
+      { rule: 'decoder' },
+      { cause: error },
+    )
   }
-}
-
-/** The key of a top-level bin that is worth not copying twice. */
-function largeBin(frame: Frame): string | undefined {
-  for (const key in frame) {
-    const value = frame[key]
-    if (value instanceof Uint8Array && value.length >= largeBinBytes) return key
-  }
-  return undefined
-}
-
-/** Packs everything else, then key, bin header and bytes behind it: the bytes are copied once. */
-function packWithBin(frame: Frame, key: string): Uint8Array {
-  const { [key]: bin, ...rest } = frame
-  const bytes = bin as Uint8Array
-  const head = packr.pack(toWire({ ...rest, [key]: null }))
-  const result = new Uint8Array(head.length - 1 + 5 + bytes.length)
-  // The last byte of `head` is the nil that stands for the bin.
-  result.set(head.subarray(0, head.length - 1))
-  const view = new DataView(result.buffer)
-  view.setUint8(head.length - 1, 0xc6)
-  view.setUint32(head.length, bytes.length)
-  result.set(bytes, head.length + 4)
-  return result
 }
 
 /** Large integers as bigint, so that they are packed as 64-bit integers and not as floats. Copies only what changes. */
-function toWire(value: unknown): unknown {
-  if (typeof value === 'number')
-    return Number.isSafeInteger(value) && (value >= u32Max || value < -(2 ** 31)) ? BigInt(value) : value
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) {
-      const item = toWire(value[i])
-      if (item !== value[i]) return value.map(toWire)
-    }
+function toWire(value: unknown, depth: number): unknown {
+  switch (typeof value) {
+    case 'string':
+      bytesAtMost += 5 + value.length * 3
+      return value
+    case 'number':
+      bytesAtMost += 9
+      return Number.isSafeInteger(value) && (value >= u32Max || value < -(2 ** 31))
+        ? BigInt(value)
+        : value
+    case 'boolean':
+    case 'undefined':
+      bytesAtMost += 1
+      return value
+    case 'bigint':
+      return toWire(safeNumber(value), depth)
+    case 'object':
+      break
+    case 'function':
+    case 'symbol':
+      return unsupported(typeof value)
+  }
+  bytesAtMost += 5
+  if (value === null) return value
+  if (value instanceof Uint8Array) {
+    bytesAtMost += value.length
     return value
   }
-  const map = value as Frame
-  for (const key in map) {
-    const item = toWire(map[key])
-    if (item !== map[key])
-      return Object.fromEntries(Object.entries(map).map(([k, v]) => [k, toWire(v)]))
-  }
-  return value
+  if (depth > wireLimits.depthMax)
+    throw new LogloomError(
+      'INVALID_REQUEST',
+      `nested ${depth} levels deep, the limit is ${wireLimits.depthMax} (depthMax)`,
+      { limit: wireLimits.depthMax, actual: depth },
+    )
+  if (Array.isArray(value)) return arrayToWire(value, depth)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+    ? mapToWire(value as Frame, depth)
+    : unsupported(value.constructor.name)
 }
 
-/** 64-bit integers back to numbers, in place. @throws NUMBER_OUT_OF_RANGE beyond ±(2^53 − 1) */
-function fromWire(value: unknown): unknown {
-  if (typeof value === 'bigint') {
-    const number = Number(value)
-    if (!Number.isSafeInteger(number))
-      throw new LogloomError('NUMBER_OUT_OF_RANGE', `integer ${value} is beyond ±(2^53 - 1)`, { actual: String(value) })
-    return number
+function arrayToWire(values: readonly unknown[], depth: number): readonly unknown[] {
+  let copy: unknown[] | undefined
+  for (let i = 0; i < values.length; i++) {
+    const wire = toWire(values[i], depth + 1)
+    if (wire === values[i]) continue
+    copy ??= [...values]
+    copy[i] = wire
   }
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value
-  if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) {
-      const item: unknown = value[i]
-      if (typeof item === 'bigint' || typeof item === 'object') value[i] = fromWire(item)
-    }
-    return value
+  return copy ?? values
+}
+
+function mapToWire(map: Frame, depth: number): Frame {
+  let copy: Frame | undefined
+  for (const key of Object.keys(map)) {
+    bytesAtMost += 5 + key.length * 3
+    const wire = toWire(map[key], depth + 1)
+    if (wire === map[key]) continue
+    copy ??= { ...map }
+    copy[key] = wire
   }
-  const map = value as Frame
-  for (const key in map) {
-    const item = map[key]
-    if (typeof item === 'bigint' || typeof item === 'object') map[key] = fromWire(item)
-  }
-  return value
+  return copy ?? map
+}
+
+function safeNumber(value: bigint): number {
+  const number = Number(value)
+  if (Number.isSafeInteger(number)) return number
+  throw new LogloomError('NUMBER_OUT_OF_RANGE', `integer ${value} is beyond ±(2^53 - 1)`, {
+    actual: String(value),
+  })
+}
+
+function unsupported(type: string): never {
+  throw new LogloomError('INVALID_REQUEST', `a frame cannot carry a ${type}`, { actual: type })
 }

@@ -1,17 +1,19 @@
-// The token walk before decoding (protocol.md 1.1). Checks the structure of a msgpack value without building anything, so that what
-// reaches the decoder is small, shallow, complete and free of extensions: a 72 KB frame of nested arrays can abort a decoder that trusts
-// declared lengths. One pass, no recursion, one small typed array.
+// The token walk before decoding (protocol.md 1.1).
+//
+// Checks the structure of a msgpack value without building anything, so that what reaches the decoder is complete, shallow, small and free of
+// extensions: decoders that trust declared lengths can be aborted, not merely made to throw, by 72 KB of nested arrays. One pass, no
+// recursion, nothing allocated. It does not know what a frame means, and it does not look into text: keys and UTF-8 are the reader's business.
 
 import { LogloomError } from './errors.ts'
 import { wireLimits } from './limits.ts'
 
 export interface GuardLimits {
+  /** Nested arrays and maps; the outermost one is level 1. At most 64. */
   readonly depthMax: number
   /** Array items and map pairs in all. */
   readonly elementsMax: number
 }
 
-const frameLimits: GuardLimits = { depthMax: wireLimits.depthMax, elementsMax: wireLimits.elementsMax }
 const depthHardMax = 64
 /** Values still to come at each open level. The walk is synchronous, so one array serves all calls. */
 const remaining = new Float64Array(depthHardMax + 1)
@@ -19,18 +21,22 @@ const remaining = new Float64Array(depthHardMax + 1)
 const mapLevel = new Uint8Array(depthHardMax + 1)
 
 /** Checks a frame: one map with string keys and nothing after it. @throws BAD_FRAME */
-export function checkFrame(bytes: Uint8Array, limits: Partial<GuardLimits> = {}): void {
+export function checkFrame(bytes: Uint8Array, limits: Partial<GuardLimits> = wireLimits): void {
   const first = bytes[0]
-  if (first === undefined) bad('the frame is empty')
+  if (first === undefined) bad('complete', 'the frame is empty')
   const isMap = (first & 0xf0) === 0x80 || first === 0xde || first === 0xdf
-  if (!isMap) bad(`a frame is a msgpack map, this begins with 0x${first.toString(16)}`)
-  checkMsgpack(bytes, { ...frameLimits, ...limits })
+  if (!isMap) bad('map', `a frame is a msgpack map, this begins with ${hex(first)}`)
+  walk(bytes, limits.depthMax ?? wireLimits.depthMax, limits.elementsMax ?? wireLimits.elementsMax)
 }
 
 /** Checks one msgpack value that fills `bytes`. @throws BAD_FRAME naming the rule, the limit and the value */
 export function checkMsgpack(bytes: Uint8Array, limits: GuardLimits): void {
+  walk(bytes, limits.depthMax, limits.elementsMax)
+}
+
+function walk(bytes: Uint8Array, depthMax: number, elementsMax: number): void {
   const end = bytes.length
-  const depthMax = Math.min(limits.depthMax, depthHardMax)
+  const deepest = Math.min(depthMax, depthHardMax)
   let at = 0
   let depth = 0
   let elements = 0
@@ -39,20 +45,21 @@ export function checkMsgpack(bytes: Uint8Array, limits: GuardLimits): void {
   for (;;) {
     while (remaining[depth] === 0) {
       if (depth === 0) {
-        if (at !== end) bad(`${end - at} bytes after the end of the value`)
+        if (at !== end) bad('trailing', `${end - at} bytes after the end of the value`)
         return
       }
       depth--
     }
-    if (at >= end) bad('the frame ends before its last value')
+    if (at >= end) bad('complete', `the frame ends after ${end} bytes, before its last value`)
     const left = remaining[depth] as number
     const isKey = mapLevel[depth] === 1 && left % 2 === 0
     remaining[depth] = left - 1
     const token = bytes[at++] as number
-    if (isKey && !isString(token)) bad(`map keys are strings, found 0x${token.toString(16)}`)
+    if (isKey && !isString(token)) bad('keys', `map keys are strings, found ${hex(token)}`)
+    // Numbers of one byte: the most frequent token.
+    if (token < 0x80 || token >= 0xe0) continue
     let items = -1
     let isMap = false
-    if (token < 0x80 || token >= 0xe0) continue
     if (token < 0x90) {
       items = token & 0x0f
       isMap = true
@@ -84,7 +91,6 @@ export function checkMsgpack(bytes: Uint8Array, limits: GuardLimits): void {
         case 0xd1:
           at += 2
           break
-        case 0xca:
         case 0xce:
         case 0xd2:
           at += 4
@@ -107,20 +113,24 @@ export function checkMsgpack(bytes: Uint8Array, limits: GuardLimits): void {
           at += 4
           break
         case 0xc1:
-          bad('byte 0xc1 is not msgpack')
+          bad('types', 'byte 0xc1 is not msgpack')
+          break
+        case 0xca:
+          bad('types', 'floats have 64 bits, found 0xca')
           break
         default:
-          bad(`extension types are not allowed, found 0x${token.toString(16)}`)
+          bad('types', `extension types are not allowed, found ${hex(token)}`)
       }
-    if (at > end) bad(`a value reaches ${at - end} bytes past the end`)
+    if (at > end) bad('complete', `a value reaches ${at - end} bytes past the end`)
     if (items < 0) continue
     elements += items
-    if (elements > limits.elementsMax) bad(`more than ${limits.elementsMax} elements (elementsMax)`)
+    if (elements > elementsMax)
+      bad('elements', `at least ${elements} elements`, elementsMax, elements, 'elementsMax')
     const values = isMap ? items * 2 : items
     // Every value takes at least one byte: a length that cannot be true is refused before anything relies on it.
-    if (values > end - at) bad(`${values} values declared in ${end - at} bytes`)
+    if (values > end - at) bad('complete', `${values} values declared in ${end - at} bytes`)
     depth++
-    if (depth > depthMax) bad(`nested deeper than ${limits.depthMax} levels (depthMax)`)
+    if (depth > deepest) bad('depth', `nested ${depth} levels deep`, deepest, depth, 'depthMax')
     remaining[depth] = values
     mapLevel[depth] = isMap ? 1 : 0
   }
@@ -131,12 +141,23 @@ function isString(token: number): boolean {
 }
 
 function length(bytes: Uint8Array, at: number, size: 1 | 2 | 4): number {
-  if (at + size > bytes.length) bad('the frame ends inside a length')
+  if (at + size > bytes.length) bad('complete', 'the frame ends inside a length')
   let value = 0
   for (let i = 0; i < size; i++) value = value * 256 + (bytes[at + i] as number)
   return value
 }
 
-function bad(reason: string): never {
-  throw new LogloomError('BAD_FRAME', reason)
+function hex(byte: number): string {
+  return `0x${byte.toString(16).padStart(2, '0')}`
+}
+
+function bad(rule: string, reason: string): never
+function bad(rule: string, reason: string, limit: number, actual: number, name: string): never
+function bad(rule: string, reason: string, limit?: number, actual?: number, name?: string): never {
+  if (limit === undefined) throw new LogloomError('BAD_FRAME', reason, { rule })
+  throw new LogloomError('BAD_FRAME', `${reason}, the limit is ${limit} (${name})`, {
+    rule,
+    limit,
+    actual,
+  })
 }

@@ -16,7 +16,12 @@ export {
   stampProducer,
   supportedCodecs,
 } from './batch.ts'
-export { BatchBuilder, type BatchBuilderOptions, type HeadersInput, type RecordInput } from './batch-builder.ts'
+export {
+  BatchBuilder,
+  type BatchBuilderOptions,
+  type HeadersInput,
+  type RecordInput,
+} from './batch-builder.ts'
 export { RequestChannel, type RequestChannelOptions, type RequestOptions } from './channel.ts'
 export { crc32 } from './crc32.ts'
 export { type ErrorCode, errorTable, LogloomError, type WireError } from './errors.ts'

@@ -3,17 +3,24 @@
 const kib = 1024
 const mib = 1024 * kib
 
+/** Bytes, counts and milliseconds, as the names say. */
 export const wireLimits = {
   /** Largest WebSocket message that the broker reads, bytes. */
   frameBytesMax: 2 * mib,
   /** One batch, header included, bytes. */
   batchBytesMax: mib + 64,
+  /** Body of one batch once decompressed, bytes: bounds what a reader allocates for a small batch that claims much. */
+  batchRawBytesMax: 64 * mib,
   /** Nesting of a frame; the frame's own map is level 1. */
   depthMax: 8,
-  /** Array items and map pairs in a frame. */
+  /** Array items and map pairs in a frame that a client sends. */
   elementsMax: 10_000,
+  /** Array items and map pairs in a reply or push that the SDK takes: long listings are the broker's to send. */
+  replyElementsMax: 1_000_000,
   /** Batches in flight per lane, and decisions kept. */
   producerInFlightMax: 5,
+  /** Until the first frame. */
   helloTimeoutMs: 10_000,
+  /** Between WebSocket pings of the broker; a peer that did not answer by the next one is dropped. */
   pingIntervalMs: 20_000,
 } as const

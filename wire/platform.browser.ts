@@ -1,22 +1,25 @@
 // What a browser gives the wire: the global WebSocket, (De)CompressionStream, and a CRC table. Node's half is platform.node.ts.
 
 import { LogloomError } from './errors.ts'
-import type { FrameSocket, OpenSocketOptions } from './socket.ts'
+import { closeReason, type FrameSocket, type OpenSocketOptions } from './socket.ts'
 
 interface BrowserSocket {
   binaryType: string
   readonly bufferedAmount: number
   readonly readyState: number
-  onopen: (() => void) | null
-  onerror: (() => void) | null
-  onmessage: ((event: { data: unknown }) => void) | null
-  onclose: ((event: { code: number; reason: string }) => void) | null
+  addEventListener(type: 'open', listener: () => void): void
+  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void
+  addEventListener(type: 'close', listener: (event: { code: number; reason: string }) => void): void
   send(bytes: Uint8Array): void
   close(code?: number, reason?: string): void
 }
 interface ByteStream {
-  readonly readable: { getReader(): { read(): Promise<{ done: boolean; value?: Uint8Array }>; cancel(): Promise<void> } }
-  readonly writable: { getWriter(): { write(bytes: Uint8Array): Promise<void>; close(): Promise<void> } }
+  readonly readable: {
+    getReader(): { read(): Promise<{ done: boolean; value?: Uint8Array }>; cancel(): Promise<void> }
+  }
+  readonly writable: {
+    getWriter(): { write(bytes: Uint8Array): Promise<void>; close(): Promise<void> }
+  }
 }
 const platform = globalThis as unknown as {
   WebSocket: new (url: string) => BrowserSocket
@@ -32,9 +35,14 @@ const table = Uint32Array.from({ length: 256 }, (_, n) => {
   return c
 })
 
+export function allocate(bytes: number): Uint8Array {
+  return new Uint8Array(bytes)
+}
+
 export function crc32(bytes: Uint8Array, seed = 0): number {
   let c = ~seed
-  for (let i = 0; i < bytes.length; i++) c = (table[(c ^ (bytes[i] as number)) & 0xff] as number) ^ (c >>> 8)
+  for (let i = 0; i < bytes.length; i++)
+    c = (table[(c ^ (bytes[i] as number)) & 0xff] as number) ^ (c >>> 8)
   return ~c >>> 0
 }
 
@@ -43,52 +51,91 @@ export function compress(codec: 'gzip' | 'zstd', bytes: Uint8Array): Promise<Uin
 }
 
 /** Never yields more than `bytesMax`; rejects instead. */
-export function decompress(codec: 'gzip' | 'zstd', bytes: Uint8Array, bytesMax: number): Promise<Uint8Array> {
+export function decompress(
+  codec: 'gzip' | 'zstd',
+  bytes: Uint8Array,
+  bytesMax: number,
+): Promise<Uint8Array> {
   return pipe(new platform.DecompressionStream(known(codec)), bytes, bytesMax)
 }
 
-/** Opens a connection. @throws CONNECTION_CLOSED when it cannot be opened */
+/** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, or the signal's reason */
 export function openSocket(url: string, options: OpenSocketOptions = {}): Promise<FrameSocket> {
   const { signal, timeoutMs = 10_000 } = options
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted()
-    const ws = new platform.WebSocket(url)
+    const ws = connect(url)
     ws.binaryType = 'arraybuffer'
-    const socket: FrameSocket = {
-      send: bytes => {
-        if (ws.readyState === 1) ws.send(bytes)
-      },
-      get bufferedAmount() {
-        return ws.bufferedAmount
-      },
-      // Browsers let pages use 1000 and 3000 to 4999 only.
-      close: (code, reason) => ws.close(code === undefined || code < 3000 ? 1000 : code, reason),
-      onMessage: () => {},
-      onClose: () => {},
-    }
-    const failed = (message: string): void => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-      reject(signal?.aborted ? (signal.reason as Error) : new LogloomError('CONNECTION_CLOSED', message, {}, { hint: 'start the broker, or check the URL' }))
-    }
+    const socket = new PageSocket(ws)
+    let isOpen = false
     const abort = (): void => ws.close()
-    const timer = setTimeout(() => ws.close(), timeoutMs)
-    signal?.addEventListener('abort', abort, { once: true })
-    let open = false
-    ws.onopen = () => {
-      open = true
+    const timer = setTimeout(abort, timeoutMs)
+    const settled = (): void => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', abort)
+    }
+    signal?.addEventListener('abort', abort, { once: true })
+    // Events are tasks of their own: whoever awaits this promise has set its handlers before the next one.
+    ws.addEventListener('open', () => {
+      isOpen = true
+      settled()
       resolve(socket)
-    }
-    ws.onmessage = event => {
-      if (event.data instanceof ArrayBuffer) socket.onMessage(new Uint8Array(event.data))
-    }
-    ws.onclose = event => {
-      if (open) socket.onClose(event.code, event.reason)
-      else failed(`cannot connect to ${url}`)
-    }
+    })
+    ws.addEventListener('message', ({ data }) => {
+      if (data instanceof ArrayBuffer) socket.onMessage(new Uint8Array(data))
+    })
+    ws.addEventListener('close', ({ code, reason }) => {
+      settled()
+      if (isOpen) socket.onClose(code, reason)
+      else reject(signal?.aborted ? (signal.reason as Error) : unreachable(url))
+    })
   })
+}
+
+function connect(url: string): BrowserSocket {
+  try {
+    return new platform.WebSocket(url)
+  } catch (error) {
+    throw new LogloomError(
+      'INVALID_REQUEST',
+      `not a WebSocket URL: ${url}: ${(error as Error).message}`,
+      { field: 'url' },
+      { cause: error, hint: 'use ws://HOST:PORT' },
+    )
+  }
+}
+
+/** Browsers tell pages nothing about why a connection failed. */
+function unreachable(url: string): LogloomError {
+  return new LogloomError(
+    'CONNECTION_CLOSED',
+    `cannot connect to ${url}`,
+    {},
+    { hint: 'start the broker, check the URL, or add this page to allowedOrigins' },
+  )
+}
+
+class PageSocket implements FrameSocket {
+  onMessage: (bytes: Uint8Array) => void = () => {}
+  onClose: (code: number, reason: string) => void = () => {}
+  private readonly ws: BrowserSocket
+
+  constructor(ws: BrowserSocket) {
+    this.ws = ws
+  }
+
+  get bufferedAmount(): number {
+    return this.ws.bufferedAmount
+  }
+
+  send(bytes: Uint8Array): void {
+    if (this.ws.readyState === 1) this.ws.send(bytes)
+  }
+
+  close(code = 1000, reason = ''): void {
+    // Pages may use 1000 and 3000 to 4999 only.
+    this.ws.close(code < 3000 ? 1000 : code, closeReason(reason))
+  }
 }
 
 function known(codec: string): string {

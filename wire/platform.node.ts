@@ -1,11 +1,14 @@
-// What Node gives the wire: ws as the socket, zlib's CRC and codecs. The browser's half is platform.browser.ts.
+// What Node gives the wire: ws as the socket, zlib's CRC and codecs, memory that is not cleared. platform.browser.ts exports the same
+// names; package.json's `#platform` chooses.
 
 import { promisify } from 'node:util'
 import * as zlib from 'node:zlib'
-import { WebSocket } from 'ws'
-import { LogloomError } from './errors.ts'
+import { type ClientOptions, WebSocket } from 'ws'
+import { type ErrorCode, errorTable, LogloomError } from './errors.ts'
 import { wireLimits } from './limits.ts'
-import type { FrameSocket, OpenSocketOptions } from './socket.ts'
+import { closeReason, type FrameSocket, type OpenSocketOptions } from './socket.ts'
+
+const closeTimeoutMs = 1000
 
 type Transform = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>
 
@@ -14,6 +17,11 @@ const { zstdCompress, zstdDecompress } = zlib as unknown as Record<string, unkno
 const hasZstd = typeof zstdCompress === 'function' && typeof zstdDecompress === 'function'
 
 export const platformCodecs: readonly ('gzip' | 'zstd')[] = hasZstd ? ['gzip', 'zstd'] : ['gzip']
+
+/** Memory that is not cleared; the caller writes all that it shows. */
+export function allocate(bytes: number): Uint8Array {
+  return Buffer.allocUnsafeSlow(bytes)
+}
 
 export function crc32(bytes: Uint8Array, seed = 0): number {
   return zlib.crc32(bytes, seed)
@@ -25,48 +33,102 @@ export function compress(codec: 'gzip' | 'zstd', bytes: Uint8Array): Promise<Uin
 }
 
 /** Never yields more than `bytesMax`; rejects instead. */
-export function decompress(codec: 'gzip' | 'zstd', bytes: Uint8Array, bytesMax: number): Promise<Uint8Array> {
-  const run = promisify((codec === 'gzip' ? zlib.gunzip : zstdDecompress) as typeof zlib.gunzip) as Transform
+export function decompress(
+  codec: 'gzip' | 'zstd',
+  bytes: Uint8Array,
+  bytesMax: number,
+): Promise<Uint8Array> {
+  const run = promisify(
+    (codec === 'gzip' ? zlib.gunzip : zstdDecompress) as typeof zlib.gunzip,
+  ) as Transform
   return run(bytes, { maxOutputLength: Math.max(1, bytesMax) })
 }
 
-/** Opens a connection. @throws CONNECTION_CLOSED when it cannot be opened */
+/** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, the broker's code when it refuses, or the signal's reason */
 export function openSocket(url: string, options: OpenSocketOptions = {}): Promise<FrameSocket> {
   const { signal, timeoutMs = 10_000, frameBytesMax = 64 << 20 } = options
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted()
-    const ws = new WebSocket(url, {
+    const ws = connect(url, {
       perMessageDeflate: false,
       maxPayload: Math.max(frameBytesMax, wireLimits.frameBytesMax),
       handshakeTimeout: timeoutMs,
     })
-    ws.binaryType = 'nodebuffer'
     const abort = (): void => ws.terminate()
+    const failed = (error: Error): void => {
+      signal?.removeEventListener('abort', abort)
+      reject(signal?.aborted ? (signal.reason as Error) : error)
+    }
     signal?.addEventListener('abort', abort, { once: true })
     ws.once('open', () => {
       signal?.removeEventListener('abort', abort)
+      ws.off('error', onError)
       resolve(new NodeSocket(ws))
     })
-    ws.once('error', error => {
-      signal?.removeEventListener('abort', abort)
-      if (signal?.aborted) reject(signal.reason as Error)
-      else
-        reject(new LogloomError('CONNECTION_CLOSED', `cannot connect to ${url}: ${error.message}`, {}, { cause: error, hint: 'start the broker, or check the URL' }))
+    ws.once('unexpected-response', (request, response) => {
+      request.destroy()
+      failed(refusal(url, response.statusCode ?? 0, response.statusMessage ?? ''))
     })
+    const onError = (error: Error): void => failed(unreachable(url, error.message, error))
+    ws.on('error', onError)
   })
 }
 
+function connect(url: string, options: ClientOptions): WebSocket {
+  try {
+    return new WebSocket(url, options)
+  } catch (error) {
+    throw new LogloomError(
+      'INVALID_REQUEST',
+      `not a WebSocket URL: ${url}: ${(error as Error).message}`,
+      { field: 'url' },
+      { cause: error, hint: 'use ws://HOST:PORT' },
+    )
+  }
+}
+
+/** The broker's refusals carry their code as the status text (server.ts). */
+function refusal(url: string, status: number, text: string): LogloomError {
+  return Object.hasOwn(errorTable, text)
+    ? new LogloomError(text as ErrorCode, `${url} refused the connection (${status})`, { status })
+    : unreachable(url, `HTTP ${status} ${text}`)
+}
+
+function unreachable(url: string, reason: string, cause?: Error): LogloomError {
+  return new LogloomError(
+    'CONNECTION_CLOSED',
+    `cannot connect to ${url}: ${reason}`,
+    {},
+    { cause, hint: 'start the broker, or check the URL' },
+  )
+}
+
+/** Reading begins when the owner sets `onMessage`: what came right behind the handshake, a close included, waits until then. */
 class NodeSocket implements FrameSocket {
-  onMessage: (bytes: Uint8Array) => void = () => {}
   onClose: (code: number, reason: string) => void = () => {}
   private readonly ws: WebSocket
+  private handler: ((bytes: Uint8Array) => void) | undefined
 
   constructor(ws: WebSocket) {
     this.ws = ws
-    ws.on('message', data => this.onMessage(data as Buffer))
+    ws.binaryType = 'nodebuffer'
+    ws.pause()
+    ws.on('message', (data, isBinary) => {
+      if (isBinary) this.onMessage(data as Buffer)
+    })
     ws.on('close', (code, reason) => this.onClose(code, reason.toString()))
     // A close follows every error.
     ws.on('error', () => {})
+  }
+
+  get onMessage(): (bytes: Uint8Array) => void {
+    return this.handler ?? (() => {})
+  }
+
+  set onMessage(handler: (bytes: Uint8Array) => void) {
+    const isFirst = this.handler === undefined
+    this.handler = handler
+    if (isFirst) this.ws.resume()
   }
 
   get bufferedAmount(): number {
@@ -78,8 +140,8 @@ class NodeSocket implements FrameSocket {
   }
 
   close(code = 1000, reason = ''): void {
-    this.ws.close(code, reason)
+    this.ws.close(code, closeReason(reason))
     // A peer that does not answer the close frame must not keep the process alive.
-    setTimeout(() => this.ws.terminate(), 1000).unref()
+    setTimeout(() => this.ws.terminate(), closeTimeoutMs).unref()
   }
 }

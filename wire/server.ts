@@ -4,8 +4,9 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
-import type { FrameSocket } from './socket.ts'
+import { closeReason, type FrameSocket } from './socket.ts'
 
+/** A client's connection as the broker sees it. Handlers are set in `onSocket`, before anything can arrive. */
 export interface ServerSocket extends FrameSocket {
   /** Stops reading from the peer: TCP slows it down. */
   pause(): void
@@ -23,6 +24,7 @@ export interface ServerSocket extends FrameSocket {
   onDrain: () => void
 }
 
+/** A refusal is answered with `status`, and `code` as status text and in a JSON body. */
 export type UpgradeVerdict =
   | { readonly ok: true }
   | { readonly ok: false; readonly status: number; readonly code: string; readonly message: string }
@@ -45,11 +47,12 @@ export function createSocketServer(options: SocketServerOptions): SocketServer {
     perMessageDeflate: false,
     maxPayload: options.frameBytesMax,
     clientTracking: false,
-    // The protocol has no text messages, so there is nothing to validate.
-    skipUTF8Validation: true,
+    skipUTF8Validation: false,
+    autoPong: true,
     maxFragments: 1024,
-    maxBufferedChunks: 4096,
-  } as ConstructorParameters<typeof WebSocketServer>[0])
+    // 2 MiB in the small segments of a bad link.
+    maxBufferedChunks: 16_384,
+  })
   return {
     handleUpgrade: (request, socket, head) => {
       const verdict = options.verify(request)
@@ -57,7 +60,9 @@ export function createSocketServer(options: SocketServerOptions): SocketServer {
         refuse(socket, verdict)
         return
       }
-      server.handleUpgrade(request, socket, head, ws => options.onSocket(new WsServerSocket(ws, socket, request), request))
+      server.handleUpgrade(request, socket, head, ws =>
+        options.onSocket(new WsServerSocket(ws, socket, request), request),
+      )
     },
     close: () => server.close(),
   }
@@ -106,8 +111,7 @@ class WsServerSocket implements ServerSocket {
   }
 
   close(code = 1000, reason = ''): void {
-    // A close reason has at most 123 bytes.
-    this.ws.close(code, Buffer.from(reason).subarray(0, 123))
+    this.ws.close(code, closeReason(reason))
   }
 
   pause(): void {

@@ -8,8 +8,12 @@ const pattern = /^[a-zA-Z0-9._-]{1,249}$/
 export function checkTopicName(name: string): void {
   if (pattern.test(name) && name !== '.' && name !== '..') return
   const shown = name.length > 40 ? `${name.slice(0, 40)}… (${name.length} characters)` : name
-  throw new LogloomError('INVALID_TOPIC_NAME', `topic name ${JSON.stringify(shown)} is not allowed`, {
-    limit: 249,
-    actual: name.length,
-  })
+  throw new LogloomError(
+    'INVALID_TOPIC_NAME',
+    `topic name ${JSON.stringify(shown)} is not allowed`,
+    {
+      limit: 249,
+      actual: name.length,
+    },
+  )
 }
