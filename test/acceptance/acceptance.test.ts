@@ -1,0 +1,63 @@
+// Short forms of the acceptance programs, on real processes. The long forms are run by hand: see each program's usage line.
+
+import { spawnSync } from 'node:child_process'
+import { describe, expect, it } from 'vitest'
+import { memoryUnderLoad, restartTime } from './bounded.ts'
+import { fsyncOrder, syncError } from './fsync-order.ts'
+import { killNine } from './kill-nine.ts'
+import { realInput } from './real-input.ts'
+
+const straceWorks = spawnSync('strace', ['-V']).status === 0
+if (!straceWorks && process.env.CI === 'true') throw new Error('CI must have strace: apt-get install strace')
+
+describe('the main job on real records', () => {
+  it('loses, repeats and reorders nothing while the log is switched', async () => {
+    const report = await realInput(3, 6)
+    expect(report).toMatchObject({
+      consumed: 60_000,
+      lost: 0,
+      duplicate: 0,
+      outOfOrder: 0,
+      errors: [],
+      exitCodes: { create: 0, produce: 0, consume: 0, broker: 0 },
+    })
+    expect(report.switchesWhileProducing).toBeGreaterThanOrEqual(4)
+  })
+})
+
+describe('kill -9', () => {
+  it('keeps every acked record once and in order', async () => {
+    const report = await killNine(4)
+    expect(report).toMatchObject({ lost: 0, duplicate: 0, outOfOrder: 0, phantom: 0, failedSends: 0 })
+    expect(report.acked).toBeGreaterThan(0)
+    expect(report.acked).toBe(report.attempted)
+  })
+})
+
+describe.skipIf(!straceWorks)('fsync before ack (needs strace)', () => {
+  it.each(['file', 'striped:2:file'])('on %s no reply leaves before its fdatasync returned', async loglet => {
+    const report = await fsyncOrder(50, loglet)
+    expect(report.violations).toEqual([])
+    expect(report.covered).toBe(50)
+  })
+
+  it('stops with exit code 1 after EIO, acks nothing more and keeps what was acked', async () => {
+    const report = await syncError(30)
+    expect(report.exitCode).toBe(1)
+    expect(report.ackedBefore).toBeGreaterThan(0)
+    expect(report.missing).toBe(0)
+  })
+})
+
+describe('bounds', () => {
+  it('memory stays bounded while more than the caches hold goes through many topics', async () => {
+    const report = await memoryUnderLoad(0.3, 100, 4)
+    expect(report.gigabytes).toBeGreaterThanOrEqual(0.3)
+    expect(report.rssAnonMaxMb).toBeLessThan(400)
+  })
+
+  it('starts again with many batches in the log', async () => {
+    const report = await restartTime(20_000)
+    expect(report.afterKillMs).toBeGreaterThan(0)
+  })
+})
