@@ -36,7 +36,6 @@ export class LogletMaker {
 
   /** Notes a loglet that is about to leave the chain. */
   async retire(id: string, spec: string, expectedVersion: number): Promise<void> {
-    this.busy.add(id)
     await this.view.options.metaStore.notes?.put({ id, spec, expectedVersion })
   }
 

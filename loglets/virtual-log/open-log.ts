@@ -24,15 +24,15 @@ export async function openChain(view: ChainView, maker: LogletMaker, spec: strin
 
 async function firstStart(view: ChainView, maker: LogletMaker, spec: string): Promise<void> {
   const made = await maker.make(0, spec, { expectedIndex: -1 })
-  const { clock, metaStore } = view.options
+  const { clock } = view.options
   const first = firstChain({ id: made.id, spec, createdAt: clock.wall(), reason: 'first start' })
   try {
     const installed = await view.begin(first)
     if (installed) await maker.placed(made.id)
     else await maker.discard(made)
   } catch (error) {
-    const found = await metaStore.read().catch(() => undefined)
-    if (found?.value === undefined) await maker.leave(made.id)
+    // Nobody knows whether it is in: the next start finds out.
+    await maker.leave(made.id)
     throw error
   }
 }

@@ -3,11 +3,16 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { lastSegment } from '../../loglets/chain.ts'
 import {
+  type Loglet,
   LogletClosedError,
+  type LogletProvider,
   LogletSealedError,
   LogletSpecError,
   type Lsn,
   lsn,
+  type Position,
+  position,
+  type TailState,
 } from '../../loglets/contract.ts'
 import { MemoryLogletProvider } from '../../loglets/memory/memory-provider.ts'
 import { MemoryMetaStore } from '../../loglets/metastore/memory.ts'
@@ -47,6 +52,46 @@ async function logIn(w: World, options: Partial<VirtualLogOptions> = {}): Promis
   })
   open.push(log)
   return log
+}
+
+/** Memory loglets under another name, for several processes. */
+function shared(memory: MemoryLogletProvider, canOpen = true): LogletProvider {
+  return {
+    kind: 'shared',
+    scope: 'cluster',
+    volatile: false,
+    validate: () => {},
+    create: (id, params) => memory.create(id, params),
+    open: (id, params) =>
+      canOpen ? memory.open(id, params) : Promise.reject(new Error('opened a second time')),
+    remove: id => memory.remove(id),
+  }
+}
+
+/** Memory loglets with another `waitTail`. */
+function registryWith(
+  memory: MemoryLogletProvider,
+  waitTail: (loglet: Loglet) => Loglet['waitTail'],
+): LogletRegistry {
+  const dress = (loglet: Loglet): Loglet =>
+    new Proxy(loglet, {
+      get: (target, key) => {
+        if (key === 'waitTail') return waitTail(target)
+        const value: unknown = Reflect.get(target, key, target)
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value
+      },
+    })
+  return new LogletRegistry([
+    {
+      kind: 'memory',
+      scope: 'process',
+      volatile: true,
+      validate: params => memory.validate(params),
+      create: async (id, params) => dress(await memory.create(id, params)),
+      open: async (id, params) => dress(await memory.open(id, params)),
+      remove: id => memory.remove(id),
+    },
+  ])
 }
 
 const append = (log: VirtualLog, s: string): Promise<{ lsn: Lsn; segmentIndex: number }> =>
@@ -228,6 +273,17 @@ describe('a VirtualLog', () => {
     expect(await w.metaStore.notes.list()).toEqual([])
   })
 
+  it('never opens a second time what it made itself', async () => {
+    const w = world()
+    const registry = new LogletRegistry([shared(w.memory, false)])
+    const log = await logIn({ ...w, registry }, { initialSpec: 'shared' })
+    await Promise.all([1, 2, 3].map(() => log.reconfigure(0, 'striped:2:shared', 'x')))
+    await append(log, 'a')
+    await log.reconfigure(1, 'shared', 'x')
+    await log.modify(1, 'shared')
+    expect(say(await readAll(log))).toEqual(['a'])
+  })
+
   it('wakes readers that are parked at a sealed tail', async () => {
     const w = world()
     const [reader, writer] = [await logIn(w), await logIn(w)]
@@ -238,6 +294,41 @@ describe('a VirtualLog', () => {
     expect(await Promise.all(parked)).toEqual([2, 2, 2])
     expect(say(await readAll(reader))).toEqual(['a', 'b'])
     expect(reader.chain).toEqual(writer.chain)
+  })
+
+  it('wakes readers by a chain change when the loglet itself stays silent', async () => {
+    const w = world()
+    const silent = (_: Position, signal?: AbortSignal): Promise<TailState> =>
+      new Promise((_resolve, reject) => {
+        signal?.addEventListener('abort', () => reject(signal.reason as Error))
+      })
+    let first: Loglet | undefined
+    const dumb = (loglet: Loglet): Loglet['waitTail'] => {
+      first ??= loglet
+      return loglet === first ? silent : (...args) => loglet.waitTail(...args)
+    }
+    const log = await logIn({ ...w, registry: registryWith(w.memory, dumb) })
+    await append(log, 'a')
+    const parked = log.waitTail(lsn(1))
+    await log.reconfigure(0, 'memory', 'x')
+    await append(log, 'b')
+    expect(await parked).toBe(2)
+  })
+
+  it('ignores where a sealed loglet thinks that it ends: only the chain says', async () => {
+    const w = world()
+    const zombies = (loglet: Loglet) => async (beyond: Position, signal?: AbortSignal) => {
+      const { tail, sealed } = await loglet.waitTail(beyond, signal)
+      return { tail: position(sealed ? tail + 5 : tail), sealed }
+    }
+    const log = await logIn({ ...w, registry: registryWith(w.memory, zombies) })
+    await append(log, 'a')
+    const parked = log.waitTail(lsn(1))
+    const { id, spec } = lastSegment(log.chain)
+    await (await w.registry.open(id, spec)).seal()
+    expect(await Promise.race([parked, log.waitChain(1)])).toBe(log.chain)
+    await append(log, 'b')
+    expect(await parked).toBe(2)
   })
 
   it('ends waits with the reason of their signal', async () => {
@@ -416,6 +507,20 @@ describe('trimming', () => {
     expect(log.chain.version).toBe(4)
   })
 
+  it('installs it from a process that has not heard of the truncate', async () => {
+    const w = world()
+    const [one, other] = [await logIn(w), await logIn(w)]
+    await append(one, 'a')
+    await one.reconfigure(0, 'memory', 'x')
+    await other.waitWritable(0)
+    await one.prefixTrim(lsn(1))
+    expect((await one.truncate()).version).toBe(3)
+    expect(other.chain.version).toBe(2)
+    const result = await other.reconfigure(1, 'striped:2:memory', 'y')
+    expect(result).toMatchObject({ installed: true, sealed: { index: 1, end: 1 } })
+    expect(other.chain.segments.map(s => s.index)).toEqual([1, 2])
+  })
+
   it('lets another process see a truncated segment as trimmed, not as an error', async () => {
     const w = world()
     const [one, other] = [await logIn(w), await logIn(w)]
@@ -491,6 +596,21 @@ describe('copying a sealed segment', () => {
     copied.abort()
     await reading
     expect(say(await readAll(other, 0, 200))).toEqual(all)
+  })
+
+  it('ends a loss that another process has repaired by a copy', async () => {
+    const w = world()
+    const common = shared(new MemoryLogletProvider())
+    const one = await logIn({ ...w, registry: new LogletRegistry([w.memory, common]) })
+    await append(one, 'a')
+    await one.reconfigure(0, 'shared', 'x')
+    const elsewhere = new LogletRegistry([new MemoryLogletProvider(), common])
+    const other = await logIn({ ...w, registry: elsewhere })
+    expect(say(await readAll(other, 0, 1))).toEqual(['lost 0-1'])
+    await one.modify(0, 'shared')
+    const slices = [{ lsn: lsn(0), start: 0, length: 1 }]
+    expect(await other.readSlices(slices)).toEqual([text('a')])
+    expect(say(await readAll(other, 0, 1))).toEqual(['a'])
   })
 
   it('refuses the open segment, and reports one that is gone', async () => {
