@@ -3,11 +3,14 @@
 // Guarantees: a command finds out at once that no broker listens, instead of dialling until a timeout; the connection is closed
 // whatever happens. Once connected, the SDK's own patience applies.
 
-import { type Client, type ClientOptions, connect, LogloomError } from '../../client/index.ts'
+import type { Client } from '../../client/index.ts'
+import { LogloomError } from '../../wire/errors.ts'
 
 /** Connects, runs `work` and closes. @throws CONNECTION_CLOSED when there is no broker */
 export async function withBroker<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const client = await connect(url, { clientId: 'logloom-cli', lazy: true } satisfies ClientOptions)
+  // Loaded here, so that help and `start` do without it.
+  const { connect } = await import('../../client/index.ts')
+  const client = await connect(url, { clientId: 'logloom-cli', lazy: true })
   try {
     await reached(client, url)
     return await work(client)
