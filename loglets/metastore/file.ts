@@ -91,7 +91,11 @@ export class FileMetaStore implements MetaStore {
     await this.load()
     const notes: Note[] = []
     for (const name of await this.disk.list(`${this.dir}/notes`)) {
-      if (!name.endsWith('.json')) continue
+      if (!name.endsWith('.json')) {
+        // What a crash left of a note that was never put.
+        await this.disk.remove(`${this.dir}/notes/${name}`)
+        continue
+      }
       const bytes = await readFile(this.disk, `${this.dir}/notes/${name}`)
       if (bytes !== undefined) notes.push(decodeNote(bytes, `${this.dir}/notes/${name}`))
     }
