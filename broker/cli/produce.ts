@@ -190,7 +190,8 @@ function summaryOf(tally: Tally, seconds: number, o: ProduceOptions): string {
   if (o.format === 'json') {
     return `${JSON.stringify({ records: acked, bytes, seconds: rounded, retries })}\n`
   }
-  return `produced ${acked} records, ${bytes} bytes in ${rounded} s, retries: ${retries}\n`
+  const count = rejected === 0 ? `${acked}` : `${acked} of ${records}`
+  return `produced ${count} records, ${bytes} bytes in ${rounded} s, retries: ${retries}\n`
 }
 
 function incomplete(tally: Tally, first: LogloomError): LogloomError {
