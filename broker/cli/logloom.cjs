@@ -6,16 +6,16 @@
 
 'use strict'
 
-const { existsSync } = require('node:fs')
-const { join } = require('node:path')
-const { pathToFileURL } = require('node:url')
+const fs = require('node:fs')
+const path = require('node:path')
+const url = require('node:url')
 
 process.env.UV_THREADPOOL_SIZE ||= '16'
 require('node:module').enableCompileCache?.()
 
-const main = join(__dirname, '../../dist/broker/cli/main.js')
-if (existsSync(main)) {
-  void import(pathToFileURL(main).href).then(({ main }) => main(process.argv.slice(2)))
+const main = path.join(__dirname, '../../dist/broker/cli/main.js')
+if (fs.existsSync(main)) {
+  void import(url.pathToFileURL(main).href).then(({ main }) => main(process.argv.slice(2)))
 } else {
   process.stderr.write(
     'logloom: it is not built yet (no dist/); run `npm ci`, or `npm run build`\n',
