@@ -131,6 +131,45 @@ describe('the file metastore', () => {
     await expect(fileStore(denied).read()).rejects.toThrow('denied')
   })
 
+  it('syncs the content before it takes its name, and the directory before it answers', async () => {
+    const real = nodeDisk(dir)
+    const calls: string[] = []
+    const disk: Disk = {
+      ...real,
+      open: async (path, options) => {
+        const file = await real.open(path, options)
+        return {
+          read: (at, length) => file.read(at, length),
+          truncate: length => file.truncate(length),
+          size: () => file.size(),
+          close: () => file.close(),
+          write: async (buffers, at) => {
+            await file.write(buffers, at)
+            calls.push('written')
+          },
+          datasync: async () => {
+            await file.datasync()
+            calls.push('synced')
+          },
+        }
+      },
+      rename: async (from, to) => {
+        calls.push('renaming')
+        await real.rename(from, to)
+        calls.push('renamed')
+      },
+      syncDir: async path => {
+        await real.syncDir(path)
+        calls.push(`synced ${path}`)
+      },
+    }
+    const store = fileStore(disk)
+    await store.read()
+    calls.length = 0
+    await store.write(text('one'), 0)
+    expect(calls).toEqual(['written', 'synced', 'renaming', 'renamed', 'synced a/metastore'])
+  })
+
   it('says "nobody knows" when a sync fails, and syncs again before it believes what it finds', async () => {
     const disk = nodeDisk(dir)
     const calls: string[] = []
