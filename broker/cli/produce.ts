@@ -117,7 +117,8 @@ async function readLines(
     // Destroyed by a refusal or a signal; a real failure of stdin is not swallowed.
     if (!stdin.destroyed || isReadError(error)) throw error
   }
-  await takeAll(lines.end())
+  // A line that a signal cut off is not a line.
+  if (stdin.readableEnded) await takeAll(lines.end())
 }
 
 function isReadError(error: unknown): boolean {
