@@ -11,8 +11,11 @@ export interface BenchProcess {
   stop(): Promise<void>
 }
 
+/** All sides of a comparison run with the flags of `npm start`. */
+const nodeFlags = ['--initial-old-space-size=256']
+
 export function startProcess(script: string, args: readonly string[]): BenchProcess {
-  const child = spawn(process.execPath, [script, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...nodeFlags, script, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const exited = new Promise<void>(resolve => child.once('exit', () => resolve()))
   return {

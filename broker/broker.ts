@@ -103,7 +103,6 @@ export class Broker {
   private closing: Promise<void> | undefined
   private running: Promise<void> | undefined
   private queued: Promise<void> | undefined
-  private storageFull = false
 
   private constructor(options: BrokerOptions, machine: StateMachine) {
     const settings = { ...defaultBrokerSettings, ...options.settings }
@@ -125,7 +124,7 @@ export class Broker {
       store: options.store,
       clock,
       intervalMs: settings.stateCommitIntervalMs,
-      onFatal,
+      onTrouble: error => options.logger?.warn({ error: error.message }, 'the state could not be stored; trying again'),
     })
     this.applier = new Applier({
       log,
@@ -222,6 +221,10 @@ export class Broker {
    * MESSAGE_TOO_LARGE (no trace) or OUTCOME_UNKNOWN.
    */
   propose(command: Command): Promise<Decision> {
+    if (this.persister.stalled)
+      return Promise.reject(
+        new LogloomError('STORAGE_FULL', 'the state store takes no more: the disk below the data directory is full or failing'),
+      )
     this.logOperations.onProposal()
     return this.proposer.propose(command)
   }
@@ -304,14 +307,14 @@ export class Broker {
     const problems = [
       ...(this.failure === undefined ? [] : [`stopped: ${this.failure.message}`]),
       ...(this.closing === undefined ? [] : ['the broker is shutting down']),
-      ...(this.storageFull ? ['the disk is full: appends are refused until space is free'] : []),
+      ...(this.persister.stalled ? ['the state store takes no more (disk full?): requests that write are refused'] : []),
       ...(this.wall.distrusted ? ['the wall clock jumped and is not followed'] : []),
       ...this.logOperations.problems(),
       ...[...this.damage].slice(0, 10).map(([lsn, detail]) => `damage at log position ${lsn}: ${detail}`),
     ]
     const failed = this.failure !== undefined || this.closing !== undefined
     return {
-      status: failed ? 'failed' : this.storageFull || this.damage.size > 0 ? 'degraded' : 'ok',
+      status: failed ? 'failed' : this.persister.stalled || this.damage.size > 0 ? 'degraded' : 'ok',
       tail: this.applier.tail,
       applied: this.machine.applied,
       loglet: this.options.log.chain.segments.at(-1)?.spec ?? '',
@@ -350,7 +353,6 @@ export class Broker {
   }
 
   private onCommitted(lsn: number, entry: EncodedEntry, ms: number, segmentIndex: number): void {
-    this.storageFull = false
     this.cache.put(lsn, entry.buffers, entry.bytes)
     const { observe, log } = this.options
     if (observe?.appended !== undefined) {
@@ -380,7 +382,7 @@ export class Broker {
   private beforeSegment(end: number): Promise<void> | undefined {
     const { log } = this.options
     const volatile = log.volatileSegments().some(s => s.end === end)
-    return volatile ? this.persister.flush() : undefined
+    return volatile ? this.persister.flushPatiently() : undefined
   }
 
   private reportDamage(lsn: number, detail: string): void {

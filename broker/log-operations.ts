@@ -2,6 +2,7 @@
 // segments to a durable loglet in the background, DESIGN 4.4 "memory").
 
 import type { Lsn } from '../loglets/contract.ts'
+import { ChainConflictError } from '../loglets/chain.ts'
 import { LogletSpecError } from '../loglets/contract.ts'
 import type { Clock, Disk } from '../loglets/ports.ts'
 import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
@@ -131,6 +132,8 @@ export class LogOperations {
           opened: { index: result.opened.index, start: result.opened.start, spec: result.opened.spec },
         }
       } catch (error) {
+        if (error instanceof ChainConflictError)
+          throw new LogloomError('RECONFIGURE_CONFLICT', error.message, { expected: index }, { cause: error })
         if (error instanceof LogletSpecError)
           throw new LogloomError('INVALID_SPEC', error.message, {}, { cause: error })
         throw error

@@ -74,7 +74,7 @@ export class Reader {
 
   /**
    * Items from `from`, about `maxBytes` of batches, at least one item when there is one. Synchronous when the tail cache has
-   * everything. @throws OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED with `start` and `end`.
+   * everything; the batches are then valid in this turn of the event loop only. @throws OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED with `start` and `end`.
    */
   read(topicId: number, partition: number, from: number, maxBytes: number): ReadResult | Promise<ReadResult> {
     const state = this.partition(topicId, partition)
@@ -91,6 +91,10 @@ export class Reader {
     const slices = entries.map(e => this.cached(e))
     const cold = entries.filter((e, i) => slices[i] === undefined && e.length > 0)
     if (cold.length === 0) return result(state, from, entries, slices)
+    // Views of the cache do not outlive the wait.
+    slices.forEach((slice, i) => {
+      slices[i] = slice?.slice()
+    })
     return this.readCold(cold).then(found =>
       result(
         state,
@@ -130,7 +134,7 @@ export class Reader {
     }
     const entry = topics.floor(state, low)
     if (entry === undefined || entry.length === 0) return low
-    const bytes = this.cached(entry) ?? (await this.readCold([entry])).get(entry)
+    const bytes = this.cached(entry)?.slice() ?? (await this.readCold([entry])).get(entry)
     if (bytes === undefined) return low
     try {
       const record = (await decodeBatch(bytes)).find(

@@ -8,6 +8,7 @@ import { FileLogletProvider } from '../loglets/file/file-provider.ts'
 import { MemoryLogletProvider } from '../loglets/memory/memory-provider.ts'
 import { FileMetaStore } from '../loglets/metastore/file.ts'
 import { MemoryMetaStore } from '../loglets/metastore/memory.ts'
+import type { MetaStore } from '../loglets/metastore/metastore.ts'
 import { nodeClock, nodeRandom } from '../loglets/node-clock.ts'
 import { nodeDisk } from '../loglets/node-disk.ts'
 import type { Disk } from '../loglets/ports.ts'
@@ -172,8 +173,10 @@ async function openLog(
     await disk.mkdir('metastore')
     await disk.syncDir('.')
   }
+  const metaStore = directory === undefined ? new MemoryMetaStore() : new FileMetaStore({ disk, dir: 'metastore' })
+  if (directory !== undefined) await refuseLogWithoutChain(disk, metaStore)
   return VirtualLog.open({
-    metaStore: directory === undefined ? new MemoryMetaStore() : new FileMetaStore({ disk, dir: 'metastore' }),
+    metaStore,
     registry: new LogletRegistry(directory === undefined ? [memory] : [file, memory]),
     clock: nodeClock,
     random: nodeRandom,
@@ -189,6 +192,18 @@ async function openLog(
       else if (event.type === 'stuck') logger.warn({ error: event.error.message }, 'a reconfiguration is stuck')
     },
   })
+}
+
+/** A directory with loglets but without the chain that orders them is damaged, not new. @throws LOG_LOST */
+async function refuseLogWithoutChain(disk: Disk, metaStore: MetaStore): Promise<void> {
+  if ((await metaStore.read()).value !== undefined) return
+  // A first start that was cut off leaves loglets that are noted as unplaced.
+  const unplaced = ((await metaStore.notes?.list()) ?? []).map(note => note.id)
+  const strangers = (await disk.list('loglets')).filter(id => !unplaced.some(note => id === note || id.startsWith(`${note}.`)))
+  if (strangers.length === 0) return
+  throw new LogloomError('LOG_LOST', `there are ${strangers.length} loglets but no chain in metastore/: it was deleted or never restored`, {
+    loglets: strangers.slice(0, 10),
+  }, { hint: 'restore the metastore folder from the same backup as the loglets' })
 }
 
 async function openStore(directory: DataDirectory): Promise<StateStore> {

@@ -2,7 +2,7 @@
 // much has piled up. The log covers whatever is not committed yet, so a crash only lengthens the next replay.
 
 import type { Clock } from '../../loglets/ports.ts'
-import type { StateMachine } from '../state/state-machine.ts'
+import type { MachineChanges, StateMachine } from '../state/state-machine.ts'
 import type { StateStore } from '../state/store.ts'
 
 export interface PersisterOptions {
@@ -10,8 +10,8 @@ export interface PersisterOptions {
   readonly store: StateStore
   readonly clock: Clock
   readonly intervalMs: number
-  /** A store that fails is fatal: the state in memory can no longer be bounded. */
-  readonly onFatal: (error: Error) => void
+  /** A commit failed; it is tried again at the next interval. */
+  readonly onTrouble: (error: Error) => void
 }
 
 export class Persister {
@@ -20,11 +20,18 @@ export class Persister {
   private running: Promise<void> | undefined
   private loop: Promise<void> = Promise.resolve()
   private paused = 0
+  private owed: MachineChanges | undefined
+  private failed = false
   private persistedLsn: number
 
   constructor(options: PersisterOptions) {
     this.options = options
     this.persistedLsn = options.machine.applied
+  }
+
+  /** True while the store takes nothing, as on a full disk: what is not stored yet must not grow without bound. */
+  get stalled(): boolean {
+    return this.failed
   }
 
   /** Everything below is in the store. */
@@ -42,6 +49,20 @@ export class Persister {
     while (this.persistedLsn < goal) await this.commit()
   }
 
+  /** As {@link flush}, over failures of the store: what waits for it goes on once the disk takes data again. */
+  async flushPatiently(): Promise<void> {
+    const { clock, intervalMs, onTrouble } = this.options
+    for (;;) {
+      try {
+        await this.flush()
+        return
+      } catch (error) {
+        onTrouble(error as Error)
+        await clock.sleep(intervalMs, this.stopping.signal)
+      }
+    }
+  }
+
   /** Runs `work` while the store stands still at an applied position; the machine goes on in memory. */
   async whileStill<T>(work: (applied: number) => Promise<T>): Promise<T> {
     await this.flush()
@@ -54,14 +75,19 @@ export class Persister {
     }
   }
 
+  /** Stores what it can: the log covers the rest. */
   async close(): Promise<void> {
     this.stopping.abort()
     await this.loop
-    await this.flush()
+    try {
+      await this.flush()
+    } catch (error) {
+      this.options.onTrouble(error as Error)
+    }
   }
 
   private async tick(): Promise<void> {
-    const { clock, intervalMs, machine, onFatal } = this.options
+    const { clock, intervalMs, machine, onTrouble } = this.options
     while (!this.stopping.signal.aborted) {
       try {
         await clock.sleep(intervalMs, this.stopping.signal)
@@ -72,8 +98,7 @@ export class Persister {
       try {
         await this.commit()
       } catch (error) {
-        onFatal(error as Error)
-        return
+        onTrouble(error as Error)
       }
     }
   }
@@ -86,8 +111,17 @@ export class Persister {
   }
 
   private async commitOnce(): Promise<void> {
-    const changes = this.options.machine.takeChanges()
-    await this.options.store.commit(changes.ops)
+    // Changes that a full disk refused are still owed, and come before any later ones.
+    this.owed ??= this.options.machine.takeChanges()
+    const changes = this.owed
+    try {
+      await this.options.store.commit(changes.ops)
+    } catch (error) {
+      this.failed = true
+      throw error
+    }
+    this.owed = undefined
+    this.failed = false
     changes.done()
     this.persistedLsn = changes.applied
   }

@@ -61,7 +61,8 @@ async function recordItems(result: ReadResult, from: number): Promise<FormattedI
     }
     acceptCodec(item.batch, new Set(supportedCodecs))
     try {
-      for (const record of await decodeBatch(item.batch)) {
+      // Opening may take more than this turn, for which the batch is valid.
+      for (const record of await decodeBatch(item.batch.slice())) {
         const offset = item.offset + record.offsetDelta
         if (offset < from) continue
         const { timestamp, key, value, headers } = record

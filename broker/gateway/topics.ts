@@ -34,21 +34,22 @@ export async function createTopic(context: GatewayContext, frame: Frame, connect
 }
 
 export async function deleteTopic(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
-  const topic = await context.topics.find(str(frame, 'topic'), false)
+  const name = str(frame, 'topic')
+  const topicId = await topicIdFor(context, frame, name)
   return asCommand(frame, connection, async producer => {
-    const decision = await context.broker.propose({ type: 'deleteTopic', ...producer, topicId: topic.id })
-    context.stats.forgetTopic(topic.name)
+    const decision = await context.broker.propose({ type: 'deleteTopic', ...producer, topicId })
+    context.stats.forgetTopic(name)
     return { ...acceptedOrThrow(decision).result }
   })
 }
 
 export async function alterTopic(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
-  const topic = await context.topics.find(str(frame, 'topic'), false)
+  const topicId = await topicIdFor(context, frame, str(frame, 'topic'))
   const config = topicConfig(context, frame)
   if (Object.keys(config).length === 0)
     throw new LogloomError('INVALID_CONFIG', 'alterTopic: no configuration was given', {}, { hint: 'give at least one key=value' })
   return asCommand(frame, connection, async producer => {
-    const decision = await context.broker.propose({ type: 'alterTopic', ...producer, topicId: topic.id, config })
+    const decision = await context.broker.propose({ type: 'alterTopic', ...producer, topicId, config })
     return { ...acceptedOrThrow(decision).result }
   })
 }
@@ -101,6 +102,23 @@ export async function initProducer(context: GatewayContext, frame: Frame): Promi
     ...(producerEpoch === undefined ? {} : { producerEpoch }),
   })
   return { ...acceptedOrThrow(decision).result }
+}
+
+/** No topic has this number. */
+const noTopic = 0
+
+/**
+ * The number of the topic that a command is about. With a producer identity a missing topic is for the log to decide: the request may
+ * be a retry of the one that deleted it, and then has its answer already.
+ */
+async function topicIdFor(context: GatewayContext, frame: Frame, name: string): Promise<number> {
+  try {
+    return (await context.topics.find(name, false)).id
+  } catch (error) {
+    const isMissing = error instanceof LogloomError && error.code === 'UNKNOWN_TOPIC'
+    if (isMissing && producerIdentity(frame) !== undefined) return noTopic
+    throw error
+  }
 }
 
 /** The topic with everything that was acked before the request. */

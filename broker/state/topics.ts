@@ -186,12 +186,14 @@ export class Topics {
       for (const [key, value] of page) {
         const entry = decodeIndexEntry(key, value)
         at = entry.base + entry.span
-        yield entry
+        // What was trimmed may still be in the store until the next commit.
+        if (at > from) yield entry
       }
       if (page.length < pageSize) break
     }
     // `recent` may be shortened by a commit while the generator is suspended; what went is in the store already.
-    for (const entry of partition.recent.slice(upperBound(partition.recent, at - 1))) yield entry
+    for (const entry of partition.recent.slice(upperBound(partition.recent, at - 1)))
+      if (entry.base + entry.span > from) yield entry
   }
 
   /** What the store must be told, and what to forget once it knows. */

@@ -20,7 +20,8 @@ import {
 import { PointMaker } from './recovery.ts'
 import { SegmentFile } from './segment-file.ts'
 
-const groupBytesMax = 8 << 20
+/** Larger groups made every sync slower than they saved calls. */
+const groupBytesMax = 4 << 20
 const groupEntriesMax = 512
 const idleMs = 200
 

@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/dist\/$/, '/')
 export const cliPath = join(root, 'broker/cli/logloom.cjs')
+/** As in the command's first line and in `npm start`. */
+const nodeFlags = ['--initial-old-space-size=256']
 export const flightsPath = join(root, 'test/fixtures/flights.ndjson')
 
 export interface BrokerProcess {
@@ -37,6 +39,7 @@ export async function startBrokerProcess(options: StartOptions): Promise<BrokerP
   const command = [
     ...(options.wrapper ?? []),
     process.execPath,
+    ...nodeFlags,
     cliPath,
     'start',
     '--data',
