@@ -75,18 +75,17 @@ export function openSocket(url: string, options: OpenSocketOptions = {}): Promis
       signal?.removeEventListener('abort', abort)
     }
     signal?.addEventListener('abort', abort, { once: true })
-    // Events are tasks of their own: whoever awaits this promise has set its handlers before the next one.
     ws.addEventListener('open', () => {
       isOpen = true
       settled()
       resolve(socket)
     })
     ws.addEventListener('message', ({ data }) => {
-      if (data instanceof ArrayBuffer) socket.onMessage(new Uint8Array(data))
+      if (data instanceof ArrayBuffer) socket.deliver(() => socket.onMessage(new Uint8Array(data)))
     })
     ws.addEventListener('close', ({ code, reason }) => {
       settled()
-      if (isOpen) socket.onClose(code, reason)
+      if (isOpen) socket.deliver(() => socket.onClose(code, reason))
       else reject(signal?.aborted ? (signal.reason as Error) : unreachable(url))
     })
   })
@@ -115,13 +114,31 @@ function unreachable(url: string): LogloomError {
   )
 }
 
+/** Not every WebSocket gives each event a task of its own, so what comes before the owner is ready waits for it. */
 class PageSocket implements FrameSocket {
-  onMessage: (bytes: Uint8Array) => void = () => {}
   onClose: (code: number, reason: string) => void = () => {}
   private readonly ws: BrowserSocket
+  private handler: (bytes: Uint8Array) => void = () => {}
+  private early: (() => void)[] | undefined = []
 
   constructor(ws: BrowserSocket) {
     this.ws = ws
+  }
+
+  get onMessage(): (bytes: Uint8Array) => void {
+    return this.handler
+  }
+
+  set onMessage(handler: (bytes: Uint8Array) => void) {
+    this.handler = handler
+    const { early = [] } = this
+    this.early = undefined
+    for (const event of early) event()
+  }
+
+  deliver(event: () => void): void {
+    if (this.early === undefined) event()
+    else this.early.push(event)
   }
 
   get bufferedAmount(): number {

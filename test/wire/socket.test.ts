@@ -14,9 +14,15 @@ import { deferred, type Loopback, type LoopbackOptions, openLoopback } from './l
 let loopback: Loopback | undefined
 const globals = globalThis as { WebSocket?: unknown }
 const { WebSocket: before } = globals
-// Node 20 has no WebSocket of its own; ws's offers the browser's interface.
+/** Node 20 has no WebSocket of its own; ws's offers the browser's interface, but insists on a listener for errors. */
+class PageWebSocket extends WebSocket {
+  constructor(url: string) {
+    super(url)
+    this.on('error', () => {})
+  }
+}
 beforeEach(() => {
-  globals.WebSocket = WebSocket
+  globals.WebSocket = PageWebSocket
 })
 afterEach(async () => {
   globals.WebSocket = before
