@@ -1,5 +1,5 @@
 import { gzipSync } from 'node:zlib'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
   BatchBuilder,
@@ -225,7 +225,9 @@ describe('a builder', () => {
     const batch = builder.build()
     expect(batch.length).toBeLessThanOrEqual(limit)
     expect(batch.length).toBeGreaterThan(limit - 70)
-    expect(decodeBatchSync(batch).map(actual)).toEqual(new Array(count).fill(expected(record)))
+    expect(decodeBatchSync(batch).map(actual)).toEqual(
+      Array.from({ length: count }, () => expected(record)),
+    )
   })
 
   it('says that a record fits no batch', () => {

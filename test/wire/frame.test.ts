@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { pack } from 'msgpackr'
 import { describe, expect, it } from 'vitest'
 import { type Frame, packFrame, uint, unpackFrame } from '../../wire/index.ts'
@@ -247,7 +247,7 @@ describe('unpacking', () => {
   })
 
   it('takes longer replies when asked to', () => {
-    const packed = packFrame({ items: new Array<number>(10_001).fill(1) })
+    const packed = packFrame({ items: Array.from({ length: 10_001 }, () => 1) })
     expect(codeOf(() => unpackFrame(packed))).toBe('BAD_FRAME')
     expect(unpackFrame(packed, { elementsMax: 20_000 }).items).toHaveLength(10_001)
   })

@@ -35,6 +35,13 @@ async function open(options: LoopbackOptions): Promise<string> {
   return loopback.url
 }
 
+/** The broker's side of the one connection. */
+function accepted(): ServerSocket {
+  const [socket] = loopback?.sockets ?? []
+  if (socket === undefined) throw new Error('nobody connected')
+  return socket
+}
+
 function failure(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     () => {
@@ -98,7 +105,7 @@ describe.each([
   it('ignores text', async () => {
     const url = await open({})
     const channel = new RequestChannel(await openSocket(url))
-    const [server] = loopback?.sockets as [ServerSocket]
+    const server = accepted()
     ;(server as unknown as { ws: WebSocket }).ws.send('text')
     server.close(1001)
     expect((await channel.closed).code).toBe(1001)
@@ -224,7 +231,7 @@ describe('the broker’s door', () => {
     await once(ws, 'open')
     ws.send('hello')
     await Promise.all([text.promise, pong.promise])
-    expect(loopback?.sockets[0]?.remoteAddress).toBe('127.0.0.1')
+    expect(accepted().remoteAddress).toBe('127.0.0.1')
     ws.terminate()
   })
 
@@ -243,7 +250,7 @@ describe('the broker’s door', () => {
     const ws = new WebSocket(url)
     await once(ws, 'open')
     await new Promise(sent => ws.send(new Uint8Array([1]), sent))
-    const [server] = loopback?.sockets as [ServerSocket]
+    const server = accepted()
     await expect.poll(() => seen.length).toBe(1)
     // Far more than the kernel buffers: it stays with the sender.
     for (let i = 0; i < 32; i++) ws.send(new Uint8Array(1 << 20))
@@ -266,7 +273,7 @@ describe('the broker’s door', () => {
     const socket = await node.openSocket(url)
     listen(socket)
     await drained.promise
-    await expect.poll(() => loopback?.sockets[0]?.bufferedAmount).toBe(0)
+    await expect.poll(() => accepted().bufferedAmount).toBe(0)
     socket.close()
   })
 })
