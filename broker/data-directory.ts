@@ -1,12 +1,24 @@
 // The data directory: `VERSION LOCK cluster.json metastore/ loglets/ state/` (DESIGN 4.4). One broker at a time: the lock names a process
-// by pid and start time, so a lock left by kill -9 or a pid used again is seen as stale.
+// by pid, start time and boot, so a lock left by kill -9 or a pid used again is seen as stale. Processes that see different pids (two
+// containers on one volume) cannot judge each other: give each its own directory.
 
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync, linkSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join, resolve } from 'node:path'
 import { LogloomError } from '../wire/errors.ts'
 
 const formatVersion = 1
+const lockTriesMax = 100
 
 export interface DataDirectory {
   /** Absolute. */
@@ -25,7 +37,12 @@ export function openDataDirectory(directory: string): DataDirectory {
     release = lock(path)
   } catch (error) {
     if (error instanceof LogloomError) throw error
-    throw new LogloomError('DATA_DIR_UNWRITABLE', `cannot write to ${path}: ${(error as Error).message}`, { path }, { cause: error })
+    throw new LogloomError(
+      'DATA_DIR_UNWRITABLE',
+      `cannot write to ${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    )
   }
   try {
     checkVersion(path)
@@ -33,7 +50,12 @@ export function openDataDirectory(directory: string): DataDirectory {
   } catch (error) {
     release()
     if (error instanceof LogloomError) throw error
-    throw new LogloomError('DATA_DIR_UNWRITABLE', `cannot use ${path}: ${(error as Error).message}`, { path }, { cause: error })
+    throw new LogloomError(
+      'DATA_DIR_UNWRITABLE',
+      `cannot use ${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    )
   }
 }
 
@@ -41,15 +63,19 @@ function checkVersion(path: string): void {
   const file = join(path, 'VERSION')
   const text = readOptional(file)
   if (text === undefined) {
-    writeFileSync(file, `${formatVersion}\n`)
+    writeDurably(path, 'VERSION', `${formatVersion}\n`)
     return
   }
   const version = Number(text.trim())
   if (!Number.isInteger(version) || version < 1 || version > formatVersion)
-    throw new LogloomError('DATA_DIR_NEWER', `${path} has format ${text.trim()}, this version reads up to ${formatVersion}`, {
-      limit: formatVersion,
-      actual: text.trim(),
-    })
+    throw new LogloomError(
+      'DATA_DIR_NEWER',
+      `${path} has format ${text.trim()}, this version reads up to ${formatVersion}`,
+      {
+        limit: formatVersion,
+        actual: text.trim(),
+      },
+    )
 }
 
 function nodeId(path: string): string {
@@ -57,34 +83,49 @@ function nodeId(path: string): string {
   const text = readOptional(file)
   if (text !== undefined) return (JSON.parse(text) as { nodeId: string }).nodeId
   const id = `n-${randomBytes(4).toString('hex')}`
-  const temporary = `${file}.${process.pid}`
-  writeFileSync(temporary, `${JSON.stringify({ nodeId: id })}\n`)
-  renameSync(temporary, file)
+  writeDurably(path, 'cluster.json', `${JSON.stringify({ nodeId: id })}\n`)
   return id
 }
 
-/** Takes the lock; a hard link either makes the name or fails, so two starters cannot both win. */
+/** A file that is there whole or not at all, even after a power cut. */
+function writeDurably(path: string, name: string, text: string): void {
+  const temporary = join(path, `${name}.new`)
+  writeFileSync(temporary, text, { flush: true })
+  renameSync(temporary, join(path, name))
+  const directory = openSync(path, 'r')
+  try {
+    fsyncSync(directory)
+  } finally {
+    closeSync(directory)
+  }
+}
+
+/**
+ * Takes the lock. `LOCK` names its holder; a holder that is dead is followed by whoever makes `LOCK.after.NONCE` of the dead one's nonce:
+ * a hard link, so exactly one starter does. The follower then makes itself `LOCK`. A starter that read the chain before that may still
+ * link, but sees that `LOCK` changed and gives way.
+ */
 function lock(path: string): () => void {
   const file = join(path, 'LOCK')
-  const unique = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`
-  const own = `${process.pid} ${startTime(process.pid) ?? 0} ${unique.split('.').at(-1)}\n`
+  const nonce = randomBytes(8).toString('hex')
+  const own = `${process.pid} ${startTime(process.pid) ?? 'unknown'} ${nonce}\n`
+  const unique = `${file}.${nonce}`
   writeFileSync(unique, own)
   try {
-    for (let tries = 0; tries < 10; tries++) {
-      try {
-        linkSync(unique, file)
-        return () => {
-          if (readOptional(file) === own) rmSync(file, { force: true })
-        }
-      } catch (error) {
-        if ((error as { code?: string }).code !== 'EEXIST') throw error
+    for (let tries = 0; tries < lockTriesMax; tries++) {
+      const first = readOptional(file)
+      const chain = deadHolders(path, file, first)
+      const place = chain.at(-1) ?? file
+      if (!linkIfAbsent(unique, place)) continue
+      if (place === file) return release(file, own)
+      if (readOptional(file) !== first) {
+        rmSync(place, { force: true })
+        continue
       }
-      const holder = readOptional(file)
-      if (holder === undefined) continue
-      const [pid = 0, started = 0] = holder.split(' ').map(Number)
-      if (isAlive(pid, started))
-        throw new LogloomError('DATA_DIR_LOCKED', `${path} is used by process ${pid}`, { path, pid })
-      removeStale(file, unique, holder)
+      // From here the place in the chain is ours, and nobody else's.
+      renameSync(unique, file)
+      for (const old of chain) rmSync(old, { force: true })
+      return release(file, own)
     }
     throw new LogloomError('DATA_DIR_LOCKED', `${path} is being taken by another process`, { path })
   } finally {
@@ -92,42 +133,59 @@ function lock(path: string): () => void {
   }
 }
 
-/** Moves a stale lock away; if somebody replaced it meanwhile, puts theirs back. */
-function removeStale(file: string, unique: string, stale: string): void {
-  const aside = `${unique}.stale`
-  try {
-    renameSync(file, aside)
-  } catch {
-    return
+/** The places after each dead holder, in order; the last one is free. Empty when there is no lock. @throws DATA_DIR_LOCKED */
+function deadHolders(path: string, file: string, first: string | undefined): string[] {
+  const places: string[] = []
+  for (let holder = first; holder !== undefined; holder = readOptional(places.at(-1) as string)) {
+    const [pid = '', started = '', nonce = 'none'] = holder.trim().split(' ')
+    if (isAlive(Number(pid), started))
+      throw new LogloomError('DATA_DIR_LOCKED', `${path} is used by process ${pid}`, {
+        path,
+        pid: Number(pid),
+      })
+    places.push(`${file}.after.${nonce.replace(/[^0-9a-z]/g, '')}`)
   }
-  if (readOptional(aside) !== stale) {
-    try {
-      linkSync(aside, file)
-    } catch {
-      // A third starter was faster; it sees who lives.
-    }
-  }
-  rmSync(aside, { force: true })
+  return places
 }
 
-function isAlive(pid: number, started: number): boolean {
-  if (pid <= 0) return false
+function linkIfAbsent(from: string, to: string): boolean {
+  try {
+    linkSync(from, to)
+    return true
+  } catch (error) {
+    if ((error as { code?: string }).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+function release(file: string, own: string): () => void {
+  return () => {
+    if (readOptional(file) === own) rmSync(file, { force: true })
+  }
+}
+
+function isAlive(pid: number, started: string): boolean {
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false
   const now = startTime(pid)
   if (now !== undefined) return now === started
+  // Where /proc tells no start time, a living pid is believed.
+  if (startTime(process.pid) !== undefined) return false
   try {
     process.kill(pid, 0)
-    // Where /proc tells no start time, a living pid is believed.
-    return startTime(process.pid) === undefined
+    return true
   } catch (error) {
     return (error as { code?: string }).code === 'EPERM'
   }
 }
 
-/** Clock ticks since boot at which the process started; undefined where there is no /proc or no such process. */
-function startTime(pid: number): number | undefined {
+/** Clock ticks since boot at which the process started, and which boot; undefined where there is no /proc or no such process. */
+function startTime(pid: number): string | undefined {
   const stat = readOptional(`/proc/${pid}/stat`)
+  if (stat === undefined) return undefined
   // The second field, the command, may hold anything but ends with the last parenthesis.
-  return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19])
+  const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+  const boot = readOptional('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
+  return `${ticks}@${boot}`
 }
 
 function readOptional(file: string): string | undefined {

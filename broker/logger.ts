@@ -3,6 +3,9 @@
 import { destination, pino } from 'pino'
 import type { BrokerLogger } from './broker.ts'
 
+const textMax = 1000
+const controlCharacters = /\p{Cc}/gu
+
 /** A logger that writes to standard error. */
 export function createLogger(level: string): BrokerLogger {
   const logger = pino({ level, base: { pid: process.pid } }, destination({ fd: 2, sync: true }))
@@ -16,11 +19,10 @@ export function createLogger(level: string): BrokerLogger {
 export const silentLogger: BrokerLogger = { info: () => {}, warn: () => {}, error: () => {} }
 
 function clean(fields: object): object {
-  return Object.fromEntries(
-    Object.entries(fields).map(([key, value]) => [
-      key,
-      // oxlint-disable-next-line no-control-regex -- control characters are what is removed
-      typeof value === 'string' ? value.replace(/[\u0000-\u001f\u007f]/g, ' ').slice(0, 1000) : value,
-    ]),
-  )
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, cleanValue(value)]))
+}
+
+function cleanValue(value: unknown): unknown {
+  if (typeof value === 'string') return value.replace(controlCharacters, ' ').slice(0, textMax)
+  return Array.isArray(value) ? value.map(cleanValue) : value
 }

@@ -9,6 +9,9 @@ type SettingType = 'string' | 'number' | 'boolean' | 'list'
 interface Setting {
   readonly type: SettingType
   readonly default: string | number | boolean | readonly string[]
+  /** Of a number; 1 and none when absent. */
+  readonly min?: number
+  readonly max?: number
   readonly doc: string
   /** A bound: listed in docs/limits.md with what happens when it is reached. */
   readonly limit?: string
@@ -18,7 +21,11 @@ const mib = 1 << 20
 
 export const settingsTable = {
   host: text('127.0.0.1', 'address to listen on'),
-  port: number(5640, 'port for WebSocket, console and metrics; 0 picks one'),
+  port: {
+    ...number(5640, 'port for WebSocket, HTTP and metrics; 0 picks one'),
+    min: 0,
+    max: 65_535,
+  },
   data: text('./.logloom', 'data directory'),
   loglet: text('striped:2:file', 'spec of the first segment of a new log'),
   metastore: text('file', 'where the chain is kept: file'),
@@ -28,27 +35,90 @@ export const settingsTable = {
   logLevel: text('info', 'pino level: fatal, error, warn, info, debug, trace, silent'),
   autoCreateTopicsEnable: flag(true, 'create a topic at its first produce'),
   numPartitions: number(1, 'partitions of a topic created without a number'),
-  drainMs: number(10_000, 'how long a stop waits for requests in flight'),
-  appendsInFlightMax: number(8, 'entries being appended at once', 'further proposals join the next entry'),
-  entryBytesMax: number(mib, 'bytes of proposals grouped into one entry', 'the rest goes into the next entry; one larger proposal has an entry of its own'),
+  drainMs: {
+    ...number(10_000, 'how long a stop waits for requests in flight', 'connections are closed'),
+    min: 0,
+  },
+  appendsInFlightMax: number(
+    8,
+    'entries being appended at once',
+    'further proposals join the next entry',
+  ),
+  entryBytesMax: number(
+    mib,
+    'bytes of proposals grouped into one entry',
+    'the rest goes into the next entry; one larger proposal has an entry of its own',
+  ),
   backlogBytesMax: number(64 * mib, 'bytes proposed and not answered, whole process', 'THROTTLED'),
-  tailCacheBytes: number(64 * mib, 'newest entries kept in memory for readers', 'the oldest entry goes; readers fetch it from the log'),
-  stateCommitIntervalMs: number(500, 'how often the state is written to its store'),
-  memoryLogletBytesMax: number(256 * mib, 'content of one memory loglet', 'STORAGE_FULL until the log is switched or trimmed'),
-  frameBytesMax: number(wireLimits.frameBytesMax, 'largest WebSocket message read', 'the connection is closed with 1009'),
-  batchBytesMax: number(wireLimits.batchBytesMax, 'largest batch, header included', 'MESSAGE_TOO_LARGE'),
+  tailCacheBytes: {
+    ...number(
+      64 * mib,
+      'newest entries kept in memory for readers',
+      'the oldest go; readers fetch them from the log',
+    ),
+    min: 0,
+  },
+  stateCommitIntervalMs: number(1000, 'how often the state is written to its store'),
+  memoryLogletBytesMax: number(
+    256 * mib,
+    'content of one memory loglet',
+    'STORAGE_FULL until the log is switched or trimmed',
+  ),
+  frameBytesMax: number(
+    wireLimits.frameBytesMax,
+    'largest WebSocket message read',
+    'the connection is closed with 1009',
+  ),
+  batchBytesMax: number(
+    wireLimits.batchBytesMax,
+    'largest batch, header included',
+    'MESSAGE_TOO_LARGE',
+  ),
   recordsPerPublishMax: number(1000, 'records in one publish', 'LIMIT_EXCEEDED'),
   partitionsPerTopicMax: number(10_000, 'partitions of one topic', 'INVALID_PARTITIONS'),
   connectionsMax: number(20_000, 'open connections', 'the upgrade is refused with 503'),
-  requestsInFlightMax: number(1024, 'unanswered requests of one connection', 'its socket is not read until replies went out'),
-  bytesInFlightMax: number(8 * mib, 'bytes of unanswered requests of one connection', 'its socket is not read until replies went out'),
+  requestsInFlightMax: number(
+    1024,
+    'unanswered requests of one connection',
+    'its socket is not read until replies went out',
+  ),
+  bytesInFlightMax: number(
+    8 * mib,
+    'bytes of unanswered requests of one connection',
+    'its socket is not read until replies went out',
+  ),
   subscriptionsMax: number(10_000, 'subscriptions of one connection', 'LIMIT_EXCEEDED'),
   creditBytesMax: number(64 * mib, 'credit of one subscription', 'more credit is cut to this'),
-  outputBytesHigh: number(256 * 1024, 'output waiting on one connection', 'pushes pause and its requests are not read until it drains'),
-  outputBytesMax: number(8 * mib, 'output waiting on one connection, hard', 'the connection is closed with 3008'),
-  slowConsumerMs: number(10_000, 'how long output may wait above outputBytesHigh', 'the connection is closed with 3008'),
-  helloTimeoutMs: number(wireLimits.helloTimeoutMs, 'silence before hello', 'the connection is closed with 1008'),
-  metricsTopicsMax: number(500, 'topics with series of their own', 'the others are counted under topic="_other"'),
+  fetchBytesMax: number(4 * mib, 'maxBytes of one fetch', 'more is cut to this'),
+  fetchWaitMsMax: number(60_000, 'maxWaitMs of one fetch', 'more is cut to this'),
+  outputBytesHigh: number(
+    256 * 1024,
+    'output waiting on one connection',
+    'pushes pause and its requests are not read until it drains',
+  ),
+  outputBytesMax: number(
+    8 * mib,
+    'output waiting on one connection, hard',
+    'the connection is closed with 3008',
+  ),
+  slowConsumerMs: number(
+    10_000,
+    'how long output may wait above outputBytesHigh',
+    'the connection is closed with 3008',
+  ),
+  helloTimeoutMs: number(
+    wireLimits.helloTimeoutMs,
+    'silence before hello',
+    'the connection is closed with 1008',
+  ),
+  metricsTopicsMax: {
+    ...number(
+      500,
+      'topics with series of their own',
+      'the others are counted under topic="_other"',
+    ),
+    min: 0,
+  },
 } as const satisfies Record<string, Setting>
 
 export type SettingName = keyof typeof settingsTable
@@ -75,7 +145,12 @@ export interface SettingSources {
 export function resolveSettings(sources: SettingSources = {}): Settings {
   const { flags = {}, env = {}, file = {} } = sources
   for (const key of Object.keys(file))
-    if (!(key in settingsTable)) throw invalid(`logloom.json: unknown key ${key}`, key, 'remove it, or see `logloom start --help` for the names')
+    if (!(key in settingsTable))
+      throw invalid(
+        `logloom.json: unknown key ${key}`,
+        key,
+        'remove it, or see `logloom start --help` for the names',
+      )
   const resolved: Record<string, unknown> = {}
   for (const [name, setting] of Object.entries(settingsTable) as [SettingName, Setting][]) {
     const variable = environmentName(name)
@@ -87,11 +162,37 @@ export function resolveSettings(sources: SettingSources = {}): Settings {
           : file[name] !== undefined
             ? [`logloom.json: ${name}`, file[name]]
             : ['default', setting.default]
-    resolved[name] = parse(found[0], found[1], setting.type)
+    resolved[name] = parse(found[0], found[1], setting)
   }
   if (resolved.metastore !== 'file')
-    throw invalid(`metastore=${String(resolved.metastore)} is not available in this version`, 'metastore', 'use file')
-  return resolved as Settings
+    throw invalid(
+      `metastore=${String(resolved.metastore)} is not available in this version`,
+      'metastore',
+      'use file',
+    )
+  const settings = resolved as Settings
+  checkTogether(settings)
+  return settings
+}
+
+/** Room that a frame needs around the largest batch. */
+const frameOverheadBytes = 1024
+
+/** Limits that contradict each other would show as refusals that nobody understands. @throws INVALID_CONFIG */
+function checkTogether(settings: Settings): void {
+  const ordered = [
+    ['batchBytesMax', 'frameBytesMax', frameOverheadBytes],
+    ['outputBytesHigh', 'outputBytesMax', 0],
+    ['fetchBytesMax', 'outputBytesMax', frameOverheadBytes],
+    ['batchBytesMax', 'backlogBytesMax', frameOverheadBytes],
+  ] as const
+  for (const [small, large, gap] of ordered)
+    if (settings[small] + gap > settings[large])
+      throw invalid(
+        `${small}=${settings[small]} does not fit ${large}=${settings[large]}`,
+        small,
+        `raise ${large} to ${settings[small] + gap} at least, or lower ${small}`,
+      )
 }
 
 /** `slowConsumerMs` → `LOGLOOM_SLOW_CONSUMER_MS` */
@@ -104,10 +205,15 @@ export function flagName(name: string): string {
   return name.replace(/[A-Z]/g, c => `-${c.toLowerCase()}`)
 }
 
-function parse(source: string, value: unknown, type: SettingType): unknown {
+function parse(source: string, value: unknown, setting: Setting): unknown {
+  const { type, min = 1, max = Number.MAX_SAFE_INTEGER } = setting
   if (type === 'string' && typeof value === 'string') return value
   if (type === 'list') {
-    if (typeof value === 'string') return value.split(',').map(v => v.trim()).filter(v => v !== '')
+    if (typeof value === 'string')
+      return value
+        .split(',')
+        .map(v => v.trim())
+        .filter(v => v !== '')
     if (Array.isArray(value) && value.every(v => typeof v === 'string')) return value
   }
   if (type === 'boolean') {
@@ -117,10 +223,22 @@ function parse(source: string, value: unknown, type: SettingType): unknown {
   }
   if (type === 'number') {
     const n = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
-    if (typeof n === 'number' && Number.isSafeInteger(n) && n >= 0) return n
+    if (typeof n === 'number' && Number.isSafeInteger(n) && n >= min && n <= max) return n
   }
-  const expected = { string: 'text', list: 'a list separated by commas', boolean: 'true or false', number: 'a whole number from 0' }
-  throw invalid(`${source}: ${JSON.stringify(value)} is not ${expected[type]}`, source, `give ${expected[type]}`)
+  const expected = {
+    string: 'text',
+    list: 'a list separated by commas',
+    boolean: 'true or false',
+    number:
+      max === Number.MAX_SAFE_INTEGER
+        ? `a whole number from ${min}`
+        : `a whole number from ${min} to ${max}`,
+  }
+  throw invalid(
+    `${source}: ${JSON.stringify(value)} is not ${expected[type]}`,
+    source,
+    `give ${expected[type]}`,
+  )
 }
 
 function invalid(message: string, key: string, hint: string): LogloomError {
@@ -131,7 +249,11 @@ function text(value: string, doc: string): Setting & { type: 'string' } {
   return { type: 'string', default: value, doc }
 }
 
-function number(value: number, doc: string, limit?: string): Setting & { type: 'number' } {
+function number(
+  value: number,
+  doc: string,
+  limit?: string,
+): Setting & { type: 'number'; default: number } {
   return { type: 'number', default: value, doc, ...(limit === undefined ? {} : { limit }) }
 }
 

@@ -93,7 +93,9 @@ async function start(
       checkpointsDir: 'state/checkpoints',
       nodeId,
       settings: directory === undefined ? settings : { ...settings, durableSpec },
-      observe: { appended: (spec, bytes, records, ms) => logStats.appended(spec, bytes, records, ms) },
+      observe: {
+        appended: (spec, bytes, records, ms) => logStats.appended(spec, bytes, records, ms),
+      },
       onFatal,
       logger,
     })
@@ -173,7 +175,8 @@ async function openLog(
     await disk.mkdir('metastore')
     await disk.syncDir('.')
   }
-  const metaStore = directory === undefined ? new MemoryMetaStore() : new FileMetaStore({ disk, dir: 'metastore' })
+  const metaStore =
+    directory === undefined ? new MemoryMetaStore() : new FileMetaStore({ disk, dir: 'metastore' })
   if (directory !== undefined) await refuseLogWithoutChain(disk, metaStore)
   return VirtualLog.open({
     metaStore,
@@ -185,11 +188,19 @@ async function openLog(
       stats.event(event)
       if (event.type === 'reconfigured')
         logger.info(
-          { reason: event.reason, from: event.from.spec, to: event.to.spec, sealMs: event.sealMs, outcome: event.outcome },
+          {
+            reason: event.reason,
+            from: event.from.spec,
+            to: event.to.spec,
+            sealMs: event.sealMs,
+            outcome: event.outcome,
+          },
           'log reconfigured',
         )
-      else if (event.type === 'lost') logger.error({ from: event.from, to: event.to }, 'log positions are lost')
-      else if (event.type === 'stuck') logger.warn({ error: event.error.message }, 'a reconfiguration is stuck')
+      else if (event.type === 'lost')
+        logger.error({ from: event.from, to: event.to }, 'log positions are lost')
+      else if (event.type === 'stuck')
+        logger.warn({ error: event.error.message }, 'a reconfiguration is stuck')
     },
   })
 }
@@ -199,11 +210,18 @@ async function refuseLogWithoutChain(disk: Disk, metaStore: MetaStore): Promise<
   if ((await metaStore.read()).value !== undefined) return
   // A first start that was cut off leaves loglets that are noted as unplaced.
   const unplaced = ((await metaStore.notes?.list()) ?? []).map(note => note.id)
-  const strangers = (await disk.list('loglets')).filter(id => !unplaced.some(note => id === note || id.startsWith(`${note}.`)))
+  const strangers = (await disk.list('loglets')).filter(
+    id => !unplaced.some(note => id === note || id.startsWith(`${note}.`)),
+  )
   if (strangers.length === 0) return
-  throw new LogloomError('LOG_LOST', `there are ${strangers.length} loglets but no chain in metastore/: it was deleted or never restored`, {
-    loglets: strangers.slice(0, 10),
-  }, { hint: 'restore the metastore folder from the same backup as the loglets' })
+  throw new LogloomError(
+    'LOG_LOST',
+    `there are ${strangers.length} loglets but no chain in metastore/: it was deleted or never restored`,
+    {
+      loglets: strangers.slice(0, 10),
+    },
+    { hint: 'restore the metastore folder from the same backup as the loglets' },
+  )
 }
 
 async function openStore(directory: DataDirectory): Promise<StateStore> {
@@ -213,13 +231,25 @@ async function openStore(directory: DataDirectory): Promise<StateStore> {
 
 /** Errors of the layers below, in the words of the protocol. */
 function known(error: unknown): unknown {
-  if (error instanceof LogletSpecError) return new LogloomError('INVALID_SPEC', error.message, {}, { cause: error })
-  if (error instanceof LogletLostError) return new LogloomError('LOG_LOST', error.message, {}, { cause: error })
+  if (error instanceof LogletSpecError)
+    return new LogloomError('INVALID_SPEC', error.message, {}, { cause: error })
+  if (error instanceof LogletLostError)
+    return new LogloomError('LOG_LOST', error.message, {}, { cause: error })
   if (error instanceof LogletFailedError)
-    return new LogloomError('DATA_DIR_UNWRITABLE', error.message, {}, { cause: error, hint: 'check the disk below the data directory' })
+    return new LogloomError(
+      'DATA_DIR_UNWRITABLE',
+      error.message,
+      {},
+      { cause: error, hint: 'check the disk below the data directory' },
+    )
   const code = (error as { code?: unknown } | null)?.code
   if (code === 'ENOSPC' || code === 'EACCES' || code === 'EROFS' || code === 'EPERM')
-    return new LogloomError(code === 'ENOSPC' ? 'STORAGE_FULL' : 'DATA_DIR_UNWRITABLE', (error as Error).message, {}, { cause: error })
+    return new LogloomError(
+      code === 'ENOSPC' ? 'STORAGE_FULL' : 'DATA_DIR_UNWRITABLE',
+      (error as Error).message,
+      {},
+      { cause: error },
+    )
   return error
 }
 

@@ -2,7 +2,9 @@
 // (protocol.md 1.2, docs/limits.md).
 //
 //   in    requests in flight (number, bytes) or output waiting beyond a limit ⇒ the socket is not read
-//   out   output beyond `outputBytesHigh` ⇒ pushes pause; for `slowConsumerMs`, or beyond `outputBytesMax` ⇒ closed with 3008
+//   out   output beyond `outputBytesHigh` ⇒ pushes and fetches wait; unread for `slowConsumerMs`, or beyond `outputBytesMax` ⇒ 3008
+//
+// Knows nothing of what operations mean. A closed connection takes nothing new and sends nothing more, but counts until its socket is gone.
 
 import { supportedCodecs } from '../../wire/batch.ts'
 import { LogloomError } from '../../wire/errors.ts'
@@ -19,8 +21,24 @@ import { credit, type Subscription } from './subscription.ts'
 export const closeCode = { goingAway: 1001, policy: 1008, slow: 3008 } as const
 const protocolVersions = [1]
 
+/** What one request holds while it runs. */
+export interface Call {
+  /** Time it waited for records to come: no part of its duration. */
+  parkedMs: number
+  /** Output that its reply may still need. */
+  reservedBytes: number
+}
+
+interface OutputWaiter {
+  readonly call: Call
+  readonly bytes: number
+  readonly resolve: () => void
+}
+
 export class Connection {
   closed = false
+  /** The broker is about to stop: what waits for records answers now. */
+  leaving = false
   private readonly context: GatewayContext
   private readonly socket: ServerSocket
   private greeted = false
@@ -30,26 +48,44 @@ export class Connection {
   private corked = false
   private answeredPing = true
   private fullSince: number | undefined
+  private fullBytes = 0
+  private reservedBytes = 0
+  private outputWaiters: OutputWaiter[] | undefined
   private lanes: LaneCounter | undefined
   private subscriptions: Map<number, Subscription> | undefined
   private nextSubscription = 1
   private pumping: Set<Subscription> | undefined
-  private endListeners: Set<() => void> | undefined
+  private parked: Set<() => void> | undefined
   private cancelHello: () => void
+  private readonly onGone: (connection: Connection) => void
 
-  constructor(context: GatewayContext, socket: ServerSocket) {
+  /** `onGone` is called once, when the socket is gone. */
+  constructor(
+    context: GatewayContext,
+    socket: ServerSocket,
+    onGone: (connection: Connection) => void,
+  ) {
     this.context = context
     this.socket = socket
+    this.onGone = onGone
     socket.onMessage = bytes => this.receive(bytes)
-    socket.onText = () => this.refuse(new LogloomError('BAD_FRAME', 'text messages are not part of the protocol; send binary'))
-    socket.onClose = code => this.onClose(code)
+    socket.onText = () =>
+      this.refuse(
+        new LogloomError('BAD_FRAME', 'text messages are not part of the protocol; send binary'),
+      )
+    socket.onClose = code => {
+      this.end(code)
+      this.onGone(this)
+    }
     socket.onPong = () => {
       this.answeredPing = true
     }
     socket.onDrain = () => this.afterOutput()
     const { helloTimeoutMs } = context.settings
     this.cancelHello = context.timers.after(helloTimeoutMs, () =>
-      this.refuse(new LogloomError('HELLO_REQUIRED', `no hello within ${helloTimeoutMs} ms (helloTimeoutMs)`)),
+      this.refuse(
+        new LogloomError('HELLO_REQUIRED', `no hello within ${helloTimeoutMs} ms (helloTimeoutMs)`),
+      ),
     )
   }
 
@@ -83,7 +119,11 @@ export class Connection {
     this.subscriptions ??= new Map()
     const limit = this.context.settings.subscriptionsMax
     if (this.subscriptions.size >= limit)
-      throw new LogloomError('LIMIT_EXCEEDED', `a connection has at most ${limit} subscriptions (subscriptionsMax)`, { limit })
+      throw new LogloomError(
+        'LIMIT_EXCEEDED',
+        `a connection has at most ${limit} subscriptions (subscriptionsMax)`,
+        { limit },
+      )
     if (this.closed) throw new LogloomError('CONNECTION_CLOSED', 'the connection is closed')
     const subscription = make(this.nextSubscription++)
     this.subscriptions.set(subscription.id, subscription)
@@ -98,7 +138,9 @@ export class Connection {
   subscription(id: number): Subscription {
     const found = this.findSubscription(id)
     if (found === undefined)
-      throw new LogloomError('UNKNOWN_SUBSCRIPTION', `this connection has no subscription ${id}`, { sub: id })
+      throw new LogloomError('UNKNOWN_SUBSCRIPTION', `this connection has no subscription ${id}`, {
+        sub: id,
+      })
     return found
   }
 
@@ -106,11 +148,35 @@ export class Connection {
     this.subscriptions?.delete(id)
   }
 
-  /** Calls `fn` once when the connection ends. Returns the way to forget it. */
-  onEnd(fn: () => void): () => void {
-    this.endListeners ??= new Set()
-    this.endListeners.add(fn)
-    return () => this.endListeners?.delete(fn)
+  /** Calls `fn` when the connection ends or is about to. Returns the way to forget it. */
+  onLeaving(fn: () => void): () => void {
+    this.parked ??= new Set()
+    this.parked.add(fn)
+    return () => this.parked?.delete(fn)
+  }
+
+  /** Resolves when a reply of about `bytes` may be made: replies that are large never pile up. */
+  reserveOutput(call: Call, bytes: number): Promise<void> | undefined {
+    if (this.outputWaiters === undefined && this.hasRoom(bytes)) {
+      this.reserve(call, bytes)
+      return undefined
+    }
+    return new Promise(resolve => {
+      this.outputWaiters ??= []
+      this.outputWaiters.push({ call, bytes, resolve })
+    })
+  }
+
+  /** Gives back what the reply will not need. */
+  releaseOutput(call: Call, keepBytes = 0): void {
+    if (call.reservedBytes <= keepBytes) return
+    this.reservedBytes -= call.reservedBytes - keepBytes
+    call.reservedBytes = keepBytes
+    this.grantOutput()
+  }
+
+  get bufferedBytes(): number {
+    return this.socket.bufferedAmount
   }
 
   /** From the shared sweep, every `pingIntervalMs`. */
@@ -132,13 +198,25 @@ export class Connection {
   checkOutput(now: number): void {
     const { slowConsumerMs } = this.context.settings
     if (this.closed || this.fullSince === undefined) return
+    const buffered = this.socket.bufferedAmount
+    // Whoever reads, however slowly, is not stalled.
+    if (buffered < this.fullBytes) this.fullSince = now
+    this.fullBytes = buffered
     if (!this.outputFull) this.afterOutput()
     else if (now - this.fullSince >= slowConsumerMs)
       this.close(closeCode.slow, `slow: output waited ${slowConsumerMs} ms (slowConsumerMs)`)
   }
 
+  /** Says that the broker stops; what is in flight is answered, what comes later is refused. */
   goAway(): void {
     this.send({ op: 'goaway' })
+    this.leaving = true
+    this.wakeParked()
+  }
+
+  /** Drops the socket without another word. */
+  terminate(): void {
+    this.socket.terminate()
   }
 
   close(code: number, reason: string): void {
@@ -148,7 +226,7 @@ export class Connection {
     // What is paused could not see the peer's close frame.
     this.socket.resume()
     this.socket.close(code, reason)
-    this.onClose(code)
+    this.end(code)
   }
 
   get idle(): boolean {
@@ -161,7 +239,10 @@ export class Connection {
     try {
       frame = unpackFrame(bytes)
     } catch (error) {
-      const known = error instanceof LogloomError ? error : new LogloomError('BAD_FRAME', (error as Error).message)
+      const known =
+        error instanceof LogloomError
+          ? error
+          : new LogloomError('BAD_FRAME', (error as Error).message)
       if (known.code === 'NUMBER_OUT_OF_RANGE') this.send({ id: null, error: known.toWire() })
       else this.refuse(known)
       return
@@ -174,11 +255,17 @@ export class Connection {
   private hello(frame: Frame): void {
     const id = typeof frame.id === 'number' ? frame.id : null
     try {
-      if (frame.op !== 'hello') throw new LogloomError('HELLO_REQUIRED', `the first frame was ${describe(frame.op)}, not hello`)
+      if (frame.op !== 'hello')
+        throw new LogloomError(
+          'HELLO_REQUIRED',
+          `the first frame was ${describe(frame.op)}, not hello`,
+        )
       const protocol = uint(frame, 'protocol')
       str(frame, 'client')
       if (!protocolVersions.includes(protocol))
-        throw new LogloomError('UNSUPPORTED_PROTOCOL', `protocol ${protocol} is not spoken here`, { supported: protocolVersions })
+        throw new LogloomError('UNSUPPORTED_PROTOCOL', `protocol ${protocol} is not spoken here`, {
+          supported: protocolVersions,
+        })
     } catch (error) {
       this.refuse(error as LogloomError, id)
       return
@@ -186,7 +273,15 @@ export class Connection {
     this.greeted = true
     this.cancelHello()
     const { settings, serverId, version } = this.context
-    const { frameBytesMax, batchBytesMax, recordsPerPublishMax, requestsInFlightMax, bytesInFlightMax, subscriptionsMax, creditBytesMax } = settings
+    const {
+      frameBytesMax,
+      batchBytesMax,
+      recordsPerPublishMax,
+      requestsInFlightMax,
+      bytesInFlightMax,
+      subscriptionsMax,
+      creditBytesMax,
+    } = settings
     this.send({
       id,
       protocol: 1,
@@ -217,13 +312,20 @@ export class Connection {
   private request(frame: Frame, bytes: number): void {
     const { id, op, acks } = frame
     if (typeof id !== 'number' || !Number.isSafeInteger(id) || id < 0) {
-      const error = new LogloomError('INVALID_REQUEST', `field id must be an integer from 0, got ${describe(id)}`, { field: 'id' })
+      const error = new LogloomError(
+        'INVALID_REQUEST',
+        `field id must be an integer from 0, got ${describe(id)}`,
+        { field: 'id' },
+      )
       this.send({ id: null, error: error.toWire() })
       return
     }
     const operation = typeof op === 'string' ? operations.get(op) : undefined
     if (operation === undefined) {
-      this.send({ id, error: new LogloomError('UNKNOWN_OP', `unknown operation ${describe(op)}`).toWire() })
+      this.send({
+        id,
+        error: new LogloomError('UNKNOWN_OP', `unknown operation ${describe(op)}`).toWire(),
+      })
       return
     }
     this.requestsInFlight++
@@ -231,17 +333,24 @@ export class Connection {
     this.pauseIfFull()
     const start = performance.now()
     const silent = acks === 0 && operation.api === 'produce'
+    const call: Call = { parkedMs: 0, reservedBytes: 0 }
     const done = (reply: Frame | undefined, error: unknown): void => {
       this.requestsInFlight--
       this.bytesInFlight -= bytes
       const known = error === undefined ? undefined : this.known(error, String(op))
-      this.context.stats.request(operation.api, known?.code ?? 'ok', (performance.now() - start) / 1000)
+      this.context.stats.request(
+        operation.api,
+        known?.code ?? 'ok',
+        (performance.now() - start - call.parkedMs) / 1000,
+      )
       if (!silent) this.send(known === undefined ? { id, ...reply } : { id, error: known.toWire() })
+      this.releaseOutput(call)
       this.resumeIfPossible()
     }
     try {
+      if (this.leaving) throw new LogloomError('SHUTTING_DOWN', 'the broker is going away')
       checkAcks(acks)
-      const reply = operation.handle(this.context, frame, this)
+      const reply = operation.handle(this.context, frame, this, call)
       if (reply instanceof Promise)
         reply.then(
           value => done(value, undefined),
@@ -297,10 +406,18 @@ export class Connection {
 
   private pauseIfFull(): void {
     if (this.closed) return
-    if (this.outputFull) this.fullSince ??= performance.now()
+    if (this.outputFull && this.fullSince === undefined) {
+      this.fullSince = performance.now()
+      this.fullBytes = this.socket.bufferedAmount
+    }
     if (this.paused) return
     const { requestsInFlightMax, bytesInFlightMax } = this.context.settings
-    if (this.requestsInFlight < requestsInFlightMax && this.bytesInFlight < bytesInFlightMax && !this.outputFull) return
+    if (
+      this.requestsInFlight < requestsInFlightMax &&
+      this.bytesInFlight < bytesInFlightMax &&
+      !this.outputFull
+    )
+      return
     this.paused = true
     this.context.stats.pausedConnections++
     this.socket.pause()
@@ -310,7 +427,12 @@ export class Connection {
     if (!this.paused || this.closed) return
     const { requestsInFlightMax, bytesInFlightMax } = this.context.settings
     // Half-way hysteresis, so that a busy socket is not switched at every reply.
-    if (this.requestsInFlight > requestsInFlightMax / 2 || this.bytesInFlight > bytesInFlightMax / 2 || this.outputFull) return
+    if (
+      this.requestsInFlight > requestsInFlightMax / 2 ||
+      this.bytesInFlight > bytesInFlightMax / 2 ||
+      this.outputFull
+    )
+      return
     this.paused = false
     this.context.stats.pausedConnections--
     this.socket.resume()
@@ -321,31 +443,76 @@ export class Connection {
     if (this.closed || this.fullSince === undefined || this.outputFull) return
     this.fullSince = undefined
     this.resumeIfPossible()
+    this.grantOutput()
     if (this.subscriptions !== undefined)
       for (const subscription of this.subscriptions.values()) this.pumpSoon(subscription)
   }
 
-  private onClose(code: number): void {
+  private hasRoom(bytes: number): boolean {
+    if (this.closed) return true
+    if (this.outputFull) return false
+    const room = this.context.settings.outputBytesMax / 2
+    return (
+      this.reservedBytes === 0 || this.socket.bufferedAmount + this.reservedBytes + bytes <= room
+    )
+  }
+
+  private reserve(call: Call, bytes: number): void {
+    call.reservedBytes += bytes
+    this.reservedBytes += bytes
+  }
+
+  private grantOutput(): void {
+    const waiters = this.outputWaiters
+    if (waiters === undefined) return
+    for (let next = waiters[0]; next !== undefined && this.hasRoom(next.bytes); next = waiters[0]) {
+      waiters.shift()
+      this.reserve(next.call, next.bytes)
+      next.resolve()
+    }
+    if (waiters.length === 0) this.outputWaiters = undefined
+  }
+
+  private wakeParked(): void {
+    const { parked } = this
+    this.parked = undefined
+    if (parked !== undefined) for (const wake of parked) wake()
+  }
+
+  private end(code: number): void {
     if (this.closed) return
     this.closed = true
+    this.leaving = true
     this.cancelHello()
     if (this.paused) this.context.stats.pausedConnections--
     count(this.context.stats.closed, code)
     this.endSubscriptions()
-    const listeners = this.endListeners
-    this.endListeners = undefined
-    if (listeners !== undefined) for (const listener of listeners) listener()
+    this.wakeParked()
+    this.grantOutput()
   }
 
   private endSubscriptions(): void {
-    if (this.subscriptions !== undefined) for (const subscription of this.subscriptions.values()) subscription.end()
+    if (this.subscriptions !== undefined)
+      for (const subscription of this.subscriptions.values()) subscription.end()
     this.subscriptions = undefined
   }
 }
 
 function checkAcks(acks: unknown): void {
-  if (acks === undefined || acks === null || acks === 'all' || acks === -1 || acks === 1 || acks === 0) return
-  throw new LogloomError('INVALID_REQUEST', `field acks must be "all", -1, 1 or 0, got ${describe(acks)}`, { field: 'acks' })
+  if (
+    acks === undefined ||
+    acks === null ||
+    acks === 'all' ||
+    acks === -1 ||
+    acks === 1 ||
+    acks === 0
+  )
+    return
+  throw new LogloomError(
+    'INVALID_REQUEST',
+    `field acks must be "all", -1, 1 or 0, got ${describe(acks)}`,
+    { field: 'acks' },
+  )
 }
 
 function describe(value: unknown): string {

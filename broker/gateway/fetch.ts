@@ -5,38 +5,54 @@ import type { Frame } from '../../wire/frame.ts'
 import { checkTopicName } from '../../wire/topic-name.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import type { TopicState } from '../state/topics.ts'
-import type { Connection } from './connection.ts'
+import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { countRecords, formatItems, readFormat } from './items.ts'
 import { dependsOnEnd, offsetSpec } from './offset-spec.ts'
 
 const maxBytesDefault = 1 << 20
-const maxBytesLimit = 16 << 20
 const maxWaitMsDefault = 500
-const maxWaitMsLimit = 60_000
 
-export async function fetch(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
-  const { broker } = context
+export async function fetch(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+  call: Call,
+): Promise<Frame> {
+  const { broker, settings } = context
   const topic = await existingTopic(context, frame)
   const partition = uint(frame, 'partition')
   context.topics.partition(topic, partition)
   const format = readFormat(frame)
-  const maxBytes = Math.min(optUint(frame, 'maxBytes') ?? maxBytesDefault, maxBytesLimit)
+  const maxBytes = Math.min(optUint(frame, 'maxBytes') ?? maxBytesDefault, settings.fetchBytesMax)
   const minBytes = Math.min(optUint(frame, 'minBytes') ?? 1, maxBytes)
-  const maxWaitMs = Math.min(optUint(frame, 'maxWaitMs') ?? maxWaitMsDefault, maxWaitMsLimit)
+  const maxWaitMs = Math.min(
+    optUint(frame, 'maxWaitMs') ?? maxWaitMsDefault,
+    settings.fetchWaitMsMax,
+  )
   const from = await startOffset(context, frame, topic, partition)
   const deadline = performance.now() + maxWaitMs
   for (;;) {
+    const turn = connection.reserveOutput(call, Math.max(maxBytes, 1))
+    if (turn !== undefined) await turn
+    if (broker.topicById(topic.id) === undefined)
+      throw new LogloomError('UNKNOWN_TOPIC', `topic ${topic.name} was deleted`, {
+        topic: topic.name,
+      })
     const result = await broker.read(topic.id, partition, from, maxBytes)
-    const late = performance.now() >= deadline || connection.closed
-    if (result.bytes >= minBytes || (result.items.length > 0 && result.bytes === 0) || late) {
+    const now = performance.now()
+    const isEnough = result.bytes >= minBytes || (result.items.length > 0 && result.bytes === 0)
+    if (isEnough || now >= deadline || connection.leaving) {
+      connection.releaseOutput(call, result.bytes)
       const { items, next } = await formatItems(result, from, format)
       const traffic = context.stats.topic(topic.name)
       traffic.fetchBytes += result.bytes
       traffic.fetchRecords += countRecords(result)
       return { items, next, start: result.start, end: result.end }
     }
-    await appendOrTimeout(context, connection, topic, partition, deadline - performance.now())
+    connection.releaseOutput(call)
+    await appendOrTimeout(context, connection, topic, partition, deadline - now)
+    call.parkedMs += performance.now() - now
   }
 }
 
@@ -69,8 +85,6 @@ function appendOrTimeout(
   partition: number,
   ms: number,
 ): Promise<void> {
-  if (context.broker.topicById(topic.id) === undefined)
-    throw new LogloomError('UNKNOWN_TOPIC', `topic ${topic.name} was deleted`, { topic: topic.name })
   return new Promise(resolve => {
     const wake = (): void => {
       stopListening()
@@ -80,6 +94,6 @@ function appendOrTimeout(
     }
     const stopListening = context.broker.onAppend(topic.id, partition, wake)
     const cancel = context.timers.after(Math.max(0, ms), wake)
-    const forget = connection.onEnd(wake)
+    const forget = connection.onLeaving(wake)
   })
 }

@@ -5,7 +5,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { LogloomError } from '../../wire/errors.ts'
 import { wireLimits } from '../../wire/limits.ts'
-import { createSocketServer, type ServerSocket, type SocketServer, type UpgradeVerdict } from '../../wire/server.ts'
+import {
+  createSocketServer,
+  type ServerSocket,
+  type SocketServer,
+  type UpgradeVerdict,
+} from '../../wire/server.ts'
 import type { Broker, BrokerLogger } from '../broker.ts'
 import type { Settings } from '../settings.ts'
 import { closeCode, Connection } from './connection.ts'
@@ -29,6 +34,9 @@ export interface GatewayOptions {
 
 const tickMs = 20
 const outputSweepMs = 500
+const drainPollMs = 5
+/** How long a stop waits at least for peers to take the close frame. */
+const closeGraceMs = 200
 
 export class Gateway {
   private readonly options: GatewayOptions
@@ -54,20 +62,28 @@ export class Gateway {
       stats: options.stats,
       topics: new TopicDirectory(broker, settings),
       onInternalError: (error, op) =>
-        logger.error({ op, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }, 'a request failed inside the broker'),
+        logger.error(
+          { op, error: error instanceof Error ? (error.stack ?? error.message) : String(error) },
+          'a request failed inside the broker',
+        ),
     }
-    this.http = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2000 }, (request, response) => {
-      this.handle(request, response).catch(error => {
-        this.context.onInternalError(error, 'http')
-        response.destroy()
-      })
-    })
+    this.http = createServer(
+      { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2000 },
+      (request, response) => {
+        this.handle(request, response).catch(error => {
+          this.context.onInternalError(error, 'http')
+          response.destroy()
+        })
+      },
+    )
     this.sockets = createSocketServer({
       frameBytesMax: settings.frameBytesMax,
       verify: request => this.verify(request),
       onSocket: socket => this.accept(socket),
     })
-    this.http.on('upgrade', (request, socket, head) => this.sockets.handleUpgrade(request, socket, head))
+    this.http.on('upgrade', (request, socket, head) =>
+      this.sockets.handleUpgrade(request, socket, head),
+    )
     this.http.on('clientError', (_error, socket) => socket.destroy())
   }
 
@@ -78,14 +94,26 @@ export class Gateway {
       this.http.once('error', (error: NodeJS.ErrnoException) => {
         reject(
           error.code === 'EADDRINUSE'
-            ? new LogloomError('PORT_IN_USE', `port ${port} on ${host} is in use`, { host, port }, { cause: error })
-            : new LogloomError('INVALID_CONFIG', `cannot listen on ${host}:${port}: ${error.message}`, { host, port }, { cause: error }),
+            ? new LogloomError(
+                'PORT_IN_USE',
+                `port ${port} on ${host} is in use`,
+                { host, port },
+                { cause: error },
+              )
+            : new LogloomError(
+                'INVALID_CONFIG',
+                `cannot listen on ${host}:${port}: ${error.message}`,
+                { host, port },
+                { cause: error },
+              ),
         )
       })
       this.http.listen(port, host, () => resolve())
     })
     this.sweep(wireLimits.pingIntervalMs, connection => connection.ping())
     this.sweep(outputSweepMs, connection => connection.checkOutput(performance.now()))
+    this.options.stats.bufferedBytes = () =>
+      [...this.connections].reduce((sum, connection) => sum + connection.bufferedBytes, 0)
     return (this.http.address() as AddressInfo).port
   }
 
@@ -95,15 +123,34 @@ export class Gateway {
     this.http.close()
     for (const connection of this.connections) connection.goAway()
     const deadline = performance.now() + ms
-    while ([...this.connections].some(c => !c.idle) && performance.now() < deadline)
-      await new Promise(resolve => setTimeout(resolve, tickMs / 4))
-    for (const connection of this.connections) connection.close(closeCode.goingAway, 'the broker is going away')
+    await this.closeIdle(deadline)
+    await this.allGone(Math.max(deadline, performance.now() + closeGraceMs))
+    for (const connection of this.connections) connection.terminate()
     for (const interval of this.sweeps) clearInterval(interval)
     this.timers.close()
     this.sockets.close()
-    // One turn for the close frames to leave.
-    await new Promise(resolve => setTimeout(resolve, tickMs))
     this.http.closeAllConnections()
+  }
+
+  /** Closes each connection once everything that it asked was answered, and all of them at the deadline. */
+  private async closeIdle(deadline: number): Promise<void> {
+    for (;;) {
+      const isLate = performance.now() >= deadline
+      let open = 0
+      for (const connection of this.connections) {
+        if (connection.closed) continue
+        if (connection.idle || isLate)
+          connection.close(closeCode.goingAway, 'the broker is going away')
+        else open++
+      }
+      if (open === 0) return
+      await pollOnce()
+    }
+  }
+
+  /** Peers that read get their last replies and the close code before their sockets are dropped. */
+  private async allGone(deadline: number): Promise<void> {
+    while (this.connections.size > 0 && performance.now() < deadline) await pollOnce()
   }
 
   private sweep(ms: number, visit: (connection: Connection) => void): void {
@@ -123,40 +170,61 @@ export class Gateway {
     return { ok: true }
   }
 
-  private refusal(request: IncomingMessage): { status: number; code: string; message: string } | undefined {
+  private refusal(
+    request: IncomingMessage,
+  ): { status: number; code: string; message: string } | undefined {
     const { host, origin } = request.headers
     const { connectionsMax } = this.options.settings
     if (!hostAllowed(host, this.rules))
-      return { status: 421, code: 'FORBIDDEN_HOST', message: `host ${host ?? '(none)'} is not allowed: add it to allowedHosts` }
+      return {
+        status: 421,
+        code: 'FORBIDDEN_HOST',
+        message: `host ${host ?? '(none)'} is not allowed: add it to allowedHosts`,
+      }
     if (!originAllowed(origin, host, this.rules))
-      return { status: 403, code: 'FORBIDDEN_ORIGIN', message: `origin ${origin ?? ''} is not allowed: add it to allowedOrigins` }
-    if (this.draining) return { status: 503, code: 'SHUTTING_DOWN', message: 'the broker is going away' }
+      return {
+        status: 403,
+        code: 'FORBIDDEN_ORIGIN',
+        message: `origin ${origin ?? ''} is not allowed: add it to allowedOrigins`,
+      }
+    if (this.draining)
+      return { status: 503, code: 'SHUTTING_DOWN', message: 'the broker is going away' }
     if (this.connections.size >= connectionsMax)
-      return { status: 503, code: 'LIMIT_EXCEEDED', message: `${connectionsMax} connections are open (connectionsMax)` }
+      return {
+        status: 503,
+        code: 'LIMIT_EXCEEDED',
+        message: `${connectionsMax} connections are open (connectionsMax)`,
+      }
     return undefined
   }
 
   private accept(socket: ServerSocket): void {
     const { stats } = this.options
-    const connection = new Connection(this.context, socket)
-    this.connections.add(connection)
+    this.connections.add(new Connection(this.context, socket, this.forget))
     stats.opened++
     stats.connections++
-    connection.onEnd(() => {
-      this.connections.delete(connection)
-      stats.connections--
-    })
+  }
+
+  private readonly forget = (connection: Connection): void => {
+    this.connections.delete(connection)
+    this.options.stats.connections--
   }
 
   private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const refused = this.refusal(request)
     if (refused !== undefined && refused.status !== 503) {
       count(this.options.stats.rejected, refused.code)
-      reply(response, refused.status, 'application/json', JSON.stringify({ error: { code: refused.code, message: refused.message } }))
+      reply(
+        response,
+        refused.status,
+        'application/json',
+        JSON.stringify({ error: { code: refused.code, message: refused.message } }),
+      )
       return
     }
-    const path = new URL(request.url ?? '/', 'http://localhost').pathname
-    if (request.method !== 'GET' && request.method !== 'HEAD') reply(response, 405, 'text/plain', 'only GET\n')
+    const [path] = (request.url ?? '/').split('?')
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      reply(response, 405, 'text/plain', 'only GET\n')
     else if (path === '/health') this.replyHealth(response)
     else if (path === '/metrics') {
       const { contentType, text } = await this.options.metrics()
@@ -170,16 +238,31 @@ export class Gateway {
   private replyHealth(response: ServerResponse): void {
     const health = this.options.broker.health()
     const body = JSON.stringify({ ...health, version: this.options.version })
-    reply(response, health.status === 'failed' || this.draining ? 503 : 200, 'application/json', body)
+    reply(
+      response,
+      health.status === 'failed' || this.draining ? 503 : 200,
+      'application/json',
+      body,
+    )
   }
+}
+
+function pollOnce(): Promise<void> {
+  return new Promise(resolve => {
+    setTimeout(resolve, drainPollMs)
+  })
 }
 
 /** Refuses to serve strangers by accident. @throws INSECURE_PUBLIC_BIND */
 export function checkBind(settings: Settings): void {
   if (isLoopback(settings.host) || settings.insecurePublic) return
-  throw new LogloomError('INSECURE_PUBLIC_BIND', `${settings.host} is reachable by others and this version has no authentication`, {
-    host: settings.host,
-  })
+  throw new LogloomError(
+    'INSECURE_PUBLIC_BIND',
+    `${settings.host} is reachable by others and this version has no authentication`,
+    {
+      host: settings.host,
+    },
+  )
 }
 
 function reply(

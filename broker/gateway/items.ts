@@ -15,13 +15,19 @@ export interface ReadFormat {
 export function readFormat(frame: Frame): ReadFormat {
   const format = optStr(frame, 'format') ?? 'batches'
   if (format !== 'batches' && format !== 'records')
-    throw new LogloomError('INVALID_REQUEST', `field format must be "batches" or "records", got ${JSON.stringify(format.slice(0, 40))}`, {
-      field: 'format',
-    })
+    throw new LogloomError(
+      'INVALID_REQUEST',
+      `field format must be "batches" or "records", got ${JSON.stringify(format.slice(0, 40))}`,
+      {
+        field: 'format',
+      },
+    )
   const codecs = optArray(frame, 'codecs')
   return {
     records: format === 'records',
-    codecs: new Set(codecs === undefined ? ['none', 'gzip', 'zstd'] : codecs.filter(c => typeof c === 'string')),
+    codecs: new Set(
+      codecs === undefined ? ['none', 'gzip', 'zstd'] : codecs.filter(c => typeof c === 'string'),
+    ),
   }
 }
 
@@ -34,6 +40,10 @@ export interface FormattedItems {
 /** Elements that the records of one frame may take, below the protocol's limit for a frame. */
 const recordElementsMax = 8000
 const elementsPerRecord = 6
+/** Keys and values in one frame, about: a small batch may decompress to much. */
+const recordBytesMax = 1 << 20
+/** A single record that is still served in this format. */
+const oneRecordBytesMax = 4 << 20
 
 /** Items as the client asked for them. Synchronous unless a body must be opened. @throws UNSUPPORTED_CODEC */
 export function formatItems(
@@ -53,6 +63,7 @@ export function formatItems(
 async function recordItems(result: ReadResult, from: number): Promise<FormattedItems> {
   const items: Frame[] = []
   let elements = 0
+  let bytes = 0
   for (const item of result.items) {
     if (item.kind === 'gap') {
       items.push(gapItem(item))
@@ -67,12 +78,24 @@ async function recordItems(result: ReadResult, from: number): Promise<FormattedI
         if (offset < from) continue
         const { timestamp, key, value, headers } = record
         elements += elementsPerRecord + headers.length
-        if (elements > recordElementsMax && items.length > 0) return { items, next: offset }
+        bytes += (key?.length ?? 0) + (value?.length ?? 0)
+        const isFull = elements > recordElementsMax || bytes > recordBytesMax
+        if (isFull && items.length > 0) return { items, next: offset }
+        if (bytes > oneRecordBytesMax)
+          throw new LogloomError(
+            'MESSAGE_TOO_LARGE',
+            `the record at offset ${offset} has ${bytes} bytes, format "records" carries ${oneRecordBytesMax}: read it with format "batches"`,
+            { limit: oneRecordBytesMax, actual: bytes, offset },
+          )
         items.push({ offset, timestamp, key, value, headers: Object.fromEntries(headers) })
       }
     } catch (error) {
       if (!(error instanceof LogloomError) || error.code !== 'BATCH_CORRUPT') throw error
-      items.push({ gap: 'corrupt', offset: Math.max(from, item.offset), next: item.offset + item.span })
+      items.push({
+        gap: 'corrupt',
+        offset: Math.max(from, item.offset),
+        next: item.offset + item.span,
+      })
     }
   }
   return { items, next: result.next }
@@ -90,5 +113,9 @@ function gapItem(item: ReadItem & { kind: 'gap' }): Frame {
 function acceptCodec(batch: Uint8Array, accepted: ReadonlySet<string>): void {
   const codec: Codec = readBatchHeader(batch).codec
   if (!accepted.has(codec))
-    throw new LogloomError('UNSUPPORTED_CODEC', `the next batch is ${codec}, the reader accepts ${[...accepted].join(', ')}`, { codec })
+    throw new LogloomError(
+      'UNSUPPORTED_CODEC',
+      `the next batch is ${codec}, the reader accepts ${[...accepted].join(', ')}`,
+      { codec },
+    )
 }

@@ -10,7 +10,9 @@ export async function describeLog(context: GatewayContext): Promise<Frame> {
 }
 
 export async function switchLog(context: GatewayContext, frame: Frame): Promise<Frame> {
-  return { ...(await context.broker.switchLog(str(frame, 'spec'), optUint(frame, 'expectedIndex'))) }
+  return {
+    ...(await context.broker.switchLog(str(frame, 'spec'), optUint(frame, 'expectedIndex'))),
+  }
 }
 
 export async function sealLog(context: GatewayContext): Promise<Frame> {
@@ -18,7 +20,9 @@ export async function sealLog(context: GatewayContext): Promise<Frame> {
 }
 
 export async function trimLog(context: GatewayContext, frame: Frame): Promise<Frame> {
-  return { trim: await context.broker.trimLog(uint(frame, 'lsn'), optBool(frame, 'force') ?? false) }
+  return {
+    trim: await context.broker.trimLog(uint(frame, 'lsn'), optBool(frame, 'force') ?? false),
+  }
 }
 
 /** Damaged ranges that fit one frame; `ok` tells whether there are any. */

@@ -11,10 +11,14 @@ export function offsetSpec(frame: Frame, key: string): OffsetSpec {
   if (value === 'beginning' || value === 'end') return value
   if (typeof value === 'number') {
     if (value < 0)
-      throw new LogloomError('INVALID_REQUEST', `field ${key}: offset ${value} is negative; use { last: N } to count from the end`, {
-        field: key,
-        actual: value,
-      })
+      throw new LogloomError(
+        'INVALID_REQUEST',
+        `field ${key}: offset ${value} is negative; use { last: N } to count from the end`,
+        {
+          field: key,
+          actual: value,
+        },
+      )
     return uint(frame, key)
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
@@ -22,7 +26,11 @@ export function offsetSpec(frame: Frame, key: string): OffsetSpec {
     if ('timestamp' in spec) return { timestamp: uint(spec, 'timestamp') }
     if ('last' in spec) return { last: uint(spec, 'last') }
   }
-  throw new LogloomError('INVALID_REQUEST', `field ${key} must be an offset, "beginning", "end", { timestamp } or { last }`, { field: key })
+  throw new LogloomError(
+    'INVALID_REQUEST',
+    `field ${key} must be an offset, "beginning", "end", { timestamp } or { last }`,
+    { field: key },
+  )
 }
 
 /** Whether the answer depends on the end of the log. */

@@ -1,7 +1,7 @@
 // The table of operations: what a request's `op` means (protocol.md).
 
 import type { Frame } from '../../wire/frame.ts'
-import type { Connection } from './connection.ts'
+import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { fetch } from './fetch.ts'
 import { describeLog, health, sealLog, switchLog, trimLog, verifyLog } from './log.ts'
@@ -9,9 +9,22 @@ import { produce } from './produce.ts'
 import { publish } from './publish.ts'
 import type { Api } from './stats.ts'
 import { subscribe, unsubscribe } from './subscription.ts'
-import { alterTopic, createTopic, deleteTopic, describeTopic, initProducer, listOffsets, listTopics } from './topics.ts'
+import {
+  alterTopic,
+  createTopic,
+  deleteTopic,
+  describeTopic,
+  initProducer,
+  listOffsets,
+  listTopics,
+} from './topics.ts'
 
-export type Handler = (context: GatewayContext, frame: Frame, connection: Connection) => Frame | Promise<Frame>
+export type Handler = (
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+  call: Call,
+) => Frame | Promise<Frame>
 
 export interface Operation {
   readonly api: Api

@@ -10,18 +10,33 @@ export interface HostRules {
 
 /** True for names and addresses that only this machine can mean. */
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(host) || host.endsWith('.localhost')
+  return (
+    host === 'localhost' ||
+    host === '::1' ||
+    host === '[::1]' ||
+    /^127\.\d+\.\d+\.\d+$/.test(host) ||
+    host.endsWith('.localhost')
+  )
 }
 
 /** Checks a Host header. */
 export function hostAllowed(header: string | undefined, rules: HostRules): boolean {
   const name = hostName(header)
   if (name === undefined) return false
-  return isLoopback(name) || name === rules.host || rules.allowedHosts.includes(name) || rules.allowedHosts.includes(header ?? '')
+  return (
+    isLoopback(name) ||
+    name === rules.host ||
+    rules.allowedHosts.includes(name) ||
+    rules.allowedHosts.includes(header ?? '')
+  )
 }
 
 /** Checks an Origin header against the Host header of the same request. Clients that are no browsers send none. */
-export function originAllowed(origin: string | undefined, hostHeader: string | undefined, rules: HostRules): boolean {
+export function originAllowed(
+  origin: string | undefined,
+  hostHeader: string | undefined,
+  rules: HostRules,
+): boolean {
   if (origin === undefined) return true
   if (rules.allowedOrigins.includes(origin)) return true
   let url: URL

@@ -16,7 +16,12 @@ export function page(version: string, health: BrokerHealth): string {
     ['applied', String(health.applied)],
     ...health.problems.map(problem => ['problem', problem]),
   ]
-  const body = rows.map(([name = '', value = '']) => `<tr><th scope="row">${escape(name)}</th><td>${escape(value)}</td></tr>`).join('\n')
+  const body = rows
+    .map(
+      ([name = '', value = '']) =>
+        `<tr><th scope="row">${escape(name)}</th><td>${escape(value)}</td></tr>`,
+    )
+    .join('\n')
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

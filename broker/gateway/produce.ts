@@ -10,7 +10,11 @@ import type { TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 
-export function produce(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+export function produce(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+): Promise<Frame> {
   const topic = context.topics.find(str(frame, 'topic'), true)
   return topic instanceof Promise
     ? topic.then(found => produceTo(context, frame, connection, found))
@@ -36,7 +40,10 @@ async function produceTo(
     header,
     ...(expectation === undefined ? {} : { expect: uint(expectation, 'offset') }),
   }
-  const leave = header.producerId === 0 ? undefined : connection.enterLane(`${header.producerId}/${topic.id}/${partition}`)
+  const leave =
+    header.producerId === 0
+      ? undefined
+      : connection.enterLane(`${header.producerId}/${topic.id}/${partition}`)
   try {
     const decision = await context.broker.propose(command)
     const accepted = acceptedOrThrow(decision)
@@ -66,14 +73,23 @@ export function messageBytesMax(context: GatewayContext, topic: TopicState): num
 /** Turns a refusal into the error that the client sees; `decided` says that it consumed the sequence. */
 export function acceptedOrThrow(decision: Decision): Decision & { ok: true } {
   if (decision.ok) return decision
-  throw new LogloomError(decision.code, decision.message, { ...decision.details, decided: decision.decided })
+  throw new LogloomError(decision.code, decision.message, {
+    ...decision.details,
+    decided: decision.decided,
+  })
 }
 
 /** The `producer` field of a request on the command lane. */
-export function producerIdentity(frame: Frame): { id: number; epoch: number; sequence: number } | undefined {
+export function producerIdentity(
+  frame: Frame,
+): { id: number; epoch: number; sequence: number } | undefined {
   if (frame.producer === undefined || frame.producer === null) return undefined
   const producer = map(frame, 'producer')
-  return { id: uint(producer, 'id'), epoch: uint(producer, 'epoch'), sequence: uint(producer, 'sequence') }
+  return {
+    id: uint(producer, 'id'),
+    epoch: uint(producer, 'epoch'),
+    sequence: uint(producer, 'sequence'),
+  }
 }
 
 /** Requests in flight per lane of one connection. */
@@ -85,10 +101,14 @@ export class LaneCounter {
     const limit = wireLimits.producerInFlightMax
     const inFlight = (this.lanes.get(lane) ?? 0) + 1
     if (inFlight > limit)
-      throw new LogloomError('LIMIT_EXCEEDED', `more than ${limit} requests in flight on one lane of a producer (producerInFlightMax)`, {
-        limit,
-        actual: inFlight,
-      })
+      throw new LogloomError(
+        'LIMIT_EXCEEDED',
+        `more than ${limit} requests in flight on one lane of a producer (producerInFlightMax)`,
+        {
+          limit,
+          actual: inFlight,
+        },
+      )
     this.lanes.set(lane, inFlight)
     return () => {
       const left = (this.lanes.get(lane) ?? 1) - 1

@@ -34,9 +34,15 @@ const utf8 = new TextEncoder()
 /** Keyless records of one request and topic share a partition; requests rotate. */
 let rotation = 0
 
-export async function publish(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+export async function publish(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+): Promise<Frame> {
   const unit =
-    frame.batches === undefined ? await unitOfRecords(context, frame) : await unitOfBatches(context, frame)
+    frame.batches === undefined
+      ? await unitOfRecords(context, frame)
+      : await unitOfBatches(context, frame)
   const expect = await expectations(context, frame)
   const producer = producerIdentity(frame)
   const leave = producer === undefined ? undefined : connection.enterLane(`${producer.id}/command`)
@@ -50,7 +56,9 @@ export async function publish(context: GatewayContext, frame: Frame, connection:
       }),
     )
     const offsets = decision.offsets ?? []
-    unit.batches.forEach(({ header, batch }, i) => {
+    // A retry that gets its first answer again brought nothing new.
+    const counted = decision.duplicate === true ? [] : unit.batches
+    counted.forEach(({ header, batch }, i) => {
       const traffic = context.stats.topic((unit.places[i] as Placed).topic.name)
       traffic.produceRecords += header.count
       traffic.produceBytes += batch.length
@@ -72,12 +80,18 @@ async function unitOfRecords(context: GatewayContext, frame: Frame): Promise<Uni
   const records = array(frame, 'records')
   const limit = context.settings.recordsPerPublishMax
   if (records.length === 0)
-    throw new LogloomError('INVALID_REQUEST', 'publish: field records is empty', { field: 'records' })
-  if (records.length > limit)
-    throw new LogloomError('LIMIT_EXCEEDED', `publish: ${records.length} records, the limit is ${limit} (recordsPerPublishMax)`, {
-      limit,
-      actual: records.length,
+    throw new LogloomError('INVALID_REQUEST', 'publish: field records is empty', {
+      field: 'records',
     })
+  if (records.length > limit)
+    throw new LogloomError(
+      'LIMIT_EXCEEDED',
+      `publish: ${records.length} records, the limit is ${limit} (recordsPerPublishMax)`,
+      {
+        limit,
+        actual: records.length,
+      },
+    )
   const rows = records.map((record, i) => recordOf(record, i))
   const topics = new Map<string, TopicState>()
   for (const { row } of rows) {
@@ -125,7 +139,9 @@ async function unitOfBatches(context: GatewayContext, frame: Frame): Promise<Uni
     places.push({ topic, partition })
   }
   if (batches.length === 0)
-    throw new LogloomError('INVALID_REQUEST', 'publish: field batches is empty', { field: 'batches' })
+    throw new LogloomError('INVALID_REQUEST', 'publish: field batches is empty', {
+      field: 'batches',
+    })
   return { batches, places, results: batches.map((_, batch) => ({ batch, index: 0 })) }
 }
 
@@ -146,7 +162,9 @@ function recordOf(element: unknown, index: number): { row: Frame; record: Record
   const headers = optMap(row, 'headers')
   const timestamp = optInt(row, 'timestamp')
   if (timestamp !== undefined && timestamp < 0)
-    throw new LogloomError('INVALID_REQUEST', `publish: records[${index}].timestamp is negative`, { field: 'timestamp' })
+    throw new LogloomError('INVALID_REQUEST', `publish: records[${index}].timestamp is negative`, {
+      field: 'timestamp',
+    })
   return {
     row,
     record: {
@@ -154,7 +172,11 @@ function recordOf(element: unknown, index: number): { row: Frame; record: Record
       value: bytesOf(row, 'value', index),
       ...(headers === undefined
         ? {}
-        : { headers: Object.keys(headers).map(name => [name, bytesOf(headers, name, index) ?? ''] as const) }),
+        : {
+            headers: Object.keys(headers).map(
+              name => [name, bytesOf(headers, name, index) ?? ''] as const,
+            ),
+          }),
       ...(timestamp === undefined ? {} : { timestamp }),
     },
   }
@@ -173,13 +195,22 @@ function bytesOf(row: Frame, key: string, index: number): Uint8Array | string | 
   const value = row[key]
   if (value === undefined || value === null) return null
   if (typeof value === 'string' || value instanceof Uint8Array) return value
-  throw new LogloomError('INVALID_REQUEST', `publish: records[${index}].${key} must be text or binary, got ${typeof value}`, {
-    field: key,
-  })
+  throw new LogloomError(
+    'INVALID_REQUEST',
+    `publish: records[${index}].${key} must be text or binary, got ${typeof value}`,
+    {
+      field: key,
+    },
+  )
 }
 
 function rowOf(element: unknown, field: string, index: number): Frame {
-  if (typeof element === 'object' && element !== null && !Array.isArray(element) && !(element instanceof Uint8Array))
+  if (
+    typeof element === 'object' &&
+    element !== null &&
+    !Array.isArray(element) &&
+    !(element instanceof Uint8Array)
+  )
     return element as Frame
   throw new LogloomError('INVALID_REQUEST', `publish: ${field}[${index}] must be a map`, { field })
 }

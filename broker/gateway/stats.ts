@@ -1,5 +1,11 @@
 // Counters of the gateway: plain numbers on the hot path, turned into metrics when somebody scrapes.
 
+import type { ErrorCode } from '../../wire/errors.ts'
+
+/** Name under which topics beyond the cap are counted; a real topic of this name shares it. */
+const overflowTopic = '_other'
+
+/** What went through one topic. */
 export interface TopicTraffic {
   produceRecords: number
   produceBytes: number
@@ -8,7 +14,9 @@ export interface TopicTraffic {
 }
 
 /** Upper bounds of the request histogram, seconds (reference: docs/metrics.md). */
-export const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const
+export const latencyBuckets = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+] as const
 
 /** A histogram of plain numbers. */
 export class Histogram {
@@ -37,14 +45,39 @@ export class Histogram {
 export const apis = ['produce', 'fetch', 'admin'] as const
 export type Api = (typeof apis)[number]
 
+/** Codes whose first occurrence must show in `increase()`: their series exist from the start. */
+const watchedCodes: readonly ErrorCode[] = [
+  'INTERNAL',
+  'INVALID_REQUEST',
+  'LIMIT_EXCEEDED',
+  'LOG_LOST',
+  'MESSAGE_TOO_LARGE',
+  'OUTCOME_UNKNOWN',
+  'OUT_OF_ORDER_SEQUENCE',
+  'STORAGE_FULL',
+  'THROTTLED',
+  'UNKNOWN_TOPIC',
+]
+
+/** Everything that the gateway counts. */
 export class GatewayStats {
   connections = 0
   pausedConnections = 0
   opened = 0
-  readonly closed = new Map<number, number>()
-  readonly rejected = new Map<string, number>()
+  /** Output waiting on all connections; asked at a scrape. */
+  bufferedBytes: () => number = () => 0
+  readonly closed = zeros([1001, 1006, 1008, 1009, 3008])
+  readonly rejected = zeros<string>([
+    'FORBIDDEN_HOST',
+    'FORBIDDEN_ORIGIN',
+    'LIMIT_EXCEEDED',
+    'BAD_FRAME',
+    'HELLO_REQUIRED',
+  ])
   /** `api` → code → count. */
-  readonly requests = new Map<Api, Map<string, number>>(apis.map(api => [api, new Map([['ok', 0]])]))
+  readonly requests = new Map<Api, Map<string, number>>(
+    apis.map(api => [api, zeros<string>(['ok', ...watchedCodes])]),
+  )
   readonly durations = new Map<Api, Histogram>(apis.map(api => [api, new Histogram()]))
   readonly traffic = new Map<string, TopicTraffic>()
   private readonly topicsMax: number
@@ -63,17 +96,25 @@ export class GatewayStats {
   topic(name: string): TopicTraffic {
     const known = this.traffic.get(name)
     if (known !== undefined) return known
-    if (name !== '_other' && this.traffic.size >= this.topicsMax) return this.topic('_other')
+    if (name !== overflowTopic && this.traffic.size >= this.topicsMax)
+      return this.topic(overflowTopic)
     const traffic = { produceRecords: 0, produceBytes: 0, fetchRecords: 0, fetchBytes: 0 }
     this.traffic.set(name, traffic)
     return traffic
   }
 
-  forgetTopic(name: string): void {
-    this.traffic.delete(name)
+  /** Drops the series of topics that are gone. */
+  keepTopics(exists: (name: string) => boolean): void {
+    for (const name of this.traffic.keys())
+      if (name !== overflowTopic && !exists(name)) this.traffic.delete(name)
   }
 }
 
+function zeros<K>(keys: readonly K[]): Map<K, number> {
+  return new Map(keys.map(key => [key, 0]))
+}
+
+/** Adds one to a key's number. */
 export function count<K>(map: Map<K, number>, key: K): void {
   map.set(key, (map.get(key) ?? 0) + 1)
 }

@@ -40,7 +40,9 @@ export class Subscription {
     this.next = start.next
     this.credit = start.credit
     this.format = start.format
-    this.stopListening = context.broker.onAppend(place.topic.id, place.partition, () => connection.pumpSoon(this))
+    this.stopListening = context.broker.onAppend(place.topic.id, place.partition, () =>
+      connection.pumpSoon(this),
+    )
   }
 
   addCredit(bytes: number): void {
@@ -69,16 +71,28 @@ export class Subscription {
     const { broker, stats } = this.context
     const topicState = broker.topicById(this.topic.id)
     if (topicState === undefined)
-      throw new LogloomError('UNKNOWN_TOPIC', `topic ${this.topic.name} was deleted`, { topic: this.topic.name })
+      throw new LogloomError('UNKNOWN_TOPIC', `topic ${this.topic.name} was deleted`, {
+        topic: this.topic.name,
+      })
     const state = this.context.topics.partition(topicState, this.partition)
     while (!this.ended && this.credit > 0 && !this.connection.outputFull) {
       if (this.next < state.start) {
         // The log was trimmed under a slow reader: a typed gap, not an error.
-        this.push([{ gap: 'trimmed', offset: this.next, next: state.start }], state.start, 0, state.next)
+        this.push(
+          [{ gap: 'trimmed', offset: this.next, next: state.start }],
+          state.start,
+          0,
+          state.next,
+        )
         continue
       }
       if (this.next >= state.next) return
-      const read = broker.read(this.topic.id, this.partition, this.next, Math.min(this.credit, pushBytesMax))
+      const read = broker.read(
+        this.topic.id,
+        this.partition,
+        this.next,
+        Math.min(this.credit, pushBytesMax),
+      )
       const result = read instanceof Promise ? await read : read
       if (this.ended || result.items.length === 0) return
       const formatted = formatItems(result, this.next, this.format)
@@ -104,12 +118,18 @@ export class Subscription {
     this.connection.forgetSubscription(this.id)
     const known = error instanceof LogloomError
     if (!known) this.context.onInternalError(error, 'subscribe')
-    const wire = known ? error : new LogloomError('INTERNAL', 'the subscription failed inside the broker')
+    const wire = known
+      ? error
+      : new LogloomError('INTERNAL', 'the subscription failed inside the broker')
     this.connection.push({ op: 'end', sub: this.id, error: wire.toWire() })
   }
 }
 
-export async function subscribe(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+export async function subscribe(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+): Promise<Frame> {
   const topic = await existingTopic(context, frame)
   const partition = uint(frame, 'partition')
   const state = context.topics.partition(topic, partition)

@@ -35,7 +35,10 @@ export class TopicDirectory {
     await this.broker.sync()
     const topic = this.broker.topicByName(name)
     if (topic !== undefined) return topic
-    throw new LogloomError('UNKNOWN_TOPIC', `topic ${name} does not exist`, { topic: name, autoCreate })
+    throw new LogloomError('UNKNOWN_TOPIC', `topic ${name} does not exist`, {
+      topic: name,
+      autoCreate,
+    })
   }
 
   private create(name: string): Promise<TopicState> {
@@ -58,6 +61,9 @@ export class TopicDirectory {
     if (!decision.ok) throw new LogloomError(decision.code, decision.message, decision.details)
     const topic = this.broker.topicByName(name)
     if (topic !== undefined) return topic
-    throw new LogloomError('UNKNOWN_TOPIC', `topic ${name} was deleted right after its creation`, { topic: name })
+    throw new LogloomError('UNKNOWN_TOPIC', `topic ${name} was deleted right after its creation`, {
+      topic: name,
+      autoCreate: true,
+    })
   }
 }

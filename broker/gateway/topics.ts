@@ -15,41 +15,73 @@ const configKeys: Readonly<Record<string, { readonly min: number; readonly doc: 
   'max.message.bytes': { min: 128, doc: 'largest batch of the topic, bytes' },
 }
 
-export async function createTopic(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+export async function createTopic(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+): Promise<Frame> {
   const topic = str(frame, 'topic')
   checkTopicName(topic)
   const limit = context.settings.partitionsPerTopicMax
   const partitions = optUint(frame, 'partitions') ?? context.settings.numPartitions
   if (partitions < 1 || partitions > limit)
-    throw new LogloomError('INVALID_PARTITIONS', `${partitions} partitions: use 1 to ${limit} (partitionsPerTopicMax)`, {
-      limit,
-      actual: partitions,
-    })
+    throw new LogloomError(
+      'INVALID_PARTITIONS',
+      `${partitions} partitions: use 1 to ${limit} (partitionsPerTopicMax)`,
+      {
+        limit,
+        actual: partitions,
+      },
+    )
   const ifNotExists = optBool(frame, 'ifNotExists') ?? false
   const config = topicConfig(context, frame)
   return asCommand(frame, connection, async producer => {
-    const decision = await context.broker.propose({ type: 'createTopic', ...producer, topic, partitions, config, ifNotExists })
+    const decision = await context.broker.propose({
+      type: 'createTopic',
+      ...producer,
+      topic,
+      partitions,
+      config,
+      ifNotExists,
+    })
     return { ...acceptedOrThrow(decision).result }
   })
 }
 
-export async function deleteTopic(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+export async function deleteTopic(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+): Promise<Frame> {
   const name = str(frame, 'topic')
   const topicId = await topicIdFor(context, frame, name)
   return asCommand(frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'deleteTopic', ...producer, topicId })
-    context.stats.forgetTopic(name)
     return { ...acceptedOrThrow(decision).result }
   })
 }
 
-export async function alterTopic(context: GatewayContext, frame: Frame, connection: Connection): Promise<Frame> {
+export async function alterTopic(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+): Promise<Frame> {
   const topicId = await topicIdFor(context, frame, str(frame, 'topic'))
   const config = topicConfig(context, frame)
   if (Object.keys(config).length === 0)
-    throw new LogloomError('INVALID_CONFIG', 'alterTopic: no configuration was given', {}, { hint: 'give at least one key=value' })
+    throw new LogloomError(
+      'INVALID_CONFIG',
+      'alterTopic: no configuration was given',
+      {},
+      { hint: 'give at least one key=value' },
+    )
   return asCommand(frame, connection, async producer => {
-    const decision = await context.broker.propose({ type: 'alterTopic', ...producer, topicId, config })
+    const decision = await context.broker.propose({
+      type: 'alterTopic',
+      ...producer,
+      topicId,
+      config,
+    })
     return { ...acceptedOrThrow(decision).result }
   })
 }
@@ -86,7 +118,8 @@ export async function listOffsets(context: GatewayContext, frame: Frame): Promis
   const topic = await currentTopic(context, frame)
   const at = offsetSpec(frame, 'at')
   const asked = optUint(frame, 'partition')
-  const partitions = asked === undefined ? topic.partitions : [context.topics.partition(topic, asked)]
+  const partitions =
+    asked === undefined ? topic.partitions : [context.topics.partition(topic, asked)]
   const offsets: { partition: number; offset: number }[] = []
   for (const { partition } of partitions)
     offsets.push({ partition, offset: await context.broker.offsetAt(topic.id, partition, at) })
@@ -150,18 +183,26 @@ function topicConfig(context: GatewayContext, frame: Frame): Record<string, stri
   for (const [key, value] of Object.entries(optMap(frame, 'config') ?? {})) {
     const known = Object.hasOwn(configKeys, key) ? configKeys[key] : undefined
     if (known === undefined)
-      throw new LogloomError('INVALID_CONFIG', `configuration key ${key.slice(0, 100)} has no effect in this version`, {
-        key,
-        known: Object.keys(configKeys),
-      })
+      throw new LogloomError(
+        'INVALID_CONFIG',
+        `configuration key ${key.slice(0, 100)} has no effect in this version`,
+        {
+          key,
+          known: Object.keys(configKeys),
+        },
+      )
     const number = Number(value)
     const max = context.settings.batchBytesMax
     if (!Number.isSafeInteger(number) || number < known.min || number > max)
-      throw new LogloomError('INVALID_CONFIG', `${key}=${String(value).slice(0, 100)}: use a whole number from ${known.min} to ${max}`, {
-        key,
-        limit: max,
-        actual: String(value),
-      })
+      throw new LogloomError(
+        'INVALID_CONFIG',
+        `${key}=${String(value).slice(0, 100)}: use a whole number from ${known.min} to ${max}`,
+        {
+          key,
+          limit: max,
+          actual: String(value),
+        },
+      )
     config[key] = String(number)
   }
   return config

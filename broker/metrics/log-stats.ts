@@ -47,8 +47,7 @@ export class LogStats {
 
   event(event: VirtualLogEvent): void {
     if (event.type === 'cas') {
-      const outcome = String(event.outcome)
-      this.cas.set(outcome, (this.cas.get(outcome) ?? 0) + 1)
+      this.cas.set(event.outcome, (this.cas.get(event.outcome) ?? 0) + 1)
     }
     if (event.type !== 'reconfigured') return
     const key = [event.reason, event.from.spec, event.to.spec, event.outcome].join('\n')

@@ -2,10 +2,11 @@
 // when somebody scrapes.
 
 import { statfsSync } from 'node:fs'
-import { collectDefaultMetrics, Counter, Gauge, Histogram as PromHistogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { Broker } from '../broker.ts'
 import { type GatewayStats, type Histogram, latencyBuckets } from '../gateway/stats.ts'
 import { type LogStats, syncBuckets } from './log-stats.ts'
+import { SnapshotHistogram } from './snapshot-histogram.ts'
 
 export interface MetricsOptions {
   readonly version: string
@@ -30,176 +31,253 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const { gateway, log } = options
 
   const gauge = (name: string, help: string, value: () => number | undefined): void => {
-    new Gauge({
+    const metric = new Gauge({
       name,
       help,
-      registers: [registry],
+      registers: [],
       collect() {
         const now = value()
         if (now !== undefined) this.set(now)
       },
     })
+    registry.registerMetric(metric)
   }
   /** A counter or gauge whose series are read anew at every scrape, so that nothing stale stays. */
   const table = <L extends string>(
-    type: typeof Counter<L> | typeof Gauge<L>,
+    Type: typeof Counter<L> | typeof Gauge<L>,
     name: string,
     help: string,
     labelNames: readonly L[],
     rows: () => Iterable<readonly [Record<L, string>, number]>,
   ): void => {
-    const Type = type as typeof Counter<L>
-    new Type({
+    const metric = new Type({
       name,
       help,
       labelNames: [...labelNames],
-      registers: [registry],
+      registers: [],
       collect() {
         this.reset()
         for (const [labels, value] of rows()) this.inc(labels, value)
       },
     })
+    registry.registerMetric(metric)
   }
-  const histogram = <L extends string>(
+  const histogram = (
     name: string,
     help: string,
-    labelName: L | undefined,
+    labelName: string | undefined,
     bounds: readonly number[],
     rows: () => Iterable<readonly [string, Histogram]>,
   ): void => {
     registry.registerMetric(new SnapshotHistogram(name, help, labelName, bounds, rows))
   }
 
-  table(Gauge, 'logloom_build_info', 'Version of this broker', ['version'], () => [[{ version: options.version }, 1]])
+  table(Gauge, 'logloom_build_info', 'Version of this broker', ['version'], () => [
+    [{ version: options.version }, 1],
+  ])
   table(Gauge, 'logloom_node_info', 'Identity of this node', ['node', 'role'], () => [
     [{ node: options.nodeId, role: 'broker' }, 1],
   ])
   const traffic = (pick: 'produceRecords' | 'produceBytes' | 'fetchRecords' | 'fetchBytes') =>
     function* (): Generator<readonly [{ topic: string }, number]> {
+      gateway.keepTopics(name => options.broker()?.topicByName(name) !== undefined)
       for (const [topic, counts] of gateway.traffic) yield [{ topic }, counts[pick]]
     }
-  table(Counter, 'logloom_produce_records_total', 'Records accepted', ['topic'], traffic('produceRecords'))
-  table(Counter, 'logloom_produce_bytes_total', 'Batch bytes accepted', ['topic'], traffic('produceBytes'))
-  table(Counter, 'logloom_fetch_records_total', 'Records sent to readers', ['topic'], traffic('fetchRecords'))
-  table(Counter, 'logloom_fetch_bytes_total', 'Batch bytes sent to readers', ['topic'], traffic('fetchBytes'))
-  table(Counter, 'logloom_requests_total', 'Requests answered, by result', ['api', 'code'], function* () {
-    for (const [api, codes] of gateway.requests) for (const [code, n] of codes) yield [{ api, code }, n]
-  })
-  histogram('logloom_request_duration_seconds', 'Time from request to reply, long-poll waits included for fetch', 'api', latencyBuckets, () => gateway.durations)
-  histogram('logloom_append_duration_seconds', 'Time of one append to the log', 'loglet_kind', latencyBuckets, function* () {
-    for (const [kind, stats] of log.appends) yield [kind, stats.seconds]
-  })
-  histogram('logloom_fsync_duration_seconds', 'Time of one fdatasync', 'loglet_kind', syncBuckets, () => log.syncs)
-  table(Counter, 'logloom_append_bytes_total', 'Entry bytes appended, by the open segment’s spec', ['loglet_kind'], function* () {
-    for (const [kind, stats] of log.appends) yield [{ loglet_kind: kind }, stats.bytes]
-  })
-  table(Counter, 'logloom_append_records_total', 'Records appended, by the open segment’s spec', ['loglet_kind'], function* () {
-    for (const [kind, stats] of log.appends) yield [{ loglet_kind: kind }, stats.records]
-  })
-  gauge('logloom_topics', 'Topics', () => count(options.broker()?.topics()))
-  gauge('logloom_log_tail_position', 'First unwritten position known here', () => options.broker()?.tail)
+  table(
+    Counter,
+    'logloom_produce_records_total',
+    'Records accepted',
+    ['topic'],
+    traffic('produceRecords'),
+  )
+  table(
+    Counter,
+    'logloom_produce_bytes_total',
+    'Batch bytes accepted',
+    ['topic'],
+    traffic('produceBytes'),
+  )
+  table(
+    Counter,
+    'logloom_fetch_records_total',
+    'Records sent to readers',
+    ['topic'],
+    traffic('fetchRecords'),
+  )
+  table(
+    Counter,
+    'logloom_fetch_bytes_total',
+    'Batch bytes sent to readers',
+    ['topic'],
+    traffic('fetchBytes'),
+  )
+  table(
+    Counter,
+    'logloom_requests_total',
+    'Requests answered, by result',
+    ['api', 'code'],
+    function* () {
+      for (const [api, codes] of gateway.requests)
+        for (const [code, n] of codes) yield [{ api, code }, n]
+    },
+  )
+  histogram(
+    'logloom_request_duration_seconds',
+    'Time from request to reply, without the wait of long polls',
+    'api',
+    latencyBuckets,
+    () => gateway.durations,
+  )
+  histogram(
+    'logloom_append_duration_seconds',
+    'Time of one append to the log',
+    'loglet_kind',
+    latencyBuckets,
+    function* () {
+      for (const [kind, stats] of log.appends) yield [kind, stats.seconds]
+    },
+  )
+  histogram(
+    'logloom_fsync_duration_seconds',
+    'Time of one fdatasync',
+    'loglet_kind',
+    syncBuckets,
+    () => log.syncs,
+  )
+  table(
+    Counter,
+    'logloom_append_bytes_total',
+    'Entry bytes appended, by the open segment’s spec',
+    ['loglet_kind'],
+    function* () {
+      for (const [kind, stats] of log.appends) yield [{ loglet_kind: kind }, stats.bytes]
+    },
+  )
+  table(
+    Counter,
+    'logloom_append_records_total',
+    'Records appended, by the open segment’s spec',
+    ['loglet_kind'],
+    function* () {
+      for (const [kind, stats] of log.appends) yield [{ loglet_kind: kind }, stats.records]
+    },
+  )
+  gauge('logloom_topics', 'Topics', () => [...(options.broker()?.topics() ?? [])].length)
+  gauge(
+    'logloom_log_tail_position',
+    'First unwritten position known here',
+    () => options.broker()?.tail,
+  )
   gauge('logloom_log_applied_position', 'Next position to apply', () => options.broker()?.applied)
-  gauge('logloom_log_trim_position', 'First position that is not trimmed', () => options.broker()?.describeLog().trim)
-  gauge('logloom_log_damaged_ranges', 'Ranges found lost since the start; must be 0', () => options.broker()?.damagedRanges)
-  gauge('logloom_tail_cache_bytes', 'Newest entries kept in memory', () => options.broker()?.tailCacheBytes)
-  gauge('logloom_backlog_bytes', 'Bytes proposed and not answered', () => options.broker()?.backlogBytes)
-  table(Gauge, 'logloom_log_segments', 'Segments of the chain', ['loglet_kind', 'state'], function* () {
-    const counts = new Map<string, number>()
-    for (const s of options.broker()?.describeLog().segments ?? [])
-      counts.set(`${s.spec}\n${s.state}`, (counts.get(`${s.spec}\n${s.state}`) ?? 0) + 1)
-    for (const [key, n] of counts) {
-      const [kind = '', state = ''] = key.split('\n')
-      yield [{ loglet_kind: kind, state }, n]
-    }
-  })
-  table(Counter, 'logloom_reconfigurations_total', 'Reconfigurations of the log', ['reason', 'from_kind', 'to_kind', 'outcome'], function* () {
-    for (const [key, n] of log.reconfigurations) {
-      const [reason = '', from = '', to = '', outcome = ''] = key.split('\n')
-      yield [{ reason, from_kind: from, to_kind: to, outcome }, n]
-    }
-  })
-  histogram('logloom_reconfiguration_duration_seconds', 'Time of one reconfiguration', undefined, latencyBuckets, () => [['', log.reconfigurationSeconds]])
-  histogram('logloom_seal_duration_seconds', 'Time from seal to the installed chain', undefined, latencyBuckets, () => [['', log.sealSeconds]])
-  table(Counter, 'logloom_metastore_cas_total', 'Conditional writes of the chain', ['outcome'], function* () {
-    for (const [outcome, n] of log.cas) yield [{ outcome }, n]
-  })
+  gauge(
+    'logloom_log_trim_position',
+    'First position that is not trimmed',
+    () => options.broker()?.describeLog().trim,
+  )
+  gauge(
+    'logloom_log_damaged_ranges',
+    'Ranges found lost since the start; must be 0',
+    () => options.broker()?.damagedRanges,
+  )
+  gauge(
+    'logloom_tail_cache_bytes',
+    'Newest entries kept in memory',
+    () => options.broker()?.tailCacheBytes,
+  )
+  gauge(
+    'logloom_backlog_bytes',
+    'Bytes proposed and not answered',
+    () => options.broker()?.backlogBytes,
+  )
+  table(
+    Gauge,
+    'logloom_log_segments',
+    'Segments of the chain',
+    ['loglet_kind', 'state'],
+    function* () {
+      const counts = new Map<string, number>()
+      for (const s of options.broker()?.describeLog().segments ?? [])
+        counts.set(`${s.spec}\n${s.state}`, (counts.get(`${s.spec}\n${s.state}`) ?? 0) + 1)
+      for (const [key, n] of counts) {
+        const [kind = '', state = ''] = key.split('\n')
+        yield [{ loglet_kind: kind, state }, n]
+      }
+    },
+  )
+  table(
+    Counter,
+    'logloom_reconfigurations_total',
+    'Reconfigurations of the log',
+    ['reason', 'from_kind', 'to_kind', 'outcome'],
+    function* () {
+      for (const [key, n] of log.reconfigurations) {
+        const [reason = '', from = '', to = '', outcome = ''] = key.split('\n')
+        yield [{ reason, from_kind: from, to_kind: to, outcome }, n]
+      }
+    },
+  )
+  histogram(
+    'logloom_reconfiguration_duration_seconds',
+    'Time of one reconfiguration',
+    undefined,
+    latencyBuckets,
+    () => [['', log.reconfigurationSeconds]],
+  )
+  histogram(
+    'logloom_seal_duration_seconds',
+    'Time from seal to the installed chain',
+    undefined,
+    latencyBuckets,
+    () => [['', log.sealSeconds]],
+  )
+  table(
+    Counter,
+    'logloom_metastore_cas_total',
+    'Conditional writes of the chain',
+    ['outcome'],
+    function* () {
+      for (const [outcome, n] of log.cas) yield [{ outcome }, n]
+    },
+  )
   gauge('logloom_ws_connections', 'Open connections', () => gateway.connections)
-  gauge('logloom_ws_paused_connections', 'Connections whose socket is not read for now', () => gateway.pausedConnections)
+  gauge('logloom_ws_buffered_bytes', 'Output waiting on all connections', () =>
+    gateway.bufferedBytes(),
+  )
+  gauge(
+    'logloom_ws_paused_connections',
+    'Connections whose socket is not read for now',
+    () => gateway.pausedConnections,
+  )
   table(Counter, 'logloom_ws_opened_total', 'Connections opened', [], () => [[{}, gateway.opened]])
   table(Counter, 'logloom_ws_closed_total', 'Connections closed', ['code'], function* () {
     for (const [code, n] of gateway.closed) yield [{ code: String(code) }, n]
   })
-  table(Counter, 'logloom_ws_rejected_total', 'Upgrades and connections refused', ['reason'], function* () {
-    for (const [reason, n] of gateway.rejected) yield [{ reason }, n]
-  })
+  table(
+    Counter,
+    'logloom_ws_rejected_total',
+    'Upgrades and connections refused',
+    ['reason'],
+    function* () {
+      for (const [reason, n] of gateway.rejected) yield [{ reason }, n]
+    },
+  )
   const { dataPath } = options
   if (dataPath !== undefined) {
-    gauge('logloom_storage_disk_free_bytes', 'Free space below the data directory', () => diskBytes(dataPath)?.free)
-    gauge('logloom_storage_disk_total_bytes', 'Size of the file system below the data directory', () => diskBytes(dataPath)?.total)
+    gauge(
+      'logloom_storage_disk_free_bytes',
+      'Free space below the data directory',
+      () => diskBytes(dataPath)?.free,
+    )
+    gauge(
+      'logloom_storage_disk_total_bytes',
+      'Size of the file system below the data directory',
+      () => diskBytes(dataPath)?.total,
+    )
   }
   return {
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
     names: () => registry.getMetricsAsArray().map(metric => metric.name),
   }
-}
-
-/** A prom-client histogram whose buckets come from elsewhere. */
-class SnapshotHistogram<L extends string> extends PromHistogram<L> {
-  private readonly rows: () => Iterable<readonly [string, Histogram]>
-  private readonly label: L | undefined
-  private readonly bounds: readonly number[]
-  private readonly metricName: string
-  private readonly helpText: string
-
-  constructor(
-    name: string,
-    help: string,
-    label: L | undefined,
-    bounds: readonly number[],
-    rows: () => Iterable<readonly [string, Histogram]>,
-  ) {
-    super({ name, help, labelNames: label === undefined ? [] : [label], buckets: [...bounds], registers: [] })
-    this.metricName = name
-    this.helpText = help
-    this.rows = rows
-    this.label = label
-    this.bounds = bounds
-  }
-
-  override get(): ReturnType<PromHistogram<L>['get']> {
-    return Promise.resolve(this.snapshot())
-  }
-
-  /** What the text format is made from. */
-  getForPromString(): ReturnType<PromHistogram<L>['get']> {
-    return Promise.resolve(this.snapshot())
-  }
-
-  private snapshot(): Awaited<ReturnType<PromHistogram<L>['get']>> {
-    const { metricName: name } = this
-    const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = []
-    for (const [key, { counts, sum, count: total }] of this.rows()) {
-      const labels: Record<string, string> = this.label === undefined ? {} : { [this.label]: key }
-      let cumulated = 0
-      this.bounds.forEach((le, i) => {
-        cumulated += counts[i] ?? 0
-        values.push({ metricName: `${name}_bucket`, labels: { le, ...labels }, value: cumulated })
-      })
-      values.push({ metricName: `${name}_bucket`, labels: { le: '+Inf', ...labels }, value: total })
-      values.push({ metricName: `${name}_sum`, labels, value: sum })
-      values.push({ metricName: `${name}_count`, labels, value: total })
-    }
-    return { name, help: this.helpText, type: 'histogram', values, aggregator: 'sum' } as unknown as Awaited<
-      ReturnType<PromHistogram<L>['get']>
-    >
-  }
-}
-
-function count(items: Iterable<unknown> | undefined): number | undefined {
-  if (items === undefined) return undefined
-  let n = 0
-  for (const item of items) if (item !== undefined) n++
-  return n
 }
 
 function diskBytes(path: string): { free: number; total: number } | undefined {
