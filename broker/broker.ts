@@ -41,7 +41,7 @@ export const defaultBrokerSettings: BrokerSettings = {
   entryBytesMax: 1 << 20,
   tailCacheBytes: 64 << 20,
   backlogBytesMax: 64 << 20,
-  stateCommitIntervalMs: 500,
+  stateCommitIntervalMs: 1000,
   clockJumpMaxMs: 10 * 60_000,
 }
 

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { memoryUnderLoad, restartTime } from './bounded.ts'
+import { diskFull } from './disk-full.ts'
 import { fsyncOrder, syncError } from './fsync-order.ts'
 import { killNine } from './kill-nine.ts'
 import { realInput } from './real-input.ts'
@@ -46,6 +47,17 @@ describe.skipIf(!straceWorks)('fsync before ack (needs strace)', () => {
     expect(report.exitCode).toBe(1)
     expect(report.ackedBefore).toBeGreaterThan(0)
     expect(report.missing).toBe(0)
+  })
+})
+
+const canMount = process.getuid?.() === 0 && spawnSync('mount', ['-V']).status === 0
+if (!canMount && process.env.CI === 'true') throw new Error('CI must run as root: the disk-full test mounts a tmpfs')
+
+describe.skipIf(!canMount)('a full disk (needs root, to mount a small tmpfs)', () => {
+  it.each(['file', 'striped:2:file'])('on %s refuses with STORAGE_FULL, loses nothing and goes on when space is back', async loglet => {
+    const report = await diskFull(loglet)
+    expect(report).toMatchObject({ codes: ['STORAGE_FULL'], lost: 0, traces: 0, ackedAfter: 20, exitCode: 0 })
+    expect(report.readableWhileFull).toBe(report.ackedBefore)
   })
 })
 
