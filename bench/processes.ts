@@ -15,7 +15,9 @@ export interface BenchProcess {
 const nodeFlags = ['--initial-old-space-size=256']
 
 export function startProcess(script: string, args: readonly string[]): BenchProcess {
-  const child = spawn(process.execPath, [...nodeFlags, script, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...nodeFlags, script, ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   const exited = new Promise<void>(resolve => child.once('exit', () => resolve()))
   return {
@@ -23,7 +25,7 @@ export function startProcess(script: string, args: readonly string[]): BenchProc
     line: async () => {
       const { value, done } = await lines.next()
       if (done === true) throw new Error(`${script} ended without an answer`)
-      return String(value)
+      return value
     },
     stop: async () => {
       child.kill('SIGTERM')

@@ -13,7 +13,12 @@ import { Persister } from './engine/persister.ts'
 import { Proposer } from './engine/proposer.ts'
 import { TailCache } from './engine/tail-cache.ts'
 import { WallClock } from './engine/wall-clock.ts'
-import { LogOperations, type LogDescription, type SwitchResult, type VerifyResult } from './log-operations.ts'
+import {
+  LogOperations,
+  type LogDescription,
+  type SwitchResult,
+  type VerifyResult,
+} from './log-operations.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
 import { restoreCheckpoint } from './state/checkpoint.ts'
 import type { Command, Decision } from './state/commands.ts'
@@ -124,7 +129,11 @@ export class Broker {
       store: options.store,
       clock,
       intervalMs: settings.stateCommitIntervalMs,
-      onTrouble: error => options.logger?.warn({ error: error.message }, 'the state could not be stored; trying again'),
+      onTrouble: error =>
+        options.logger?.warn(
+          { error: error.message },
+          'the state could not be stored; trying again',
+        ),
     })
     this.applier = new Applier({
       log,
@@ -132,7 +141,8 @@ export class Broker {
       onApplied: result => this.onApplied(result),
       onProgress: () => this.wakeReaders(),
       beforeSegment: end => this.beforeSegment(end),
-      onLost: (from, to) => this.reportDamage(from, `positions up to ${to} are lost; offsets jumped`),
+      onLost: (from, to) =>
+        this.reportDamage(from, `positions up to ${to} are lost; offsets jumped`),
       onFatal,
       readBytesMax: replayReadBytes,
     })
@@ -175,7 +185,8 @@ export class Broker {
     const { store, disk, checkpointsDir, log } = options
     if (store.get(metaKey) === undefined) {
       const applied = await restoreCheckpoint(disk, checkpointsDir, store)
-      if (applied !== undefined) options.logger?.info({ applied }, 'state rebuilt from a checkpoint')
+      if (applied !== undefined)
+        options.logger?.info({ applied }, 'state rebuilt from a checkpoint')
     }
     const broker = new Broker(options, new StateMachine(store))
     try {
@@ -223,7 +234,10 @@ export class Broker {
   propose(command: Command): Promise<Decision> {
     if (this.persister.stalled)
       return Promise.reject(
-        new LogloomError('STORAGE_FULL', 'the state store takes no more: the disk below the data directory is full or failing'),
+        new LogloomError(
+          'STORAGE_FULL',
+          'the state store takes no more: the disk below the data directory is full or failing',
+        ),
       )
     this.logOperations.onProposal()
     return this.proposer.propose(command)
@@ -260,7 +274,12 @@ export class Broker {
   }
 
   /** See {@link Reader.read}. */
-  read(topicId: number, partition: number, from: number, maxBytes: number): ReadResult | Promise<ReadResult> {
+  read(
+    topicId: number,
+    partition: number,
+    from: number,
+    maxBytes: number,
+  ): ReadResult | Promise<ReadResult> {
     return this.reader.read(topicId, partition, from, maxBytes)
   }
 
@@ -307,14 +326,22 @@ export class Broker {
     const problems = [
       ...(this.failure === undefined ? [] : [`stopped: ${this.failure.message}`]),
       ...(this.closing === undefined ? [] : ['the broker is shutting down']),
-      ...(this.persister.stalled ? ['the state store takes no more (disk full?): requests that write are refused'] : []),
+      ...(this.persister.stalled
+        ? ['the state store takes no more (disk full?): requests that write are refused']
+        : []),
       ...(this.wall.distrusted ? ['the wall clock jumped and is not followed'] : []),
       ...this.logOperations.problems(),
-      ...[...this.damage].slice(0, 10).map(([lsn, detail]) => `damage at log position ${lsn}: ${detail}`),
+      ...[...this.damage]
+        .slice(0, 10)
+        .map(([lsn, detail]) => `damage at log position ${lsn}: ${detail}`),
     ]
     const failed = this.failure !== undefined || this.closing !== undefined
     return {
-      status: failed ? 'failed' : this.persister.stalled || this.damage.size > 0 ? 'degraded' : 'ok',
+      status: failed
+        ? 'failed'
+        : this.persister.stalled || this.damage.size > 0
+          ? 'degraded'
+          : 'ok',
       tail: this.applier.tail,
       applied: this.machine.applied,
       loglet: this.options.log.chain.segments.at(-1)?.spec ?? '',
@@ -333,12 +360,18 @@ export class Broker {
     for (const lsn of machine.sessions.missingHeld()) {
       const [item] = await log.readNext(lsn as Lsn, (lsn + 1) as Lsn, 1)
       if (item?.kind !== 'entry')
-        throw new LogloomError('LOG_LOST', `entry ${lsn}, which the state still needs, cannot be read`)
+        throw new LogloomError(
+          'LOG_LOST',
+          `entry ${lsn}, which the state still needs, cannot be read`,
+        )
       machine.sessions.restoreHeld(lsn, parseEntry(item.bytes))
     }
     const tail = await log.checkTail()
     if (machine.applied > tail)
-      throw new LogloomError('LOG_LOST', `the state has applied ${machine.applied} positions, the log ends at ${tail}`)
+      throw new LogloomError(
+        'LOG_LOST',
+        `the state has applied ${machine.applied} positions, the log ends at ${tail}`,
+      )
     this.persister.start()
     applier.advance(tail)
     await applier.appliedUpTo(tail)
@@ -367,7 +400,8 @@ export class Broker {
     for (const applied of result.applied) this.proposer.onApplied(applied)
     if (result.applied.length > 0) this.logOperations.onReply()
     const session = this.proposer.sessionId
-    if (session !== undefined && !this.machine.sessions.live.has(session)) this.proposer.onSessionLost()
+    if (session !== undefined && !this.machine.sessions.live.has(session))
+      this.proposer.onSessionLost()
   }
 
   private wakeReaders(): void {
@@ -395,7 +429,14 @@ export class Broker {
     if (this.failure !== undefined || this.closing !== undefined) return
     this.failure = error
     this.applier.stop(error)
-    this.proposer.end(new LogloomError('SHUTTING_DOWN', `the broker failed: ${error.message}`, {}, { cause: error }))
+    this.proposer.end(
+      new LogloomError(
+        'SHUTTING_DOWN',
+        `the broker failed: ${error.message}`,
+        {},
+        { cause: error },
+      ),
+    )
     this.options.onFatal(error)
   }
 

@@ -43,7 +43,12 @@ export interface VerifyResult {
   readonly ok: boolean
   readonly entries: number
   readonly bytes: number
-  readonly damaged: readonly { readonly from: number; readonly to: number; readonly kind: string; readonly detail: string }[]
+  readonly damaged: readonly {
+    readonly from: number
+    readonly to: number
+    readonly kind: string
+    readonly detail: string
+  }[]
 }
 
 export interface LogOperationsOptions {
@@ -109,16 +114,27 @@ export class LogOperations {
       const last = log.chain.segments.at(-1)
       if (last === undefined) throw new LogloomError('INTERNAL', 'the chain is empty')
       const index = expectedIndex ?? last.index
-      const watch = { longestMs: 0, waitingSince: this.options.backlogBytes() > 0 ? clock.now() : undefined }
+      const watch = {
+        longestMs: 0,
+        waitingSince: this.options.backlogBytes() > 0 ? clock.now() : undefined,
+      }
       this.pause = watch
       try {
-        const result = await log.reconfigure(index, spec ?? last.spec, spec === undefined ? 'seal' : 'operator')
+        const result = await log.reconfigure(
+          index,
+          spec ?? last.spec,
+          spec === undefined ? 'seal' : 'operator',
+        )
         if (!result.installed) {
           if (expectedIndex === undefined && tries < switchTriesMax) continue
-          throw new LogloomError('RECONFIGURE_CONFLICT', `segment ${index} was sealed by another reconfiguration`, {
-            expected: index,
-            actual: result.chain.segments.at(-1)?.index,
-          })
+          throw new LogloomError(
+            'RECONFIGURE_CONFLICT',
+            `segment ${index} was sealed by another reconfiguration`,
+            {
+              expected: index,
+              actual: result.chain.segments.at(-1)?.index,
+            },
+          )
         }
         await this.firstReply(result.opened.start)
         const pauseMs = watch.longestMs > 0 ? watch.longestMs : result.sealMs
@@ -129,11 +145,20 @@ export class LogOperations {
             end: result.sealed.end ?? result.opened.start,
           },
           pauseMs: Math.round(pauseMs * 100) / 100,
-          opened: { index: result.opened.index, start: result.opened.start, spec: result.opened.spec },
+          opened: {
+            index: result.opened.index,
+            start: result.opened.start,
+            spec: result.opened.spec,
+          },
         }
       } catch (error) {
         if (error instanceof ChainConflictError)
-          throw new LogloomError('RECONFIGURE_CONFLICT', error.message, { expected: index }, { cause: error })
+          throw new LogloomError(
+            'RECONFIGURE_CONFLICT',
+            error.message,
+            { expected: index },
+            { cause: error },
+          )
         if (error instanceof LogletSpecError)
           throw new LogloomError('INVALID_SPEC', error.message, {}, { cause: error })
         throw error
@@ -148,16 +173,24 @@ export class LogOperations {
     const { log, machine, propose, sync, persister, disk, checkpointsDir, store } = this.options
     await sync()
     if (before > machine.applied)
-      throw new LogloomError('OFFSET_OUT_OF_RANGE', `position ${before} lies beyond the applied tail ${machine.applied}`, {
-        start: log.trimPoint,
-        end: machine.applied,
-      })
+      throw new LogloomError(
+        'OFFSET_OUT_OF_RANGE',
+        `position ${before} lies beyond the applied tail ${machine.applied}`,
+        {
+          start: log.trimPoint,
+          end: machine.applied,
+        },
+      )
     if (!force) {
       const topics = this.topicsBelow(before)
       if (topics.length > 0)
-        throw new LogloomError('TRIM_BLOCKED', `positions below ${before} hold live records of ${topics.length} topics: ${topics.slice(0, 10).join(', ')}`, {
-          topics: topics.slice(0, 100),
-        })
+        throw new LogloomError(
+          'TRIM_BLOCKED',
+          `positions below ${before} hold live records of ${topics.length} topics: ${topics.slice(0, 10).join(', ')}`,
+          {
+            topics: topics.slice(0, 100),
+          },
+        )
     }
     const decision = await propose({ type: 'trim', before })
     if (!decision.ok) throw new LogloomError(decision.code, decision.message, decision.details)
@@ -185,7 +218,12 @@ export class LogOperations {
           continue
         }
         if (item.gap === 'lost')
-          damaged.push({ from: item.from, to: item.to, kind: 'lost', detail: 'the loglet cannot read these positions' })
+          damaged.push({
+            from: item.from,
+            to: item.to,
+            kind: 'lost',
+            detail: 'the loglet cannot read these positions',
+          })
         at = item.to
       }
     }
@@ -197,7 +235,10 @@ export class LogOperations {
     return [
       ...log
         .volatileSegments()
-        .map(s => `log positions ${s.start} to ${s.end ?? 'the tail'} are volatile: ${s.spec} does not survive a restart`),
+        .map(
+          s =>
+            `log positions ${s.start} to ${s.end ?? 'the tail'} are volatile: ${s.spec} does not survive a restart`,
+        ),
       ...log
         .lostSegments()
         .filter(s => !log.volatileSegments().some(v => v.index === s.index))
@@ -241,9 +282,15 @@ export class LogOperations {
       if (segment === undefined || durableSpec === undefined || this.stopping.signal.aborted) return
       try {
         await log.modify(segment.index, durableSpec)
-        logger?.info({ index: segment.index, spec: durableSpec }, 'volatile segment copied to a durable loglet')
+        logger?.info(
+          { index: segment.index, spec: durableSpec },
+          'volatile segment copied to a durable loglet',
+        )
       } catch (error) {
-        logger?.warn({ index: segment.index, error: (error as Error).message }, 'volatile segment not copied yet')
+        logger?.warn(
+          { index: segment.index, error: (error as Error).message },
+          'volatile segment not copied yet',
+        )
         try {
           await this.options.clock.sleep(1000, this.stopping.signal)
         } catch {

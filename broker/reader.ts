@@ -68,7 +68,8 @@ export class Reader {
   /** The partition, or UNKNOWN_TOPIC, UNKNOWN_PARTITION. */
   partition(topicId: number, partition: number): PartitionState {
     const topic = this.options.topics.byId.get(topicId)
-    if (topic === undefined) throw new LogloomError('UNKNOWN_TOPIC', `topic ${topicId} does not exist`)
+    if (topic === undefined)
+      throw new LogloomError('UNKNOWN_TOPIC', `topic ${topicId} does not exist`)
     return partitionOf(topic, partition)
   }
 
@@ -76,7 +77,12 @@ export class Reader {
    * Items from `from`, about `maxBytes` of batches, at least one item when there is one. Synchronous when the tail cache has
    * everything; the batches are then valid in this turn of the event loop only. @throws OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED with `start` and `end`.
    */
-  read(topicId: number, partition: number, from: number, maxBytes: number): ReadResult | Promise<ReadResult> {
+  read(
+    topicId: number,
+    partition: number,
+    from: number,
+    maxBytes: number,
+  ): ReadResult | Promise<ReadResult> {
     const state = this.partition(topicId, partition)
     checkRange(state, from)
     const entries: IndexEntry[] = []
@@ -191,9 +197,17 @@ function checkRange(state: PartitionState, offset: number): void {
   const { start, next: end } = state
   const facts = { start, end, actual: offset }
   if (offset > end)
-    throw new LogloomError('OFFSET_OUT_OF_RANGE', `offset ${offset} lies beyond the end ${end}`, facts)
+    throw new LogloomError(
+      'OFFSET_OUT_OF_RANGE',
+      `offset ${offset} lies beyond the end ${end}`,
+      facts,
+    )
   if (offset < start)
-    throw new LogloomError('OFFSET_TRIMMED', `offset ${offset} lies before the start ${start}`, facts)
+    throw new LogloomError(
+      'OFFSET_TRIMMED',
+      `offset ${offset} lies before the start ${start}`,
+      facts,
+    )
 }
 
 function result(

@@ -160,7 +160,11 @@ export class LogletSealedError extends LogletError {
 export class LogletRefusedError extends LogletError {
   readonly code = 'LOGLET_REFUSED'
   readonly reason: 'empty' | 'too-large' | 'no-space' | 'backlog'
-  constructor(reason: 'empty' | 'too-large' | 'no-space' | 'backlog', message: string, cause?: unknown) {
+  constructor(
+    reason: 'empty' | 'too-large' | 'no-space' | 'backlog',
+    message: string,
+    cause?: unknown,
+  ) {
     super(message, 'refused', cause)
     this.reason = reason
   }

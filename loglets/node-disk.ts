@@ -27,7 +27,9 @@ export function nodeDisk(root: string): Disk {
   return {
     open: async (path, options = {}) => {
       const { O_RDWR, O_CREAT, O_EXCL } = constants
-      return new NodeFile(await openFd(at(path), O_RDWR | (options.create === true ? O_CREAT | O_EXCL : 0)))
+      return new NodeFile(
+        await openFd(at(path), O_RDWR | (options.create === true ? O_CREAT | O_EXCL : 0)),
+      )
     },
     list: async path => (await promises.readdir(at(path))).sort(),
     mkdir: async path => {
@@ -96,7 +98,8 @@ class NodeFile implements DiskFile {
     while (written < bytes) {
       const more = await this.writeOnce(from(buffers, written), position + written)
       // A write that takes nothing and reports nothing would loop for ever.
-      if (more === 0) throw Object.assign(new Error('the disk takes no more bytes'), { code: 'ENOSPC' })
+      if (more === 0)
+        throw Object.assign(new Error('the disk takes no more bytes'), { code: 'ENOSPC' })
       written += more
     }
     return position + bytes
@@ -109,7 +112,8 @@ class NodeFile implements DiskFile {
         else reject(error)
       }
       const [only] = buffers
-      if (buffers.length === 1 && only !== undefined) write(this.fd, only, 0, only.length, position, done)
+      if (buffers.length === 1 && only !== undefined)
+        write(this.fd, only, 0, only.length, position, done)
       else writev(this.fd, buffers as Uint8Array[], position, done)
     })
   }
@@ -150,5 +154,7 @@ function openFd(path: string, flags: number): Promise<number> {
 }
 
 function call(run: (done: (error: Error | null) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => run(error => (error === null ? resolve() : reject(error))))
+  return new Promise((resolve, reject) =>
+    run(error => (error === null ? resolve() : reject(error))),
+  )
 }

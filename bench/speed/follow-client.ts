@@ -31,7 +31,9 @@ function onFrame(data: Buffer): void {
   const frame = unpackFrame(data)
   if (frame.error !== undefined) throw new Error(JSON.stringify(frame.error))
   if (frame.id === 0)
-    socket.send(packFrame({ op: 'subscribe', id: 1, topic, partition: 0, from: 'end', credit: creditBytes }))
+    socket.send(
+      packFrame({ op: 'subscribe', id: 1, topic, partition: 0, from: 'end', credit: creditBytes }),
+    )
   else if (frame.id === 1) process.stdout.write('ready\n')
   else if (frame.op === 'deliver') {
     bytes += frame.bytes as number

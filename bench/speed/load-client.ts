@@ -19,7 +19,11 @@ process.stdout.write(`${JSON.stringify(result)}\n`)
 socket.terminate()
 
 /** Distinct ids, more of them than can be in flight. */
-function makeFrames(o: LoadOptions): { frames: Uint8Array[]; recordsPerBatch: number; bytesPerBatch: number } {
+function makeFrames(o: LoadOptions): {
+  frames: Uint8Array[]
+  recordsPerBatch: number
+  bytesPerBatch: number
+} {
   const text = 'the quick brown fox jumps over the lazy dog 0123456789 '
   const value = text.repeat(Math.ceil(o.recordBytes / text.length)).slice(0, o.recordBytes)
   const count = Math.max(1, Math.round((o.batchBytes - 64) / (o.recordBytes + 8)))
@@ -73,7 +77,8 @@ function atRate(perSecond: number): Promise<LoadResult> {
     socket.on('message', data => {
       failOnError(data as Buffer)
       latencies.push(performance.now() - (sentAt[latencies.length] as number))
-      if (latencies.length === total) resolve(summary(total, (performance.now() - start) / 1000, latencies))
+      if (latencies.length === total)
+        resolve(summary(total, (performance.now() - start) / 1000, latencies))
     })
     const tick = (): void => {
       const due = Math.min(total, Math.floor(((performance.now() - start) / 1000) * perSecond) + 1)
@@ -96,7 +101,8 @@ function failOnError(data: Buffer): void {
 
 function summary(batches: number, seconds: number, latencies: number[]): LoadResult {
   latencies.sort((a, b) => a - b)
-  const at = (q: number): number => latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? 0
+  const at = (q: number): number =>
+    latencies[Math.min(latencies.length - 1, Math.floor(q * latencies.length))] ?? 0
   return {
     batches,
     records: batches * recordsPerBatch,

@@ -52,7 +52,8 @@ function write(): void {
   const buffers = group.map(p => p.frame)
   const bytes = buffers.reduce((sum, b) => sum + b.length, 0)
   writev(fd, buffers, position, (error, written) => {
-    if (error !== null || written !== bytes) throw error ?? new Error(`short write: ${written} of ${bytes}`)
+    if (error !== null || written !== bytes)
+      throw error ?? new Error(`short write: ${written} of ${bytes}`)
     position += bytes
     fdatasync(fd, syncError => {
       if (syncError !== null) throw syncError

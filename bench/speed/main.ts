@@ -29,8 +29,12 @@ const loop: Side = { name: 'bare loop' }
 const file: Side = { name: 'broker, file', loglet: 'file' }
 const striped: Side = { name: 'broker, striped:2:file', loglet: 'striped:2:file' }
 
-console.log(`machine: ${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${osRelease()}`)
-console.log(`command: node dist/bench/speed/main.js ${seconds} ${rounds}; data in ${tmpdir()}; median of ${rounds} rounds of ${seconds} s, sides alternating`)
+console.log(
+  `machine: ${cpus().length} × ${cpus()[0]?.model}, Node ${process.version}, ${osRelease()}`,
+)
+console.log(
+  `command: node dist/bench/speed/main.js ${seconds} ${rounds}; data in ${tmpdir()}; median of ${rounds} rounds of ${seconds} s, sides alternating`,
+)
 
 try {
   for (const recordBytes of [1024, 100])
@@ -65,12 +69,19 @@ try {
 
 type Shape = Pick<LoadOptions, 'recordBytes' | 'batchBytes' | 'inFlight' | 'rate'>
 
-async function compare(title: string, sides: readonly Side[], shape: Shape, follow: boolean): Promise<void> {
+async function compare(
+  title: string,
+  sides: readonly Side[],
+  shape: Shape,
+  follow: boolean,
+): Promise<void> {
   const results = new Map<Side, Measured[]>(sides.map(side => [side, []]))
   for (let round = 0; round < rounds; round++)
     for (const side of sides) results.get(side)?.push(await measure(side, shape, follow))
   console.log(`\n${title}`)
-  console.log('side                       MB/s   records/s   p50 ms   p99 ms   followed MB/s   throughput ratio   p50 ratio')
+  console.log(
+    'side                       MB/s   records/s   p50 ms   p99 ms   followed MB/s   throughput ratio   p50 ratio',
+  )
   const base = summarise(results.get(sides[0] as Side) ?? [])
   for (const side of sides) {
     const row = summarise(results.get(side) ?? [])
@@ -93,14 +104,23 @@ async function measure(side: Side, shape: Shape, follow: boolean): Promise<Measu
   const data = mkdtempSync(join(directory, 'side-'))
   const server = await startSide(side, data)
   const isLoop = side.loglet === undefined
-  const options: LoadOptions = { ...shape, url: server.url, hello: !isLoop, topic: 'bench', seconds }
+  const options: LoadOptions = {
+    ...shape,
+    url: server.url,
+    hello: !isLoop,
+    topic: 'bench',
+    seconds,
+  }
   try {
     if (!isLoop) await runLoad({ ...options, seconds: 0.2 })
-    const follower = follow ? startProcess(script('follow-client.js'), [server.url, isLoop ? '-' : 'bench']) : undefined
+    const follower = follow
+      ? startProcess(script('follow-client.js'), [server.url, isLoop ? '-' : 'bench'])
+      : undefined
     await follower?.line()
     const result = await runLoad(options)
     follower?.child.stdin?.end()
-    const followed = follower === undefined ? 0 : (JSON.parse(await follower.line()) as { bytes: number }).bytes
+    const followed =
+      follower === undefined ? 0 : (JSON.parse(await follower.line()) as { bytes: number }).bytes
     await follower?.stop()
     return { ...result, followedMb: followed / 1e6 }
   } finally {
@@ -109,7 +129,10 @@ async function measure(side: Side, shape: Shape, follow: boolean): Promise<Measu
   }
 }
 
-async function startSide(side: Side, data: string): Promise<{ process: BenchProcess; url: string }> {
+async function startSide(
+  side: Side,
+  data: string,
+): Promise<{ process: BenchProcess; url: string }> {
   if (side.loglet === undefined) {
     const server = startProcess(script('loop-server.js'), [data])
     return { process: server, url: (await server.line()).split(' ')[1] as string }

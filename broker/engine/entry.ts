@@ -50,7 +50,9 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   stamp: 11,
   void: 12,
 }
-const typeNames = new Map(Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]))
+const typeNames = new Map(
+  Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),
+)
 
 /** An entry that this version cannot read: the node must stop rather than diverge. */
 export class EntryFormatError extends Error {
@@ -77,9 +79,19 @@ export function commandBytes(command: Command): number {
         command.expect.length * 16 +
         command.batches.reduce((sum, b) => sum + 12 + b.batch.length, 0)
       )
-    default:
-      return commandHeaderBytes + packFrame(controlFields(command)).length
+    case 'createTopic':
+    case 'deleteTopic':
+    case 'alterTopic':
+    case 'initProducer':
+    case 'expireProducers':
+    case 'trim':
+    case 'open':
+    case 'expire':
+    case 'stamp':
+    case 'void':
+      break
   }
+  return commandHeaderBytes + packFrame(controlFields(command)).length
 }
 
 /** Encodes one entry. The batches' bytes are not touched unless they are small. */
@@ -104,7 +116,9 @@ export function parseEntry(bytes: Uint8Array): ParsedEntry {
   if (bytes.length < entryHeaderBytes || view.getUint8(0) !== magic)
     throw new EntryFormatError('not a Logloom entry: bad magic')
   if (view.getUint8(1) !== version)
-    throw new EntryFormatError(`entry version ${view.getUint8(1)} is newer than this broker knows (${version})`)
+    throw new EntryFormatError(
+      `entry version ${view.getUint8(1)} is newer than this broker knows (${version})`,
+    )
   const header = {
     session: (view.getUint16(2) & flagOpens) === 0 ? getU64(view, 8) : -1,
     sequence: getU64(view, 16),
@@ -117,7 +131,8 @@ export function parseEntry(bytes: Uint8Array): ParsedEntry {
     commands.push(parseCommand(bytes, view, at, length))
     at += commandHeaderBytes + length
   }
-  if (at !== bytes.length) throw new EntryFormatError(`entry has ${bytes.length - at} bytes too many`)
+  if (at !== bytes.length)
+    throw new EntryFormatError(`entry has ${bytes.length - at} bytes too many`)
   return { header, commands }
 }
 
@@ -170,7 +185,12 @@ function writeCommand(writer: EntryWriter, command: Command): LocatedCommand {
   return { command, batchStarts }
 }
 
-function parseCommand(bytes: Uint8Array, view: DataView, at: number, length: number): LocatedCommand {
+function parseCommand(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  length: number,
+): LocatedCommand {
   const type = typeNames.get(view.getUint8(at))
   const flags = view.getUint8(at + 1)
   if (type === undefined)
@@ -198,10 +218,19 @@ function parseCommand(bytes: Uint8Array, view: DataView, at: number, length: num
   }
 }
 
-function parsePublish(bytes: Uint8Array, view: DataView, start: number, flags: number): LocatedCommand {
+function parsePublish(
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  flags: number,
+): LocatedCommand {
   const producer: ProducerIdentity | undefined =
     flags & flagPresent
-      ? { id: getU64(view, start), epoch: view.getUint32(start + 8), sequence: view.getUint32(start + 12) }
+      ? {
+          id: getU64(view, start),
+          epoch: view.getUint32(start + 8),
+          sequence: view.getUint32(start + 12),
+        }
       : undefined
   const batchCount = view.getUint32(start + 16)
   const expect: Expectation[] = []
@@ -227,7 +256,8 @@ function parsePublish(bytes: Uint8Array, view: DataView, start: number, flags: n
 }
 
 function partitionBatch(view: DataView, at: number, batch: Uint8Array): PartitionBatch {
-  if (batch.length < batchHeaderBytes) throw new EntryFormatError('a batch is shorter than its header')
+  if (batch.length < batchHeaderBytes)
+    throw new EntryFormatError('a batch is shorter than its header')
   return {
     topicId: view.getUint32(at),
     partition: view.getUint32(at + 4),

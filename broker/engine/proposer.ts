@@ -7,7 +7,7 @@
 // apply, through `onApplied`. An unknown append is proposed again with identical bytes; a sequence is never skipped: a refused one is
 // given to a later entry if nothing later exists, else a `void` entry takes its place before the refusal is answered.
 
-import { type Entry, LogletFailedError, LogletRefusedError, LogletSealedError } from '../../loglets/contract.ts'
+import { LogletFailedError, LogletRefusedError, LogletSealedError } from '../../loglets/contract.ts'
 import type { Clock } from '../../loglets/ports.ts'
 import { AppendError, type VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../../wire/errors.ts'
@@ -28,7 +28,12 @@ export interface ProposerOptions {
   /** Proposer's wall clock, already protected against jumps; ms. */
   readonly stamp: () => number
   /** An own append was acked. */
-  readonly onCommitted: (lsn: number, entry: EncodedEntry, appendMs: number, segmentIndex: number) => void
+  readonly onCommitted: (
+    lsn: number,
+    entry: EncodedEntry,
+    appendMs: number,
+    segmentIndex: number,
+  ) => void
   readonly onFatal: (error: Error) => void
 }
 
@@ -96,10 +101,14 @@ export class Proposer {
       const limit = this.options.backlogBytesMax
       if (this.backlogBytes + bytes > limit) {
         reject(
-          new LogloomError('THROTTLED', `the broker has ${this.backlogBytes} bytes to append, its limit is ${limit} (backlogBytesMax)`, {
-            limit,
-            actual: this.backlogBytes + bytes,
-          }),
+          new LogloomError(
+            'THROTTLED',
+            `the broker has ${this.backlogBytes} bytes to append, its limit is ${limit} (backlogBytesMax)`,
+            {
+              limit,
+              actual: this.backlogBytes + bytes,
+            },
+          ),
         )
         return
       }
@@ -119,7 +128,8 @@ export class Proposer {
 
   /** From apply: the session is ours from now on. */
   onOpened(session: { id: number; node: string; incarnation: string }): void {
-    if (session.node !== this.options.node || session.incarnation !== this.options.incarnation) return
+    if (session.node !== this.options.node || session.incarnation !== this.options.incarnation)
+      return
     this.session = session.id
     this.nextSequence = 0
     this.proposeAgain()
@@ -156,7 +166,10 @@ export class Proposer {
   end(error: LogloomError): void {
     if (this.ended !== undefined) return
     this.ended = error
-    const unknown = new LogloomError('OUTCOME_UNKNOWN', `the broker stopped before the append was known: ${error.message}`)
+    const unknown = new LogloomError(
+      'OUTCOME_UNKNOWN',
+      `the broker stopped before the append was known: ${error.message}`,
+    )
     for (const p of this.queue) p.reject(error)
     for (const flight of this.flights.values()) for (const p of flight.proposals) p.reject(unknown)
     this.queue = []
@@ -214,7 +227,10 @@ export class Proposer {
   }
 
   private encode(sequence: number, commands: readonly Command[]): EncodedEntry {
-    return encodeEntry({ session: this.session as number, sequence, stamp: this.options.stamp() }, commands)
+    return encodeEntry(
+      { session: this.session as number, sequence, stamp: this.options.stamp() },
+      commands,
+    )
   }
 
   /** Brings one entry into the log, over as many segments as it takes. Never rejects. */
@@ -226,7 +242,7 @@ export class Proposer {
       while (!flight.applied && this.session === session && this.ended === undefined) {
         const start = clock.now()
         try {
-          const { lsn, segmentIndex } = await log.append(flight.encoded.buffers as Entry)
+          const { lsn, segmentIndex } = await log.append(flight.encoded.buffers)
           flight.committed = true
           this.options.onCommitted(lsn, flight.encoded, clock.now() - start, segmentIndex)
           return
@@ -306,13 +322,17 @@ export class Proposer {
     })
     for (;;) {
       try {
-        const { lsn, segmentIndex } = await log.append(encoded.buffers as Entry)
+        const { lsn, segmentIndex } = await log.append(encoded.buffers)
         onCommitted(lsn, encoded, 0, segmentIndex)
         break
       } catch (error) {
         if (!(error instanceof AppendError) || error.cause instanceof LogletFailedError) throw error
         if (error.cause instanceof LogletSealedError) await log.waitWritable(error.segmentIndex)
-        else if (error.outcome === 'refused' && this.session === undefined && this.nextSequence === 0)
+        else if (
+          error.outcome === 'refused' &&
+          this.session === undefined &&
+          this.nextSequence === 0
+        )
           throw refusalOf(error.cause)
         else await clock.sleep(retryMs)
       }
@@ -346,8 +366,10 @@ export class Proposer {
 
 function refusalOf(cause: unknown): LogloomError {
   if (cause instanceof LogletRefusedError) {
-    if (cause.reason === 'too-large') return new LogloomError('MESSAGE_TOO_LARGE', cause.message, {}, { cause })
-    if (cause.reason === 'backlog') return new LogloomError('THROTTLED', cause.message, {}, { cause })
+    if (cause.reason === 'too-large')
+      return new LogloomError('MESSAGE_TOO_LARGE', cause.message, {}, { cause })
+    if (cause.reason === 'backlog')
+      return new LogloomError('THROTTLED', cause.message, {}, { cause })
     return new LogloomError('STORAGE_FULL', cause.message, {}, { cause })
   }
   return new LogloomError('INTERNAL', `append failed: ${(cause as Error).message}`, {}, { cause })

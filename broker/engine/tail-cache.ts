@@ -60,7 +60,9 @@ export class TailCache {
     if (place === undefined || start + length > place.length) return undefined
     const from = place.start + start
     const isOld = this.slabs.indexOf(place.slab) < Math.ceil(this.slabs.length / copyShare)
-    return isOld ? place.slab.bytes.slice(from, from + length) : place.slab.bytes.subarray(from, from + length)
+    return isOld
+      ? place.slab.bytes.slice(from, from + length)
+      : place.slab.bytes.subarray(from, from + length)
   }
 
   private slabFor(length: number): Slab {

@@ -343,7 +343,7 @@ export class Connection {
         known?.code ?? 'ok',
         (performance.now() - start - call.parkedMs) / 1000,
       )
-      if (!silent) this.send(known === undefined ? { id, ...reply } : { id, error: known.toWire() })
+      if (!silent) this.reply(id, known === undefined ? { ...reply } : { error: known.toWire() })
       this.releaseOutput(call)
       this.resumeIfPossible()
     }
@@ -359,6 +359,18 @@ export class Connection {
       else done(reply, undefined)
     } catch (error) {
       done(undefined, error)
+    }
+  }
+
+  private reply(id: number, fields: Frame): void {
+    try {
+      this.send({ id, ...fields })
+    } catch (error) {
+      // A reply that cannot be packed is our defect; the request must not hang for it.
+      this.send({
+        id,
+        error: this.known(new Error('reply not packable', { cause: error }), 'reply').toWire(),
+      })
     }
   }
 

@@ -18,10 +18,17 @@ export interface MetricsOptions {
   readonly dataPath?: string
 }
 
+export interface MetricDescription {
+  readonly name: string
+  readonly type: string
+  readonly help: string
+}
+
+/** What `/metrics` shows. */
 export interface Metrics {
   render(): Promise<{ readonly contentType: string; readonly text: string }>
-  /** Names of all series, for the test that holds docs and code together. */
-  names(): readonly string[]
+  /** Everything that is exported, for the test that holds docs and code together. */
+  list(): Promise<readonly MetricDescription[]>
 }
 
 /** A registry of its own, so that several brokers live in one process. */
@@ -276,7 +283,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
   }
   return {
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
-    names: () => registry.getMetricsAsArray().map(metric => metric.name),
+    list: async () =>
+      (await registry.getMetricsAsJSON()).map(({ name, type, help }) => ({
+        name,
+        type: String(type),
+        help,
+      })),
   }
 }
 

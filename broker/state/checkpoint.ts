@@ -20,7 +20,12 @@ const chunkBytes = 1 << 20
 const keptCheckpoints = 2
 
 /** Writes and verifies a checkpoint of the store, which MUST stand still meanwhile. Older ones than the previous are removed. */
-export async function writeCheckpoint(disk: Disk, dir: string, store: StateStore, applied: number): Promise<void> {
+export async function writeCheckpoint(
+  disk: Disk,
+  dir: string,
+  store: StateStore,
+  applied: number,
+): Promise<void> {
   await disk.mkdir(dir)
   const name = checkpointName(applied)
   const temporary = `${dir}/${name}.tmp`
@@ -62,7 +67,11 @@ export async function writeCheckpoint(disk: Disk, dir: string, store: StateStore
 }
 
 /** Fills an empty store from the newest checkpoint that verifies. Returns its applied position, or undefined when there is none. */
-export async function restoreCheckpoint(disk: Disk, dir: string, store: StateStore): Promise<number | undefined> {
+export async function restoreCheckpoint(
+  disk: Disk,
+  dir: string,
+  store: StateStore,
+): Promise<number | undefined> {
   for (const name of (await checkpointNames(disk, dir)).reverse()) {
     const path = `${dir}/${name}`
     if ((await readCheckpoint(disk, path, () => {})) === undefined) continue
@@ -129,7 +138,8 @@ async function readCheckpoint(
       rest = await takePairs(rest.length === 0 ? chunk : Buffer.concat([rest, chunk]), onPair)
     }
     const trailer = viewOf(await file.read(end, 8))
-    if (rest.length > 0 || trailer.getUint32(0) !== 0 || trailer.getUint32(4) !== crc) return undefined
+    if (rest.length > 0 || trailer.getUint32(0) !== 0 || trailer.getUint32(4) !== crc)
+      return undefined
     return getU64(view, 8)
   } finally {
     await file.close()

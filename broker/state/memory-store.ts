@@ -18,11 +18,7 @@ export class MemoryStore implements StateStore {
     const low = this.lowerBound(text(range.low))
     const high = this.upperBound(text(range.high))
     const pairs: StorePair[] = []
-    for (
-      let i = reverse ? high - 1 : low;
-      reverse ? i >= low : i < high;
-      i += reverse ? -1 : 1
-    ) {
+    for (let i = reverse ? high - 1 : low; reverse ? i >= low : i < high; i += reverse ? -1 : 1) {
       if (pairs.length >= limit) break
       pairs.push(this.values.get(this.keys[i] as string) as StorePair)
     }

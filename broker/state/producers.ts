@@ -119,17 +119,26 @@ export class Producers {
     let producer = this.producers.get(identity.id)
     if (producer === undefined || identity.epoch > producer.epoch) {
       if (identity.sequence !== 0 || identity.id >= this.nextProducerId)
-        return refusal('UNKNOWN_PRODUCER', `producer ${identity.id} with epoch ${identity.epoch} is not known`, {
-          producerId: identity.id,
-          producerEpoch: identity.epoch,
-        })
+        return refusal(
+          'UNKNOWN_PRODUCER',
+          `producer ${identity.id} with epoch ${identity.epoch} is not known`,
+          {
+            producerId: identity.id,
+            producerEpoch: identity.epoch,
+          },
+        )
       producer = this.bump(identity.id, identity.epoch, logTime)
     }
     if (identity.epoch < producer.epoch)
-      return refusal('PRODUCER_FENCED', `producer ${identity.id} has epoch ${producer.epoch}, the request ${identity.epoch}`, {
-        producerEpoch: producer.epoch,
-      })
-    const cached = place === 'command' ? undefined : this.lane(producer, place.topicId, place.partition)
+      return refusal(
+        'PRODUCER_FENCED',
+        `producer ${identity.id} has epoch ${producer.epoch}, the request ${identity.epoch}`,
+        {
+          producerEpoch: producer.epoch,
+        },
+      )
+    const cached =
+      place === 'command' ? undefined : this.lane(producer, place.topicId, place.partition)
     const lane = cached?.lane ?? producer.commands
     if (lane.epoch < identity.epoch) {
       lane.epoch = identity.epoch
@@ -137,13 +146,19 @@ export class Producers {
       lane.decisions = []
     }
     if (identity.sequence !== lane.next) {
-      const recorded = lane.decisions.find(d => d.sequence === identity.sequence && d.count === count)
+      const recorded = lane.decisions.find(
+        d => d.sequence === identity.sequence && d.count === count,
+      )
       if (recorded !== undefined)
         return recorded.decision.ok ? { ...recorded.decision, duplicate: true } : recorded.decision
-      return refusal('OUT_OF_ORDER_SEQUENCE', `sequence ${identity.sequence} is neither next nor recorded`, {
-        expected: lane.next,
-        actual: identity.sequence,
-      })
+      return refusal(
+        'OUT_OF_ORDER_SEQUENCE',
+        `sequence ${identity.sequence} is neither next nor recorded`,
+        {
+          expected: lane.next,
+          actual: identity.sequence,
+        },
+      )
     }
     const decision = decide()
     lane.next = (lane.next + count) % sequenceModulus
@@ -180,7 +195,9 @@ export class Producers {
     const key = laneKey(producer.id, topicId, partition)
     const value = this.store.get(key)
     const lane =
-      value === undefined ? { epoch: producer.epoch, next: 0, decisions: [] } : decodeLane(unpackFrame(value) as Row)
+      value === undefined
+        ? { epoch: producer.epoch, next: 0, decisions: [] }
+        : decodeLane(unpackFrame(value))
     const cached = { lane, key }
     this.lanes.set(name, cached)
     return cached

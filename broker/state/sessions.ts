@@ -45,7 +45,10 @@ export class Sessions {
     for (const [, value] of this.store.range(prefixRange(7))) {
       const row = unpackFrame(value)
       const held = new Map(
-        (row.h as [number, number][]).map(([sequence, lsn]) => [sequence, { lsn, entry: undefined }]),
+        (row.h as [number, number][]).map(([sequence, lsn]) => [
+          sequence,
+          { lsn, entry: undefined },
+        ]),
       )
       this.live.set(row.id as number, {
         id: row.id as number,
@@ -102,7 +105,8 @@ export class Sessions {
     const { sequence } = entry.header
     this.dirty.add(session.id)
     if (sequence === session.next) return session
-    if (sequence > session.next && !session.held.has(sequence)) session.held.set(sequence, { lsn, entry })
+    if (sequence > session.next && !session.held.has(sequence))
+      session.held.set(sequence, { lsn, entry })
     return undefined
   }
 

@@ -72,7 +72,9 @@ export class StateMachine {
     if (meta === undefined) return
     const row = unpackFrame(meta)
     if (row.version !== stateVersion)
-      throw new Error(`state version ${String(row.version)} is not ${stateVersion}: delete the state folder to rebuild it`)
+      throw new Error(
+        `state version ${String(row.version)} is not ${stateVersion}: delete the state folder to rebuild it`,
+      )
     this.appliedLsn = row.applied as number
     this.time = row.time as number
     this.topics.nextTopicId = row.nextTopicId as number
@@ -274,8 +276,9 @@ export class StateMachine {
         throw new Error('a session can only be opened by an entry of its own')
       case 'stamp':
       case 'void':
-        return this.accept(effectLsn)
+        break
     }
+    return this.accept(effectLsn)
   }
 
   private accept(lsn: number, result?: Readonly<Record<string, unknown>>): Decision {
@@ -324,14 +327,21 @@ export class StateMachine {
     return { ok: true, lsn: effectLsn, timestamp: this.time, offsets }
   }
 
-  private conflict(expected: { topicId: number; partition: number; offset: number }, actual: number): Decision {
+  private conflict(
+    expected: { topicId: number; partition: number; offset: number },
+    actual: number,
+  ): Decision {
     const topic = this.topics.byId.get(expected.topicId)?.name ?? ''
-    return decided('OFFSET_CONFLICT', `next offset of ${topic}[${expected.partition}] is ${actual}, expected ${expected.offset}`, {
-      topic,
-      partition: expected.partition,
-      expected: expected.offset,
-      actual,
-    })
+    return decided(
+      'OFFSET_CONFLICT',
+      `next offset of ${topic}[${expected.partition}] is ${actual}, expected ${expected.offset}`,
+      {
+        topic,
+        partition: expected.partition,
+        expected: expected.offset,
+        actual,
+      },
+    )
   }
 
   private createTopic(command: Command & { type: 'createTopic' }, effectLsn: number): Decision {
@@ -342,10 +352,14 @@ export class StateMachine {
       return this.accept(effectLsn, topicResult(existing, false))
     }
     if (this.topics.partitionCount + command.partitions > partitionsMax)
-      return decided('LIMIT_EXCEEDED', `at most ${partitionsMax} partitions in all; there are ${this.topics.partitionCount}`, {
-        limit: partitionsMax,
-        actual: this.topics.partitionCount + command.partitions,
-      })
+      return decided(
+        'LIMIT_EXCEEDED',
+        `at most ${partitionsMax} partitions in all; there are ${this.topics.partitionCount}`,
+        {
+          limit: partitionsMax,
+          actual: this.topics.partitionCount + command.partitions,
+        },
+      )
     const topic = this.topics.create(command.topic, command.partitions, command.config, this.time)
     this.hash.string(topic.name)
     this.hash.number(topic.id)
@@ -361,11 +375,17 @@ export class StateMachine {
     }
     const known = this.producers.get(producerId)
     if (producerId >= this.producers.nextProducerId || producerId < 1)
-      return refusal('UNKNOWN_PRODUCER', `producer ${producerId} was never given out`, { producerId })
-    if (known !== undefined && producerEpoch < known.epoch)
-      return refusal('PRODUCER_FENCED', `producer ${producerId} has epoch ${known.epoch}, the request ${producerEpoch}`, {
-        producerEpoch: known.epoch,
+      return refusal('UNKNOWN_PRODUCER', `producer ${producerId} was never given out`, {
+        producerId,
       })
+    if (known !== undefined && producerEpoch < known.epoch)
+      return refusal(
+        'PRODUCER_FENCED',
+        `producer ${producerId} has epoch ${known.epoch}, the request ${producerEpoch}`,
+        {
+          producerEpoch: known.epoch,
+        },
+      )
     const epoch = producerEpoch + 1
     this.producers.bump(producerId, epoch, this.time)
     return this.accept(effectLsn, { producerId, producerEpoch: epoch })
@@ -403,11 +423,15 @@ function unknownTopic(topicId: number): Decision {
 
 function unknownPartition(topic: TopicState, partition: number): Decision {
   const partitions = topic.partitions.length
-  return decided('UNKNOWN_PARTITION', `${topic.name} has ${partitions} partitions, asked for ${partition}`, {
-    topic: topic.name,
-    limit: partitions,
-    actual: partition,
-  })
+  return decided(
+    'UNKNOWN_PARTITION',
+    `${topic.name} has ${partitions} partitions, asked for ${partition}`,
+    {
+      topic: topic.name,
+      limit: partitions,
+      actual: partition,
+    },
+  )
 }
 
 function topicResult(topic: TopicState, created: boolean): Readonly<Record<string, unknown>> {

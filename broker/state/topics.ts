@@ -68,7 +68,9 @@ export class Topics {
     for (const [, value] of this.store.range(prefixRange(2))) {
       const row = unpackFrame(value)
       const id = row.id as number
-      const partitions = Array.from({ length: row.partitions as number }, (_, p) => newPartition(id, p))
+      const partitions = Array.from({ length: row.partitions as number }, (_, p) =>
+        newPartition(id, p),
+      )
       this.add({
         id,
         name: row.name as string,
@@ -202,7 +204,8 @@ export class Topics {
     this.deletions = []
     for (const id of this.dirtyTopics) {
       const topic = this.byId.get(id)
-      if (topic !== undefined) ops.push({ type: 'put', key: topicKey(id), value: encodeTopic(topic) })
+      if (topic !== undefined)
+        ops.push({ type: 'put', key: topicKey(id), value: encodeTopic(topic) })
     }
     this.dirtyTopics.clear()
     const flushed: { partition: PartitionState; last: number }[] = []
@@ -210,7 +213,11 @@ export class Topics {
       const { topicId, partition: p, recent } = partition
       ops.push({ type: 'put', key: partitionKey(topicId, p), value: encodePartition(partition) })
       for (const entry of recent)
-        ops.push({ type: 'put', key: batchKey(topicId, p, entry.base), value: encodeIndexEntry(entry) })
+        ops.push({
+          type: 'put',
+          key: batchKey(topicId, p, entry.base),
+          value: encodeIndexEntry(entry),
+        })
       const last = recent.at(-1)
       if (last !== undefined) flushed.push({ partition, last: last.base })
     }
@@ -231,9 +238,16 @@ export class Topics {
     const { topicId, partition: p } = partition
     const covering = below === Number.MAX_SAFE_INTEGER ? undefined : this.floor(partition, below)
     // The entry that covers the new start stays: its upper part is still readable.
-    const high = (covering !== undefined && covering.base < below && covering.base + covering.span > below ? covering.base : below) - 1
+    const high =
+      (covering !== undefined && covering.base < below && covering.base + covering.span > below
+        ? covering.base
+        : below) - 1
     if (high < 0) return
-    this.deletions.push({ type: 'deleteRange', low: batchKey(topicId, p, 0), high: batchKey(topicId, p, high) })
+    this.deletions.push({
+      type: 'deleteRange',
+      low: batchKey(topicId, p, 0),
+      high: batchKey(topicId, p, high),
+    })
   }
 }
 
@@ -259,7 +273,14 @@ function encodeTopic(topic: TopicState): Uint8Array {
 }
 
 function encodePartition(p: PartitionState): Uint8Array {
-  return packFrame({ t: p.topicId, p: p.partition, s: p.start, n: p.next, b: p.bytes, m: p.maxTimestamp })
+  return packFrame({
+    t: p.topicId,
+    p: p.partition,
+    s: p.start,
+    n: p.next,
+    b: p.bytes,
+    m: p.maxTimestamp,
+  })
 }
 
 const indexEntryBytes = 52

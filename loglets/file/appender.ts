@@ -5,7 +5,13 @@
 // What arrives while a sync runs joins the next group. A full disk refuses its group and leaves no trace of it; any other write error and
 // every sync error is the end: nothing un-synced may be trusted any more, so nothing is ever acked again in this process.
 
-import { type Entry, LogletFailedError, LogletRefusedError, LogletSealedError, type Position } from '../contract.ts'
+import {
+  type Entry,
+  LogletFailedError,
+  LogletRefusedError,
+  LogletSealedError,
+  type Position,
+} from '../contract.ts'
 import type { Clock, Disk, DiskFile } from '../ports.ts'
 import {
   chainSeed,
@@ -117,7 +123,10 @@ export class Appender {
     const limit = this.options.backlogBytesMax
     if (this.queueBytes + bytes > limit)
       return Promise.reject(
-        new LogletRefusedError('backlog', `loglet ${this.options.id} has ${this.queueBytes} bytes queued, the limit is ${limit}`),
+        new LogletRefusedError(
+          'backlog',
+          `loglet ${this.options.id} has ${this.queueBytes} bytes queued, the limit is ${limit}`,
+        ),
       )
     return this.enqueue(recordType.data, entry, bytes)
   }
@@ -195,7 +204,8 @@ export class Appender {
     }
     onSync?.({ kind: 'sync', ms: clock.now() - start, bytes, entries: group.length })
     group.forEach((item, i) => {
-      if (item.type === recordType.data) this.points.add(positions[i] as number, offsets[i] as number)
+      if (item.type === recordType.data)
+        this.points.add(positions[i] as number, offsets[i] as number)
     })
     this.end += bytes
     this.lastCrc = crc
@@ -228,7 +238,13 @@ export class Appender {
       crc = encodeRecordHeader(
         headers,
         headerAt,
-        { type: item.type, position: next, watermark: this.end, length: item.bytes, previousCrc: crc },
+        {
+          type: item.type,
+          position: next,
+          watermark: this.end,
+          length: item.bytes,
+          previousCrc: crc,
+        },
         item.entry,
       )
       buffers.push(headers.subarray(headerAt, headerAt + recordHeaderBytes))
@@ -249,7 +265,11 @@ export class Appender {
     } catch (error) {
       throw this.failGroup(group, error)
     }
-    const refused = new LogletRefusedError('no-space', `the disk below ${this.options.directory} is full`, cause)
+    const refused = new LogletRefusedError(
+      'no-space',
+      `the disk below ${this.options.directory} is full`,
+      cause,
+    )
     for (const item of group) item.reject(refused)
   }
 
@@ -262,7 +282,11 @@ export class Appender {
   private fail(cause: unknown): LogletFailedError {
     if (this.failure !== undefined) return this.failure
     const reason = cause instanceof Error ? cause.message : String(cause)
-    this.failure = new LogletFailedError(`loglet ${this.options.id}: storage failed: ${reason}`, 'unknown', cause)
+    this.failure = new LogletFailedError(
+      `loglet ${this.options.id}: storage failed: ${reason}`,
+      'unknown',
+      cause,
+    )
     for (const item of this.queue) item.reject(this.failure)
     this.queue = []
     this.queueBytes = 0

@@ -31,7 +31,6 @@ export interface FileLogletParts {
   readonly appender: Appender
 }
 
-
 export class FileLoglet implements Loglet {
   readonly kind = 'file'
   private readonly parts: FileLogletParts
@@ -55,10 +54,15 @@ export class FileLoglet implements Loglet {
     let bytes = 0
     for (const buffer of entry) bytes += buffer.length
     if (bytes === 0)
-      return Promise.reject(new LogletRefusedError('empty', 'an empty entry is the filler and cannot be appended'))
+      return Promise.reject(
+        new LogletRefusedError('empty', 'an empty entry is the filler and cannot be appended'),
+      )
     if (bytes > entryBytesMax)
       return Promise.reject(
-        new LogletRefusedError('too-large', `the entry has ${bytes} bytes, the limit is ${entryBytesMax} (entryBytesMax)`),
+        new LogletRefusedError(
+          'too-large',
+          `the entry has ${bytes} bytes, the limit is ${entryBytesMax} (entryBytesMax)`,
+        ),
       )
     return this.parts.appender.append(entry, bytes)
   }
@@ -88,7 +92,8 @@ export class FileLoglet implements Loglet {
     const next = this.parts.segments[at + 1]
     if (segment === undefined || from < segment.first)
       return [gapItem('lost', from, Math.min(to, segment?.first ?? to))]
-    const end = next === undefined ? this.parts.appender.syncedEnd : await (await segment.file()).size()
+    const end =
+      next === undefined ? this.parts.appender.syncedEnd : await (await segment.file()).size()
     try {
       return await segment.read(from, Math.min(to, next?.first ?? to), maxBytes, end)
     } catch (error) {
@@ -97,7 +102,10 @@ export class FileLoglet implements Loglet {
     }
   }
 
-  async readSlices(slices: readonly Slice[], signal?: AbortSignal): Promise<readonly SliceResult[]> {
+  async readSlices(
+    slices: readonly Slice[],
+    signal?: AbortSignal,
+  ): Promise<readonly SliceResult[]> {
     signal?.throwIfAborted()
     if (this.closing !== undefined) throw this.closed()
     const results: SliceResult[] = []
@@ -157,11 +165,14 @@ export class FileLoglet implements Loglet {
   private async readSlice(slice: Slice): Promise<SliceResult> {
     const { position, start, length } = slice
     if (position >= this.parts.watch.tail)
-      throw new RangeError(`slice of position ${position} is beyond the tail ${this.parts.watch.tail}`)
+      throw new RangeError(
+        `slice of position ${position} is beyond the tail ${this.parts.watch.tail}`,
+      )
     if (position < this.trimmed) return { gap: 'trimmed' }
     const at = this.segmentOf(position)
     const segment = this.parts.segments[at]
-    if (segment === undefined || position < segment.first) return { gap: 'lost', detail: 'no segment file' }
+    if (segment === undefined || position < segment.first)
+      return { gap: 'lost', detail: 'no segment file' }
     const isLast = at === this.parts.segments.length - 1
     try {
       const file = await segment.file()
@@ -169,9 +180,13 @@ export class FileLoglet implements Loglet {
       const found = await segment.locate(position, end)
       if (found === undefined) return { gap: 'lost', detail: `no record in ${segment.path}` }
       if (start < 0 || length < 0 || start + length > found.length)
-        throw new RangeError(`slice [${start}, ${start + length}) is outside entry ${position} of ${found.length} bytes`)
+        throw new RangeError(
+          `slice [${start}, ${start + length}) is outside entry ${position} of ${found.length} bytes`,
+        )
       const bytes = await file.read(found.at + start, length)
-      return bytes.length === length ? bytes : { gap: 'lost', detail: `${segment.path} is too short` }
+      return bytes.length === length
+        ? bytes
+        : { gap: 'lost', detail: `${segment.path} is too short` }
     } catch (error) {
       if (isMissing(error)) return { gap: 'lost', detail: `${segment.path} is missing` }
       throw error

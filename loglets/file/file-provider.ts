@@ -11,7 +11,13 @@ import {
 } from '../contract.ts'
 import type { Clock, Disk } from '../ports.ts'
 import { TailWatch } from '../tail-watch.ts'
-import { Appender, type AppendPoint, createSegment, segmentName, type SyncReport } from './appender.ts'
+import {
+  Appender,
+  type AppendPoint,
+  createSegment,
+  segmentName,
+  type SyncReport,
+} from './appender.ts'
 import { FileLoglet } from './file-loglet.ts'
 import {
   chainSeed,
@@ -62,13 +68,24 @@ export class FileLogletProvider implements LogletProvider {
     const segmentBytes = segmentBytesOf(params)
     const { disk, root } = this.options
     const directory = this.directoryOf(id)
-    if (id.length > idBytesMax) throw new LogletSpecError(`loglet id ${id} is longer than ${idBytesMax} characters`)
+    if (id.length > idBytesMax)
+      throw new LogletSpecError(`loglet id ${id} is longer than ${idBytesMax} characters`)
     if (await disk.exists(directory)) throw new LogletExistsError(`loglet ${id} exists`, 'refused')
     await disk.mkdir(directory)
     const { segment, seed } = await createSegment(disk, directory, id, 0)
     await disk.syncDir(root)
-    const point = { segment, end: fileHeaderBytes, next: 0, lastCrc: seed, points: new PointMaker() }
-    return this.assemble(id, segmentBytes, [segment], point, { sealed: false, trimPoint: 0, damage: [] })
+    const point = {
+      segment,
+      end: fileHeaderBytes,
+      next: 0,
+      lastCrc: seed,
+      points: new PointMaker(),
+    }
+    return this.assemble(id, segmentBytes, [segment], point, {
+      sealed: false,
+      trimPoint: 0,
+      damage: [],
+    })
   }
 
   async open(id: string, params: LogletParams): Promise<Loglet> {
@@ -77,15 +94,21 @@ export class FileLogletProvider implements LogletProvider {
     const directory = this.directoryOf(id)
     const segments = await listSegments(disk, directory)
     const last = segments.at(-1)
-    if (last === undefined) throw new LogletLostError(`loglet ${id} has no files in ${directory}`, 'unknown')
+    if (last === undefined)
+      throw new LogletLostError(`loglet ${id} has no files in ${directory}`, 'unknown')
     const trimPoint = await readTrimPoint(disk, directory)
     const seed = await this.checkLast(id, last)
     const found = await recoverFile(await last.file(), last.first, seed)
     const point = await this.repair(id, segments, last, found)
     const first = segments[0]?.first ?? 0
     const damage = [...found.damage]
-    if (first > trimPoint) damage.push({ from: trimPoint, to: first, detail: 'its segment files are missing' })
-    return this.assemble(id, segmentBytes, segments, point, { sealed: found.sealed, trimPoint, damage })
+    if (first > trimPoint)
+      damage.push({ from: trimPoint, to: first, detail: 'its segment files are missing' })
+    return this.assemble(id, segmentBytes, segments, point, {
+      sealed: found.sealed,
+      trimPoint,
+      damage,
+    })
   }
 
   async remove(id: string): Promise<void> {
@@ -105,9 +128,17 @@ export class FileLogletProvider implements LogletProvider {
     const size = await file.size()
     const header = await file.read(0, fileHeaderBytes)
     if (decodeFileHeader(header, id) !== last.first)
-      throw new LogletLostError(`${last.path} has no readable header: its content is lost`, 'unknown')
-    if (decodeTrailer(await file.read(Math.max(0, size - trailerBytes), trailerBytes)) !== undefined)
-      throw new LogletLostError(`${last.path} was followed by another file, which is missing`, 'unknown')
+      throw new LogletLostError(
+        `${last.path} has no readable header: its content is lost`,
+        'unknown',
+      )
+    if (
+      decodeTrailer(await file.read(Math.max(0, size - trailerBytes), trailerBytes)) !== undefined
+    )
+      throw new LogletLostError(
+        `${last.path} was followed by another file, which is missing`,
+        'unknown',
+      )
     return chainSeed(header)
   }
 
@@ -115,7 +146,12 @@ export class FileLogletProvider implements LogletProvider {
    * Brings the newest file to what is certain. Whole records past it move to a new file, which is complete and durable under its name
    * before the old one is cut: a crash in between leaves both, and the new one's name tells where it takes over.
    */
-  private async repair(id: string, segments: SegmentFile[], last: SegmentFile, found: Recovered): Promise<AppendPoint> {
+  private async repair(
+    id: string,
+    segments: SegmentFile[],
+    last: SegmentFile,
+    found: Recovered,
+  ): Promise<AppendPoint> {
     const { disk } = this.options
     const directory = this.directoryOf(id)
     const { suffix, suffixStart, durableEnd } = found
@@ -134,7 +170,13 @@ export class FileLogletProvider implements LogletProvider {
     else await cut(last, durableEnd)
     const segment = new SegmentFile(disk, path, suffixStart)
     segments.push(segment)
-    return { segment, end: written.end, next: found.next, lastCrc: written.lastCrc, points: written.points }
+    return {
+      segment,
+      end: written.end,
+      next: found.next,
+      lastCrc: written.lastCrc,
+      points: written.points,
+    }
   }
 
   private assemble(
@@ -142,7 +184,11 @@ export class FileLogletProvider implements LogletProvider {
     segmentBytes: number,
     segments: SegmentFile[],
     point: AppendPoint,
-    state: { readonly sealed: boolean; readonly trimPoint: number; readonly damage: readonly Damage[] },
+    state: {
+      readonly sealed: boolean
+      readonly trimPoint: number
+      readonly damage: readonly Damage[]
+    },
   ): FileLoglet {
     const { disk, clock, onFatal, observe } = this.options
     const watch = new TailWatch(Math.max(point.next, state.trimPoint), state.sealed)
@@ -166,7 +212,16 @@ export class FileLogletProvider implements LogletProvider {
       point,
       state.sealed,
     )
-    return new FileLoglet({ disk, directory, id, segments, watch, appender, trimPoint: state.trimPoint, damage: state.damage })
+    return new FileLoglet({
+      disk,
+      directory,
+      id,
+      segments,
+      watch,
+      appender,
+      trimPoint: state.trimPoint,
+      damage: state.damage,
+    })
   }
 }
 
@@ -176,7 +231,8 @@ export async function listSegments(disk: Disk, directory: string): Promise<Segme
   const segments: SegmentFile[] = []
   for (const name of await disk.list(directory)) {
     const match = /^(\d{16})\.log$/.exec(name)
-    if (match !== null) segments.push(new SegmentFile(disk, `${directory}/${name}`, Number(match[1])))
+    if (match !== null)
+      segments.push(new SegmentFile(disk, `${directory}/${name}`, Number(match[1])))
     else if (name.endsWith('.tmp')) await disk.remove(`${directory}/${name}`)
   }
   return segments
@@ -225,11 +281,14 @@ async function writeSuffix(
 
 function segmentBytesOf(params: LogletParams): number {
   for (const key of Object.keys(params.options))
-    if (key !== 'segment.bytes') throw new LogletSpecError(`file has no option ${key}: it knows segment.bytes`)
+    if (key !== 'segment.bytes')
+      throw new LogletSpecError(`file has no option ${key}: it knows segment.bytes`)
   const text = params.options['segment.bytes']
   if (text === undefined) return segmentBytesDefault
   const value = Number(text)
   if (!Number.isSafeInteger(value) || value < segmentBytesMin || value > segmentBytesLimit)
-    throw new LogletSpecError(`segment.bytes=${text}: use a whole number from ${segmentBytesMin} to ${segmentBytesLimit}`)
+    throw new LogletSpecError(
+      `segment.bytes=${text}: use a whole number from ${segmentBytesMin} to ${segmentBytesLimit}`,
+    )
   return value
 }

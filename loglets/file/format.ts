@@ -48,9 +48,12 @@ export function encodeFileHeader(id: string, first: number): Uint8Array {
 export function decodeFileHeader(bytes: Uint8Array, id: string): number | undefined {
   if (bytes.length < fileHeaderBytes) return undefined
   const view = viewOf(bytes)
-  if (view.getUint32(0) !== fileMagic || view.getUint32(60) !== crc32(bytes.subarray(0, 60))) return undefined
+  if (view.getUint32(0) !== fileMagic || view.getUint32(60) !== crc32(bytes.subarray(0, 60)))
+    return undefined
   if (view.getUint32(4) !== format)
-    throw new Error(`segment file format ${view.getUint32(4)} is newer than this version reads (${format})`)
+    throw new Error(
+      `segment file format ${view.getUint32(4)} is newer than this version reads (${format})`,
+    )
   const stored = new TextDecoder().decode(bytes.subarray(16, 56)).replace(/\0+$/, '')
   return stored === id ? getU64(view, 8) : undefined
 }
@@ -128,7 +131,8 @@ export function encodeTrailer(indexOffset: number): Uint8Array {
 export function decodeTrailer(bytes: Uint8Array): number | undefined {
   if (bytes.length < trailerBytes) return undefined
   const view = viewOf(bytes)
-  if (view.getUint32(8) !== trailerMagic || view.getUint32(12) !== crc32(bytes.subarray(0, 12))) return undefined
+  if (view.getUint32(8) !== trailerMagic || view.getUint32(12) !== crc32(bytes.subarray(0, 12)))
+    return undefined
   return getU64(view, 0)
 }
 

@@ -138,7 +138,10 @@ async function judge(
       suffix.push({
         type: record.type,
         position: record.position,
-        body: await file.read(record.at + recordHeaderBytes, record.end - record.at - recordHeaderBytes),
+        body: await file.read(
+          record.at + recordHeaderBytes,
+          record.end - record.at - recordHeaderBytes,
+        ),
       })
   const last = suffix.at(-1)
   const lastCertain = certain.at(-1)

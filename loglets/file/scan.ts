@@ -2,7 +2,13 @@
 // stretch is a torn tail or damage is recovery's decision.
 
 import type { DiskFile } from '../ports.ts'
-import { bodyMatches, decodeRecordHeader, findRecord, recordHeaderBytes, type RecordHeader } from './format.ts'
+import {
+  bodyMatches,
+  decodeRecordHeader,
+  findRecord,
+  recordHeaderBytes,
+  type RecordHeader,
+} from './format.ts'
 
 export type Scanned =
   | {
@@ -21,7 +27,11 @@ export type Scanned =
 const windowBytes = 1 << 20
 
 /** Records from file offset `from` up to `size`. */
-export async function* scanRecords(file: DiskFile, from: number, size: number): AsyncGenerator<Scanned> {
+export async function* scanRecords(
+  file: DiskFile,
+  from: number,
+  size: number,
+): AsyncGenerator<Scanned> {
   const window = new Window(file, size)
   let at = from
   while (at < size) {
@@ -35,7 +45,13 @@ export async function* scanRecords(file: DiskFile, from: number, size: number): 
       continue
     }
     const record = await window.get(at, end - at)
-    yield { kind: 'record', at, header, whole: bodyMatches(record, 0, header), body: record.subarray(recordHeaderBytes) }
+    yield {
+      kind: 'record',
+      at,
+      header,
+      whole: bodyMatches(record, 0, header),
+      body: record.subarray(recordHeaderBytes),
+    }
     at = end
   }
 }

@@ -68,7 +68,9 @@ export class SegmentFile {
       return length <= chunk.length
     }
     while (expected < to && (items.length === 0 || bytes < maxBytes)) {
-      const header = (await fill(recordHeaderBytes)) ? decodeRecordHeader(chunk, at - start) : undefined
+      const header = (await fill(recordHeaderBytes))
+        ? decodeRecordHeader(chunk, at - start)
+        : undefined
       const size = recordHeaderBytes + (header?.length ?? 0)
       if (header === undefined || at + size > end) {
         const resumed = await this.resume(file, at + 1, end, expected)
@@ -124,7 +126,9 @@ export class SegmentFile {
         continue
       }
       if (header.type === recordType.data && header.position >= position)
-        return header.position === position ? { at: at + recordHeaderBytes, length: header.length } : undefined
+        return header.position === position
+          ? { at: at + recordHeaderBytes, length: header.length }
+          : undefined
       at += recordHeaderBytes + header.length
     }
     return undefined
@@ -138,7 +142,11 @@ export class SegmentFile {
     expected: number,
   ): Promise<{ at: number; position: number }> {
     for await (const item of scanRecords(file, at, end))
-      if (item.kind === 'record' && item.header.type === recordType.data && item.header.position >= expected)
+      if (
+        item.kind === 'record' &&
+        item.header.type === recordType.data &&
+        item.header.position >= expected
+      )
         return { at: item.at, position: item.header.position }
     return { at: end, position: Number.MAX_SAFE_INTEGER }
   }
@@ -172,7 +180,8 @@ export class SegmentFile {
     }
     const points = new PointMaker()
     for await (const item of scanRecords(file, fileHeaderBytes, size))
-      if (item.kind === 'record' && item.header.type === recordType.data) points.add(item.header.position, item.at)
+      if (item.kind === 'record' && item.header.type === recordType.data)
+        points.add(item.header.position, item.at)
     return points
   }
 }

@@ -6,7 +6,11 @@ import type { Disk } from '../ports.ts'
 const name = 'trim'
 
 /** Makes the trim point durable. */
-export async function writeTrimPoint(disk: Disk, directory: string, position: number): Promise<void> {
+export async function writeTrimPoint(
+  disk: Disk,
+  directory: string,
+  position: number,
+): Promise<void> {
   const bytes = new Uint8Array(12)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, Math.floor(position / 2 ** 32))

@@ -9,7 +9,8 @@ import { killNine } from './kill-nine.ts'
 import { realInput } from './real-input.ts'
 
 const straceWorks = spawnSync('strace', ['-V']).status === 0
-if (!straceWorks && process.env.CI === 'true') throw new Error('CI must have strace: apt-get install strace')
+if (!straceWorks && process.env.CI === 'true')
+  throw new Error('CI must have strace: apt-get install strace')
 
 describe('the main job on real records', () => {
   it('loses, repeats and reorders nothing while the log is switched', async () => {
@@ -29,18 +30,27 @@ describe('the main job on real records', () => {
 describe('kill -9', () => {
   it('keeps every acked record once and in order', async () => {
     const report = await killNine(4)
-    expect(report).toMatchObject({ lost: 0, duplicate: 0, outOfOrder: 0, phantom: 0, failedSends: 0 })
+    expect(report).toMatchObject({
+      lost: 0,
+      duplicate: 0,
+      outOfOrder: 0,
+      phantom: 0,
+      failedSends: 0,
+    })
     expect(report.acked).toBeGreaterThan(0)
     expect(report.acked).toBe(report.attempted)
   })
 })
 
 describe.skipIf(!straceWorks)('fsync before ack (needs strace)', () => {
-  it.each(['file', 'striped:2:file'])('on %s no reply leaves before its fdatasync returned', async loglet => {
-    const report = await fsyncOrder(50, loglet)
-    expect(report.violations).toEqual([])
-    expect(report.covered).toBe(50)
-  })
+  it.each(['file', 'striped:2:file'])(
+    'on %s no reply leaves before its fdatasync returned',
+    async loglet => {
+      const report = await fsyncOrder(50, loglet)
+      expect(report.violations).toEqual([])
+      expect(report.covered).toBe(50)
+    },
+  )
 
   it('stops with exit code 1 after EIO, acks nothing more and keeps what was acked', async () => {
     const report = await syncError(30)
@@ -51,14 +61,24 @@ describe.skipIf(!straceWorks)('fsync before ack (needs strace)', () => {
 })
 
 const canMount = process.getuid?.() === 0 && spawnSync('mount', ['-V']).status === 0
-if (!canMount && process.env.CI === 'true') throw new Error('CI must run as root: the disk-full test mounts a tmpfs')
+if (!canMount && process.env.CI === 'true')
+  throw new Error('CI must run as root: the disk-full test mounts a tmpfs')
 
 describe.skipIf(!canMount)('a full disk (needs root, to mount a small tmpfs)', () => {
-  it.each(['file', 'striped:2:file'])('on %s refuses with STORAGE_FULL, loses nothing and goes on when space is back', async loglet => {
-    const report = await diskFull(loglet)
-    expect(report).toMatchObject({ codes: ['STORAGE_FULL'], lost: 0, traces: 0, ackedAfter: 20, exitCode: 0 })
-    expect(report.readableWhileFull).toBe(report.ackedBefore)
-  })
+  it.each(['file', 'striped:2:file'])(
+    'on %s refuses with STORAGE_FULL, loses nothing and goes on when space is back',
+    async loglet => {
+      const report = await diskFull(loglet)
+      expect(report).toMatchObject({
+        codes: ['STORAGE_FULL'],
+        lost: 0,
+        traces: 0,
+        ackedAfter: 20,
+        exitCode: 0,
+      })
+      expect(report.readableWhileFull).toBe(report.ackedBefore)
+    },
+  )
 })
 
 describe('bounds', () => {

@@ -14,7 +14,8 @@ interface Memory {
 
 export async function memoryOf(pid: number): Promise<Memory> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  const kb = (name: string): number => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? Number.NaN)
+  const kb = (name: string): number =>
+    Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? Number.NaN)
   return { rssAnonMb: kb('RssAnon') / 1024, rssMb: kb('VmRSS') / 1024 }
 }
 
@@ -30,7 +31,11 @@ export interface MemoryReport {
 }
 
 /** `gigabytes` of 1 KB records through 1,000 topics × 4 partitions, with one consumer that reads slowly from the beginning. */
-export function memoryUnderLoad(gigabytes: number, topics = 1000, partitions = 4): Promise<MemoryReport> {
+export function memoryUnderLoad(
+  gigabytes: number,
+  topics = 1000,
+  partitions = 4,
+): Promise<MemoryReport> {
   return withDirectory(async directory => {
     const broker = await startBrokerProcess({ data: join(directory, 'data') })
     const client = await connect(broker.url)
@@ -41,7 +46,10 @@ export function memoryUnderLoad(gigabytes: number, topics = 1000, partitions = 4
     const consuming = (async () => {
       const reader = await connect(broker.url)
       try {
-        for await (const record of reader.read('load-0', { from: 'beginning', signal: slow.signal })) {
+        for await (const record of reader.read('load-0', {
+          from: 'beginning',
+          signal: slow.signal,
+        })) {
           slowConsumerRecords += record === undefined ? 0 : 1
           await new Promise(resolve => setTimeout(resolve, 20))
         }
@@ -112,17 +120,24 @@ export function restartTime(batches: number): Promise<RestartReport> {
       const channel = new RequestChannel(await openSocket(url))
       await channel.request('hello', { protocol: 1, client: 'restart' })
       const batch = encodeBatch([{ value: 'a small record' }], { now: Date.now() })
-      const frames = Array.from({ length: 64 }, (_, p) => ({ topic: `restart-${p % 16}`, partition: 0, batch }))
+      const frames = Array.from({ length: 64 }, (_, p) => ({
+        topic: `restart-${p % 16}`,
+        partition: 0,
+        batch,
+      }))
       let next = 0
       const lane = async (): Promise<void> => {
-        for (let n = next++; n < count; n = next++) await channel.request('produce', frames[n % 64] as (typeof frames)[0])
+        for (let n = next++; n < count; n = next++) await channel.request('produce', frames[n % 64])
       }
       await Promise.all(Array.from({ length: 512 }, lane))
       channel.close()
     }
     await fill(broker.url, batches)
     await broker.kill('SIGTERM')
-    const timed = async (): Promise<{ ms: number; broker: Awaited<ReturnType<typeof startBrokerProcess>> }> => {
+    const timed = async (): Promise<{
+      ms: number
+      broker: Awaited<ReturnType<typeof startBrokerProcess>>
+    }> => {
       const started = performance.now()
       const next = await startBrokerProcess({ data })
       return { ms: performance.now() - started, broker: next }
@@ -155,7 +170,14 @@ export function idleSubscribers(subscribers: number): Promise<IdleReport> {
         socket.onMessage = () => {}
         socket.send(packFrame({ op: 'hello', id: 1, protocol: 1, client: 'idle' }))
         socket.send(
-          packFrame({ op: 'subscribe', id: 2, topic: 'idle', partition: 0, from: 'end', credit: 65536 }),
+          packFrame({
+            op: 'subscribe',
+            id: 2,
+            topic: 'idle',
+            partition: 0,
+            from: 'end',
+            credit: 65536,
+          }),
         )
       }
       await settle()

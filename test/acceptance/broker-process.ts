@@ -67,7 +67,8 @@ export async function startBrokerProcess(options: StartOptions): Promise<BrokerP
     })
   })
   const first = await Promise.race([ready, exited.then(code => ({ code }))])
-  if ('code' in first) throw new Error(`broker exited with ${first.code} before it was ready: ${stderr}`)
+  if ('code' in first)
+    throw new Error(`broker exited with ${first.code} before it was ready: ${stderr}`)
   return {
     ...first,
     child,
@@ -87,7 +88,10 @@ export interface CommandResult {
 }
 
 /** Runs one command of the CLI to its end. */
-export async function runCli(args: readonly string[], input?: AsyncIterable<string>): Promise<CommandResult> {
+export async function runCli(
+  args: readonly string[],
+  input?: AsyncIterable<string>,
+): Promise<CommandResult> {
   const child = spawn(process.execPath, [cliPath, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
   let stdout = ''
   let stderr = ''
@@ -102,7 +106,8 @@ export async function runCli(args: readonly string[], input?: AsyncIterable<stri
   })
   if (input !== undefined) {
     for await (const chunk of input)
-      if (!child.stdin.write(chunk)) await new Promise(resolve => child.stdin.once('drain', resolve))
+      if (!child.stdin.write(chunk))
+        await new Promise(resolve => child.stdin.once('drain', resolve))
   }
   child.stdin.end()
   return { code: await exited, stdout, stderr }

@@ -5,7 +5,14 @@ import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { encodeBatch, decodeBatch, type Frame, LogloomError, openSocket, RequestChannel } from '../../wire/index.ts'
+import {
+  encodeBatch,
+  decodeBatch,
+  type Frame,
+  LogloomError,
+  openSocket,
+  RequestChannel,
+} from '../../wire/index.ts'
 import { startBrokerProcess, withDirectory } from './broker-process.ts'
 
 export interface DiskFullReport {
@@ -57,7 +64,8 @@ async function run(mount: string, loglet: string): Promise<DiskFullReport> {
       return false
     }
   }
-  while (codes.size === 0 && n < 2000) await Promise.all(Array.from({ length: 8 }, produce))
+  for (let i = 0; codes.size === 0 && i < 250; i++)
+    await Promise.all(Array.from({ length: 8 }, produce))
   for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 8 }, produce))
   const ackedBefore = acked.size
   const readableWhileFull = (await readAll(channel)).length
@@ -93,10 +101,15 @@ async function open(url: string): Promise<RequestChannel> {
 async function readAll(channel: RequestChannel): Promise<string[]> {
   const values: string[] = []
   for (let from = 0; ; ) {
-    const reply = await channel.request('fetch', { topic: 'full', partition: 0, from, maxWaitMs: 0 })
+    const reply = await channel.request('fetch', {
+      topic: 'full',
+      partition: 0,
+      from,
+      maxWaitMs: 0,
+    })
     for (const item of reply.items as Frame[])
       for (const record of await decodeBatch(item.batch as Uint8Array))
-        values.push(new TextDecoder().decode(record.value as Uint8Array).split(':')[0] as string)
+        values.push(new TextDecoder().decode(record.value ?? undefined).split(':')[0] as string)
     from = reply.next as number
     if (from >= (reply.end as number)) return values
   }

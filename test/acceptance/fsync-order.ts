@@ -20,11 +20,23 @@ export function fsyncOrder(requests: number, loglet: string): Promise<FsyncOrder
     const broker = await startBrokerProcess({
       data: join(directory, 'data'),
       args: ['--loglet', loglet],
-      wrapper: ['strace', '-f', '-qq', '-y', '-s', '4096', '-e', 'trace=write,writev,pwrite64,pwritev,fdatasync', '-o', trace],
+      wrapper: [
+        'strace',
+        '-f',
+        '-qq',
+        '-y',
+        '-s',
+        '4096',
+        '-e',
+        'trace=write,writev,pwrite64,pwritev,fdatasync',
+        '-o',
+        trace,
+      ],
     })
     const client = await connect(broker.url)
     const producer = client.producer({ lingerMs: 0 })
-    for (let i = 0; i < requests; i++) await producer.send('synced', { value: `marker-${i}-end` }, { partition: 0 })
+    for (let i = 0; i < requests; i++)
+      await producer.send('synced', { value: `marker-${i}-end` }, { partition: 0 })
     await client.close()
     await broker.kill('SIGTERM')
     return checkTrace(await readFile(trace, 'utf8'), requests)
@@ -47,15 +59,25 @@ function checkTrace(text: string, requests: number): FsyncOrderReport {
     }
     const file = calls[written]?.path
     const synced = calls.findIndex(
-      (c, at) => at > written && c.name === 'fdatasync' && c.path === file && c.startedAfter > (calls[written]?.endedAt ?? 0) && c.ok,
+      (c, at) =>
+        at > written &&
+        c.name === 'fdatasync' &&
+        c.path === file &&
+        c.startedAfter > (calls[written]?.endedAt ?? 0) &&
+        c.ok,
     )
     if (synced < 0) {
       violations.push(`marker ${i}: no fdatasync of ${file} after its write`)
       continue
     }
-    const early = calls.slice(written + 1, synced).find(c => c.isSocketWrite && c.startedAfter < (calls[synced]?.endedAt ?? 0))
+    const early = calls
+      .slice(written + 1, synced)
+      .find(c => c.isSocketWrite && c.startedAfter < (calls[synced]?.endedAt ?? 0))
     const reply = calls.slice(synced + 1).find(c => c.isSocketWrite)
-    if (early !== undefined) violations.push(`marker ${i}: a socket write before its sync ended: ${early.text.slice(0, 120)}`)
+    if (early !== undefined)
+      violations.push(
+        `marker ${i}: a socket write before its sync ended: ${early.text.slice(0, 120)}`,
+      )
     else if (reply === undefined) violations.push(`marker ${i}: no reply after its sync`)
     else covered++
   }
@@ -123,22 +145,32 @@ export function syncError(nth: number): Promise<SyncErrorReport> {
     const broker = await startBrokerProcess({
       data,
       args: ['--loglet', 'file'],
-      wrapper: ['strace', '-f', '-qq', '-e', 'trace=fdatasync', '-e', `inject=fdatasync:error=EIO:when=${nth}`, '-o', '/dev/null'],
+      wrapper: [
+        'strace',
+        '-f',
+        '-qq',
+        '-e',
+        'trace=fdatasync',
+        '-e',
+        `inject=fdatasync:error=EIO:when=${nth}`,
+        '-o',
+        '/dev/null',
+      ],
       env: { UV_THREADPOOL_SIZE: '1' },
     })
     const client = await connect(broker.url)
     const producer = client.producer({ lingerMs: 0, deliveryTimeoutMs: 3000 })
     const acked: string[] = []
-    let gone = false
+    const end = { gone: false }
     let ackedAfterError = 0
     void broker.exited.then(() => {
-      gone = true
+      end.gone = true
     })
-    for (let i = 0; !gone && i < nth * 20; i++) {
+    for (let i = 0; !end.gone && i < nth * 20; i++) {
       try {
         await producer.send('errors', { value: `v${i}` }, { partition: 0 })
         acked.push(`v${i}`)
-        if (gone) ackedAfterError++
+        if (end.gone) ackedAfterError++
       } catch {
         break
       }
@@ -148,7 +180,11 @@ export function syncError(nth: number): Promise<SyncErrorReport> {
     const again = await startBrokerProcess({ data })
     const reader = await connect(again.url)
     const values = new Set<string>()
-    for await (const record of reader.read('errors', { from: 'beginning', until: 'end', as: 'text' }))
+    for await (const record of reader.read('errors', {
+      from: 'beginning',
+      until: 'end',
+      as: 'text',
+    }))
       values.add(String(record.value))
     await reader.close()
     await again.kill('SIGTERM')

@@ -4,7 +4,12 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { connect } from '../../client/index.ts'
-import { type BrokerProcess, freePort, startBrokerProcess, withDirectory } from './broker-process.ts'
+import {
+  type BrokerProcess,
+  freePort,
+  startBrokerProcess,
+  withDirectory,
+} from './broker-process.ts'
 
 export interface KillReport {
   readonly kills: number
@@ -25,7 +30,8 @@ const partitions = 4
 export function killNine(kills: number, args: readonly string[] = []): Promise<KillReport> {
   return withDirectory(async directory => {
     const port = await freePort()
-    const start = (): Promise<BrokerProcess> => startBrokerProcess({ data: join(directory, 'data'), port, args })
+    const start = (): Promise<BrokerProcess> =>
+      startBrokerProcess({ data: join(directory, 'data'), port, args })
     let broker = await start()
     const { url } = broker
     const admin = await connect(url)
@@ -65,7 +71,11 @@ interface Written {
 }
 
 /** Sends numbered records until told to stop, up to 200 unanswered at a time. */
-async function produceUntil(url: string, producerNumber: number, signal: AbortSignal): Promise<Written> {
+async function produceUntil(
+  url: string,
+  producerNumber: number,
+  signal: AbortSignal,
+): Promise<Written> {
   const client = await connect(url)
   const producer = client.producer({ lingerMs: 1, deliveryTimeoutMs: 120_000 })
   const acked = new Set<number>()
@@ -75,7 +85,11 @@ async function produceUntil(url: string, producerNumber: number, signal: AbortSi
   while (!signal.aborted) {
     const seq = n++
     const sent = producer
-      .send('kills', { key: null, value: `${producerNumber}:${seq}` }, { partition: seq % partitions })
+      .send(
+        'kills',
+        { key: null, value: `${producerNumber}:${seq}` },
+        { partition: seq % partitions },
+      )
       .then(
         () => {
           acked.add(seq)
@@ -93,14 +107,21 @@ async function produceUntil(url: string, producerNumber: number, signal: AbortSi
   return { producer: producerNumber, attempted: n, acked, failed }
 }
 
-async function check(url: string, written: readonly Written[]): Promise<Omit<KillReport, 'kills' | 'restartsMs'>> {
+async function check(
+  url: string,
+  written: readonly Written[],
+): Promise<Omit<KillReport, 'kills' | 'restartsMs'>> {
   const client = await connect(url)
   const seen = written.map(() => new Map<number, number>())
   const last = new Map<string, number>()
   let outOfOrder = 0
   let phantom = 0
   let read = 0
-  for await (const record of client.read('kills', { from: 'beginning', until: 'end', as: 'text' })) {
+  for await (const record of client.read('kills', {
+    from: 'beginning',
+    until: 'end',
+    as: 'text',
+  })) {
     read++
     const [producer = -1, seq = -1] = String(record.value).split(':').map(Number)
     const lane = `${producer}/${record.partition}`
@@ -137,6 +158,7 @@ function sum(values: readonly number[]): number {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const report = await killNine(Number(process.argv[2] ?? 50), process.argv.slice(3))
   console.log(JSON.stringify(report, undefined, 1))
-  const bad = report.lost + report.duplicate + report.outOfOrder + report.phantom + report.failedSends
+  const bad =
+    report.lost + report.duplicate + report.outOfOrder + report.phantom + report.failedSends
   process.exitCode = bad === 0 ? 0 : 1
 }

@@ -6,7 +6,13 @@ import { fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
-import { cliPath, flightsPath, runCli, startBrokerProcess, withDirectory } from './broker-process.ts'
+import {
+  cliPath,
+  flightsPath,
+  runCli,
+  startBrokerProcess,
+  withDirectory,
+} from './broker-process.ts'
 
 export interface RealInputReport {
   readonly produced: number
@@ -48,7 +54,14 @@ export function realInput(repeats: number, switches: number): Promise<RealInputR
     let switchesWhileProducing = 0
     while (!progress.done || progress.switches < switches) {
       const spec = specs[progress.switches % specs.length] as string
-      const { code, stdout, stderr } = await runCli(['log', 'switch', spec, '--format', 'json', ...url])
+      const { code, stdout, stderr } = await runCli([
+        'log',
+        'switch',
+        spec,
+        '--format',
+        'json',
+        ...url,
+      ])
       if (code === 0) pausesMs.push((JSON.parse(stdout) as { pauseMs: number }).pauseMs)
       else errors.push(`switch ${spec}: exit ${code}: ${stderr}`)
       progress.switches++
@@ -69,7 +82,12 @@ export function realInput(repeats: number, switches: number): Promise<RealInputR
       medianPauseMs: median(pausesMs),
       fsyncMedianMs,
       produceSeconds,
-      exitCodes: { create: created.code, produce: produced.code, consume: check.exitCode, broker: stopped },
+      exitCodes: {
+        create: created.code,
+        produce: produced.code,
+        consume: check.exitCode,
+        broker: stopped,
+      },
       errors: [...errors, ...check.errors],
     }
   })
@@ -101,7 +119,14 @@ async function* numbered(
 async function consumeAndCheck(
   url: string,
   total: number,
-): Promise<{ consumed: number; lost: number; duplicate: number; outOfOrder: number; exitCode: number | string; errors: string[] }> {
+): Promise<{
+  consumed: number
+  lost: number
+  duplicate: number
+  outOfOrder: number
+  exitCode: number | string
+  errors: string[]
+}> {
   const child = spawn(
     process.execPath,
     [cliPath, 'consume', 'flights', '-o', 'beginning', '-e', '--format', 'json', '--url', url],
@@ -130,7 +155,14 @@ async function consumeAndCheck(
   }
   const exitCode = await exited
   const errors = stderr.trim() === '' ? [] : [stderr.trim()]
-  return { consumed, lost: seen.filter(s => s === 0).length, duplicate, outOfOrder, exitCode, errors }
+  return {
+    consumed,
+    lost: seen.filter(s => s === 0).length,
+    duplicate,
+    outOfOrder,
+    exitCode,
+    errors,
+  }
 }
 
 /** Median of write + fdatasync of 64 KiB on the same disk, ms. */

@@ -106,7 +106,8 @@ export class World {
 
   /** Mixes a line into the trace hash; compared between two runs of one seed. */
   trace(line: string): void {
-    for (let i = 0; i < line.length; i++) this.hash = Math.imul(this.hash ^ line.charCodeAt(i), 0x01000193)
+    for (let i = 0; i < line.length; i++)
+      this.hash = Math.imul(this.hash ^ line.charCodeAt(i), 0x01000193)
   }
 
   digest(): string {
@@ -120,18 +121,18 @@ export class World {
 
   /** Runs events until `main` settles. @throws StalledError past `untilMs` of simulated time. */
   async run(main: () => Promise<void>, untilMs: number): Promise<void> {
-    let settled = false
+    const task = { settled: false }
     main().then(
       () => {
-        settled = true
+        task.settled = true
       },
       error => {
         this.fail(error)
       },
     )
-    while (!settled && this.failure === undefined) {
+    while (!task.settled && this.failure === undefined) {
       await new Promise(resolve => setImmediate(resolve))
-      if (settled || this.failure !== undefined) break
+      if (task.settled || this.failure !== undefined) break
       const event = this.pop()
       if (event === undefined) throw new StalledError(`nothing left to happen at ${this.now} ms`)
       if (event.time > untilMs) throw new StalledError(`not finished after ${untilMs} simulated ms`)
@@ -151,7 +152,8 @@ export class World {
     for (;;) {
       let child = 2 * i + 1
       if (child >= queue.length) break
-      if (child + 1 < queue.length && before(queue[child + 1] as Event, queue[child] as Event)) child++
+      if (child + 1 < queue.length && before(queue[child + 1] as Event, queue[child] as Event))
+        child++
       if (!before(queue[child] as Event, last)) break
       queue[i] = queue[child] as Event
       i = child
