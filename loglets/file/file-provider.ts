@@ -32,6 +32,7 @@ import {
   trailerBytes,
 } from './format.ts'
 import { type Damage, PointMaker, recoverFile, type Recovered } from './recovery.ts'
+import { scanRecords } from './scan.ts'
 import { SegmentFile } from './segment-file.ts'
 import { readTrimPoint } from './trim-point.ts'
 
@@ -93,6 +94,7 @@ export class FileLogletProvider implements LogletProvider {
     const { disk } = this.options
     const directory = this.directoryOf(id)
     const segments = await listSegments(disk, directory)
+    await dropUnborn(disk, directory, id, segments)
     const last = segments.at(-1)
     if (last === undefined)
       throw new LogletLostError(`loglet ${id} has no files in ${directory}`, 'unknown')
@@ -236,6 +238,26 @@ export async function listSegments(disk: Disk, directory: string): Promise<Segme
     else if (name.endsWith('.tmp')) await disk.remove(`${directory}/${name}`)
   }
   return segments
+}
+
+/**
+ * A roll that was cut off leaves a newest file without a whole header. It held nothing: its header is synced before anything is written
+ * behind it, and the file before it gets its trailer only afterwards. Anything else without a header is damage, and stays.
+ */
+async function dropUnborn(disk: Disk, directory: string, id: string, segments: SegmentFile[]): Promise<void> {
+  const last = segments.at(-1)
+  const before = segments.at(-2)
+  if (last === undefined || before === undefined) return
+  const file = await last.file()
+  if (decodeFileHeader(await file.read(0, fileHeaderBytes), id) !== undefined) return
+  for await (const item of scanRecords(file, 0, await file.size())) if (item.kind === 'record') return
+  const previous = await before.file()
+  const size = await previous.size()
+  if (decodeTrailer(await previous.read(Math.max(0, size - trailerBytes), trailerBytes)) !== undefined) return
+  segments.pop()
+  await last.close()
+  await disk.remove(last.path)
+  await disk.syncDir(directory)
 }
 
 async function cut(segment: SegmentFile, end: number): Promise<void> {
