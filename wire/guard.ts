@@ -126,12 +126,9 @@ function walk(bytes: Uint8Array, depthMax: number, elementsMax: number): void {
     elements += items
     if (elements > elementsMax)
       bad('elements', `at least ${elements} elements`, elementsMax, elements, 'elementsMax')
-    const values = isMap ? items * 2 : items
-    // Every value takes at least one byte: a length that cannot be true is refused before anything relies on it.
-    if (values > end - at) bad('complete', `${values} values declared in ${end - at} bytes`)
     depth++
     if (depth > deepest) bad('depth', `nested ${depth} levels deep`, deepest, depth, 'depthMax')
-    remaining[depth] = values
+    remaining[depth] = isMap ? items * 2 : items
     mapLevel[depth] = isMap ? 1 : 0
   }
 }

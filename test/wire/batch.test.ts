@@ -197,6 +197,39 @@ describe('records', () => {
     expect(readBatchHeader(encodeBatch([{ value: 'a' }], { now, offsetDeltas: [4] })).span).toBe(5)
   })
 
+  it('come back at the borders of every width', () => {
+    const borders = [0, 31, 63, 64, 85, 86, 127, 128, 255, 256, 21_845, 21_846, 65_535, 65_536]
+    const records = borders.flatMap(length => [
+      {
+        key: 'x'.repeat(length),
+        value: new Uint8Array(length),
+        headers: { ['n'.repeat(length)]: 'é'.repeat(length) },
+        timestamp: length,
+      },
+      { timestamp: 2 ** 32 + length - 256 },
+    ])
+    const decoded = decodeBatchSync(encodeBatch(records, { now }))
+    expect(
+      decoded.map(({ key, value, headers, timestamp }) => [
+        key?.length ?? 0,
+        value?.length ?? 0,
+        headers[0]?.[0].length ?? 0,
+        headers[0]?.[1].length ?? 0,
+        timestamp,
+      ]),
+    ).toEqual(
+      borders.flatMap(n => [
+        [n, n, n, 2 * n, n],
+        [0, 0, 0, 0, 2 ** 32 + n - 256],
+      ]),
+    )
+  })
+
+  it('keep a byte order mark at the beginning of a header name', () => {
+    const batch = encodeBatch([{ headers: { '\uFEFFname': 'x' } }], { now })
+    expect(decodeBatchSync(batch)[0]?.headers[0]?.[0]).toBe('\uFEFFname')
+  })
+
   it('may have more than 65,535 neighbours, headers of more than 15 items and long text', () => {
     const many = Array.from({ length: 70_000 }, () => ({ value: 'x' }))
     expect(decodeBatchSync(encodeBatch(many, { now }))).toHaveLength(70_000)

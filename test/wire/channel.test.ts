@@ -191,6 +191,7 @@ describe('the end of a connection', () => {
         details: { closeCode: 1001, reason: 'going away' },
       })
     expect(await channel.closed).toEqual({ code: 1001, reason: 'going away' })
+    expect(channel.inFlight).toBe(0)
     expect(codeOfError(await failure(channel.request('x')))).toBe('CONNECTION_CLOSED')
     channel.send({ op: 'credit' })
   })

@@ -3,7 +3,7 @@ import { connect as connectTcp, createServer as createTcpServer } from 'node:net
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { type FrameSocket, RequestChannel } from '../../wire/index.ts'
+import type { FrameSocket } from '../../wire/index.ts'
 import * as browser from '../../wire/platform.browser.ts'
 import * as node from '../../wire/platform.node.ts'
 import type { ServerSocket } from '../../wire/server.ts'
@@ -104,11 +104,11 @@ describe.each([
 
   it('ignores text', async () => {
     const url = await open({})
-    const channel = new RequestChannel(await openSocket(url))
+    const { message } = listen(await openSocket(url))
     const server = accepted()
     ;(server as unknown as { ws: WebSocket }).ws.send('text')
-    server.close(1001)
-    expect((await channel.closed).code).toBe(1001)
+    server.send(new Uint8Array([1]))
+    expect([...(await message)]).toEqual([1])
   })
 
   it('sends a close code and a reason that fits', async () => {
