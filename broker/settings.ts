@@ -59,6 +59,11 @@ export const settingsTable = {
     min: 0,
   },
   stateCommitIntervalMs: number(1000, 'how often the state is written to its store'),
+  clockJumpMaxMs: number(
+    600_000,
+    'a jump of the wall clock that is believed',
+    'log time follows the monotonic clock; /health says so',
+  ),
   memoryLogletBytesMax: number(
     256 * mib,
     'content of one memory loglet',

@@ -21,7 +21,11 @@ export interface MetricsOptions {
 export interface MetricDescription {
   readonly name: string
   readonly type: string
-  readonly help: string
+  readonly labels: readonly string[]
+}
+
+interface LabelledMetric {
+  readonly labelNames: readonly string[]
 }
 
 /** What `/metrics` shows. */
@@ -283,12 +287,14 @@ export function createMetrics(options: MetricsOptions): Metrics {
   }
   return {
     render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
-    list: async () =>
-      (await registry.getMetricsAsJSON()).map(({ name, type, help }) => ({
+    list: async () => {
+      const labelled = registry.getMetricsAsArray() as unknown as readonly LabelledMetric[]
+      return (await registry.getMetricsAsJSON()).map(({ name, type }, i) => ({
         name,
         type: String(type),
-        help,
-      })),
+        labels: labelled[i]?.labelNames ?? [],
+      }))
+    },
   }
 }
 
