@@ -1,0 +1,397 @@
+// Requests that are well-formed frames and wrong: each gets one coded error, and leaves no trace. A writer works all the while on another
+// connection; at the end every record that it was acked for is read back.
+
+import { assert, asyncProperty, uint8Array } from 'fast-check'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { operations } from '../../broker/gateway/operations.ts'
+import { type RunningBroker, startBroker } from '../../broker/index.ts'
+import { type Frame, handBatch, pack, RawClient, sealBatch } from './raw-client.ts'
+
+let broker: RunningBroker
+let client: RawClient
+let writer: Writer
+
+/** Publishes without pause and remembers what was acked. */
+class Writer {
+  readonly acked: number[] = []
+  private readonly client: RawClient
+  private readonly done: Promise<void>
+  private stopped = false
+
+  constructor(client: RawClient) {
+    this.client = client
+    this.done = this.run()
+  }
+
+  /** Resolves when at least one more record was acked. */
+  async progress(): Promise<void> {
+    const before = this.acked.length
+    await expect.poll(() => this.acked.length, { interval: 1 }).toBeGreaterThan(before)
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true
+    await this.done
+  }
+
+  private async run(): Promise<void> {
+    for (let n = 0; !this.stopped; n++) {
+      const records = [{ topic: 'acked', value: `${n}` }]
+      const { offsets } = await this.client.call('publish', { records })
+      this.acked.push((offsets as Frame[])[0]?.['offset'] as number)
+    }
+  }
+}
+
+beforeAll(async () => {
+  broker = await startBroker({ loglet: 'memory', port: 0, autoCreateTopicsEnable: false })
+  client = await RawClient.connect(broker.url)
+  await client.call('createTopic', { topic: 'acked' })
+  await client.call('createTopic', { topic: 'bad', partitions: 2 })
+  writer = new Writer(await RawClient.connect(broker.url))
+})
+
+afterAll(async () => {
+  await writer.stop()
+  await client.close()
+  await broker.close()
+})
+
+/** A request to each operation that is right but for the field that a test replaces. `listTopics` and the like take none. */
+const valid: Readonly<Record<string, () => Frame>> = {
+  produce: () => ({ topic: 'bad', partition: 0, batch: handBatch([{ value: 'v' }]) }),
+  publish: () => ({ records: [{ topic: 'bad', value: 'v' }] }),
+  initProducer: () => ({ producerId: 1, producerEpoch: 0 }),
+  fetch: () => ({ topic: 'bad', partition: 0, from: 'beginning', maxWaitMs: 0 }),
+  subscribe: () => ({ topic: 'bad', partition: 0, from: 'beginning', credit: 0 }),
+  unsubscribe: () => ({ sub: 1 }),
+  createTopic: () => ({ topic: 'bad', ifNotExists: true }),
+  deleteTopic: () => ({ topic: 'bad' }),
+  alterTopic: () => ({ topic: 'bad', config: { 'max.message.bytes': '1000' } }),
+  listTopics: () => ({}),
+  describeTopic: () => ({ topic: 'bad' }),
+  listOffsets: () => ({ topic: 'bad', at: 'end' }),
+  describeLog: () => ({}),
+  switchLog: () => ({ spec: 'memory' }),
+  sealLog: () => ({}),
+  trimLog: () => ({ lsn: 0 }),
+  verifyLog: () => ({}),
+  health: () => ({}),
+  ping: () => ({}),
+}
+
+const required: Readonly<Record<string, readonly string[]>> = {
+  produce: ['topic', 'partition', 'batch'],
+  publish: ['records'],
+  initProducer: [],
+  fetch: ['topic', 'partition', 'from'],
+  subscribe: ['topic', 'partition', 'from', 'credit'],
+  unsubscribe: ['sub'],
+  createTopic: ['topic'],
+  deleteTopic: ['topic'],
+  alterTopic: ['topic', 'config'],
+  listTopics: [],
+  describeTopic: ['topic'],
+  listOffsets: ['topic', 'at'],
+  describeLog: [],
+  switchLog: ['spec'],
+  sealLog: [],
+  trimLog: ['lsn'],
+  verifyLog: [],
+  health: [],
+  ping: [],
+}
+
+/** Optional fields that must be of their type when they are given. */
+const optional: Readonly<Record<string, readonly string[]>> = {
+  produce: ['expect', 'acks'],
+  publish: ['expect', 'acks', 'producer'],
+  initProducer: ['producerId', 'producerEpoch'],
+  fetch: ['maxBytes', 'minBytes', 'maxWaitMs', 'format', 'codecs'],
+  subscribe: ['format', 'codecs'],
+  createTopic: ['partitions', 'config', 'ifNotExists', 'producer'],
+  deleteTopic: ['producer'],
+  alterTopic: ['producer'],
+  listOffsets: ['partition'],
+  switchLog: ['expectedIndex'],
+  trimLog: ['force'],
+}
+
+/** Wrong for each field: none is text, a list and a map at once. */
+const wrongValues: readonly unknown[] = [[1], { a: [] }, Buffer.from('x'), -1, 0.5, '\u0000?', true]
+/** What a field takes among the values above. */
+const takes: Readonly<Record<string, (value: unknown) => boolean>> = {
+  ifNotExists: v => v === true,
+  force: v => v === true,
+  acks: v => v === -1,
+  codecs: v => Array.isArray(v),
+  batch: v => v instanceof Uint8Array,
+}
+
+/** Codes that tell a client which of its fields is wrong. */
+const fieldCodes = [
+  'INVALID_REQUEST',
+  'NUMBER_OUT_OF_RANGE',
+  'INVALID_TOPIC_NAME',
+  'INVALID_CONFIG',
+  'INVALID_SPEC',
+  'INVALID_PARTITIONS',
+]
+
+function expectClear(error: Frame): void {
+  expect((error['message'] as string).length).toBeGreaterThan(10)
+  expect((error['hint'] as string).length).toBeGreaterThan(10)
+  expect(error['retriable']).toBe(false)
+}
+
+describe('every operation', () => {
+  it('is in the tables of this test', () => {
+    expect(Object.keys(valid).sort()).toEqual([...operations.keys()].sort())
+    expect(Object.keys(required).sort()).toEqual([...operations.keys()].sort())
+  })
+
+  for (const op of operations.keys()) {
+    for (const field of required[op] ?? [])
+      it(`${op} without ${field} says so`, async () => {
+        for (const empty of [undefined, null]) {
+          const request = { ...valid[op]?.() }
+          if (empty === null) request[field] = null
+          else delete request[field]
+          const error = await client.refusal(op, request)
+          expect(fieldCodes).toContain(error.code)
+          expect(error.message).toContain(field)
+          expectClear(error)
+        }
+        await writer.progress()
+      })
+
+    for (const field of [...(required[op] ?? []), ...(optional[op] ?? [])])
+      it(`${op} with ${field} of a wrong type says so`, async () => {
+        for (const value of wrongValues) {
+          if (takes[field]?.(value) === true) continue
+          const error = await client.refusal(op, { ...valid[op]?.(), [field]: value })
+          expect(fieldCodes, `${op}.${field} ${JSON.stringify(value)}: ${error.code}`).toContain(
+            error.code,
+          )
+          expectClear(error)
+        }
+      })
+  }
+})
+
+describe('a request', () => {
+  it('with an unknown op is answered UNKNOWN_OP', async () => {
+    for (const op of ['nonsense', '', 'constructor', '__proto__', 'x'.repeat(10_000)]) {
+      const error = await client.refusal(op)
+      expect(error.code).toBe('UNKNOWN_OP')
+      expect(error.message.length).toBeLessThan(200)
+      expectClear(error)
+    }
+  })
+
+  it('without an id is answered with a nil id', async () => {
+    for (const id of [undefined, null, 'x', -1, 1.5]) {
+      const seen = client.pushes.length
+      client.send({ op: 'ping', ...(id === undefined ? {} : { id }) })
+      const pushes = await client.untilPushed(all => all.length > seen)
+      expect(pushes.at(-1)).toMatchObject({
+        id: null,
+        error: { code: expect.stringMatching(/^(INVALID_REQUEST|NUMBER_OUT_OF_RANGE)$/) },
+      })
+    }
+  })
+
+  it('for a topic name that is not allowed is answered INVALID_TOPIC_NAME', async () => {
+    const names = ['', '.', '..', '../bad', 'a/b', 'a b', 'ü', 'a\u0000', 'x'.repeat(300)]
+    for (const topic of names)
+      for (const op of ['createTopic', 'produce', 'fetch', 'subscribe', 'describeTopic']) {
+        const error = await client.refusal(op, { ...valid[op]?.(), topic })
+        expect(error, `${op} ${topic}`).toMatchObject({ code: 'INVALID_TOPIC_NAME', limit: 249 })
+        expect(error.message.length).toBeLessThan(200)
+      }
+    const records = [{ topic: '../bad', value: 'v' }]
+    expect(await client.refusal('publish', { records })).toMatchObject({
+      code: 'INVALID_TOPIC_NAME',
+    })
+  })
+
+  it('for a topic that does not exist is answered UNKNOWN_TOPIC, saying that none is created', async () => {
+    for (const op of ['produce', 'fetch', 'subscribe', 'describeTopic', 'listOffsets'])
+      expect(await client.refusal(op, { ...valid[op]?.(), topic: 'missing' }), op).toMatchObject({
+        code: 'UNKNOWN_TOPIC',
+        topic: 'missing',
+        autoCreate: false,
+      })
+    for (const op of ['deleteTopic', 'alterTopic'])
+      expect(await client.refusal(op, { ...valid[op]?.(), topic: 'missing' }), op).toMatchObject({
+        code: 'UNKNOWN_TOPIC',
+      })
+    const records = [{ topic: 'missing', value: 'v' }]
+    expect(await client.refusal('publish', { records })).toMatchObject({
+      code: 'UNKNOWN_TOPIC',
+      autoCreate: false,
+    })
+  })
+
+  it('for a partition that does not exist is answered UNKNOWN_PARTITION', async () => {
+    for (const partition of [2, 2 ** 31, 2 ** 32, 2 ** 53 - 1])
+      for (const op of ['produce', 'fetch', 'subscribe', 'listOffsets'])
+        expect(await client.refusal(op, { ...valid[op]?.(), partition }), op).toMatchObject({
+          code: 'UNKNOWN_PARTITION',
+        })
+  })
+
+  it('for an offset beyond the end is answered OFFSET_OUT_OF_RANGE with the range', async () => {
+    for (const from of [1, 2 ** 32, 2 ** 53 - 1])
+      for (const op of ['fetch', 'subscribe'])
+        expect(await client.refusal(op, { ...valid[op]?.(), from }), op).toMatchObject({
+          code: 'OFFSET_OUT_OF_RANGE',
+          start: 0,
+          end: 0,
+        })
+  })
+
+  it('with more partitions than a topic may have is answered INVALID_PARTITIONS', async () => {
+    for (const partitions of [0, 10_001, 2 ** 53 - 1])
+      expect(await client.refusal('createTopic', { topic: 'wide', partitions })).toMatchObject({
+        code: 'INVALID_PARTITIONS',
+        limit: 10_000,
+        actual: partitions,
+      })
+  })
+
+  it('with more records than a publish may have is answered LIMIT_EXCEEDED', async () => {
+    const records = Array.from({ length: 1001 }, () => ({ topic: 'bad', value: 'v' }))
+    expect(await client.refusal('publish', { records })).toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      limit: 1000,
+      actual: 1001,
+    })
+  })
+
+  it('with one bad record among good ones writes none of them', async () => {
+    const good = { topic: 'bad', value: 'v' }
+    const bad = [
+      7,
+      {},
+      { topic: 'bad', partition: 9 },
+      { topic: 'bad', value: 7 },
+      { topic: 'bad', headers: { h: 7 } },
+      { topic: 'bad', timestamp: -1 },
+      { topic: 'bad', timestamp: 'now' },
+    ]
+    for (const each of bad) expectClear(await client.refusal('publish', { records: [good, each] }))
+    expect(await client.refusal('publish', { records: [] })).toMatchObject({
+      code: 'INVALID_REQUEST',
+    })
+  })
+})
+
+describe('a batch', () => {
+  const send = (batch: Uint8Array): Promise<Frame> =>
+    client.refusal('produce', { topic: 'bad', partition: 0, batch })
+  /** A good batch with one change, and the CRC that fits it. */
+  const changed = (change: (batch: Buffer) => void): Uint8Array => {
+    const batch = handBatch([{ value: 'one' }, { value: 'two' }])
+    change(batch as Buffer)
+    return sealBatch(batch)
+  }
+
+  it('cut off anywhere is answered BATCH_CORRUPT', async () => {
+    const batch = handBatch([{ value: 'one' }])
+    for (let length = 0; length < batch.length; length++)
+      expect(await send(batch.subarray(0, length)), `${length}`).toMatchObject({
+        code: 'BATCH_CORRUPT',
+      })
+  })
+
+  it('with any bit flipped is refused', async () => {
+    const batch = handBatch([{ value: 'one' }])
+    for (let bit = 0; bit < batch.length * 8; bit++) {
+      const damaged = Buffer.from(batch)
+      damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7))
+      const { code } = await send(damaged)
+      // Byte 8 is the codec: told by name, whatever the CRC says.
+      const isUnknownCodec = bit >> 3 === 8 && code === 'UNSUPPORTED_CODEC'
+      if (!isUnknownCodec) expect(code, `bit ${bit}`).toBe('BATCH_CORRUPT')
+    }
+    await writer.progress()
+  })
+
+  it('with a wrong header and a fitting CRC is answered BATCH_CORRUPT', async () => {
+    const changes: Readonly<Record<string, (batch: Buffer) => void>> = {
+      magic: b => b.writeUInt8(0, 0),
+      version: b => b.writeUInt8(2, 1),
+      'bodyLength too short': b => b.writeUInt32BE(b.length - 65, 12),
+      'bodyLength too long': b => b.writeUInt32BE(0xffff_ffff, 12),
+      'no records': b => b.writeUInt32BE(0, 16),
+      'span below count': b => b.writeUInt32BE(1, 20),
+      'span above count': b => b.writeUInt32BE(3, 20),
+      'rawLength of another body': b => b.writeUInt32BE(1, 24),
+      'unknown flags': b => b.writeUInt8(0x80, 9),
+    }
+    for (const [name, change] of Object.entries(changes))
+      expect(await send(changed(change)), name).toMatchObject({ code: 'BATCH_CORRUPT' })
+  })
+
+  it('in an unknown codec is answered UNSUPPORTED_CODEC', async () => {
+    expect(await send(changed(b => b.writeUInt8(7, 8)))).toMatchObject({
+      code: 'UNSUPPORTED_CODEC',
+    })
+  })
+
+  it('larger than the limit is answered MESSAGE_TOO_LARGE', async () => {
+    expect(await send(handBatch([{ value: 'x'.repeat(1 << 20) }]))).toMatchObject({
+      code: 'MESSAGE_TOO_LARGE',
+      limit: (1 << 20) + 64,
+    })
+  })
+})
+
+describe('a thousand random messages', () => {
+  it('cost nobody else anything', async () => {
+    // Damaged in one place each, they come much further than noise.
+    const seeds = [...operations.keys()].map(op => pack({ op, id: 1, ...valid[op]?.() }))
+    const isHarmless = (op: string): boolean => !['deleteTopic', 'alterTopic'].includes(op)
+    const noise = seeds.filter((_, i) => isHarmless([...operations.keys()][i] ?? ''))
+    let n = 0
+    await assert(
+      asyncProperty(uint8Array({ minLength: 1, maxLength: 300 }), async bytes => {
+        const other = await RawClient.connect(broker.url)
+        const seed = noise[n++ % noise.length] as Uint8Array
+        const cut = Uint8Array.from([
+          ...seed.subarray(0, 1 + ((bytes[0] ?? 0) % seed.length)),
+          ...bytes,
+        ])
+        other.sendBytes(n % 2 === 0 ? bytes : cut)
+        await Promise.race([other.call('ping'), other.closed])
+        other.ws.terminate()
+        if (n % 100 === 0) await writer.progress()
+      }),
+      { numRuns: 1000, verbose: 1 },
+    )
+  })
+})
+
+describe('after all of this', () => {
+  it('everything acked is there once, and bad requests have left nothing', async () => {
+    await writer.progress()
+    await writer.stop()
+    const read: number[] = []
+    for (let from = 0; from < writer.acked.length; ) {
+      const place = { topic: 'acked', partition: 0, from, format: 'records', maxBytes: 4 << 20 }
+      const reply = await client.call('fetch', place)
+      for (const item of reply['items'] as Frame[]) {
+        expect(Number(Buffer.from(item['value'] as Uint8Array).toString())).toBe(item['offset'])
+        read.push(item['offset'] as number)
+      }
+      from = reply['next'] as number
+    }
+    expect(read).toEqual(writer.acked)
+    const { topics } = await client.call('listTopics')
+    expect((topics as Frame[]).map(({ topic, records }) => [topic, records])).toEqual([
+      ['acked', writer.acked.length],
+      ['bad', 0],
+    ])
+  })
+})
