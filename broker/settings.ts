@@ -150,7 +150,7 @@ export interface SettingSources {
 export function resolveSettings(sources: SettingSources = {}): Settings {
   const { flags = {}, env = {}, file = {} } = sources
   for (const key of Object.keys(file))
-    if (!(key in settingsTable))
+    if (!Object.hasOwn(settingsTable, key))
       throw invalid(
         `logloom.json: unknown key ${key}`,
         key,
