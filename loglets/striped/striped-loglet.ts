@@ -466,11 +466,11 @@ function stalledError(): LogletStalledError {
 /** For appends that are durable, but behind a position that will not be filled. */
 function behindError(cause: unknown): LogletError {
   if (cause instanceof LogletClosedError) return closedError('unknown')
-  return new LogletFailedError(
-    'a stripe failed before earlier positions were filled',
-    'unknown',
-    cause,
-  )
+  const message = 'a stripe failed before earlier positions were filled'
+  // Only a stripe whose storage is broken breaks the whole; a seal that found the disk full, say, can be tried again.
+  return cause instanceof LogletFailedError
+    ? new LogletFailedError(message, 'unknown', cause)
+    : new LogletStalledError(message, 'unknown', cause)
 }
 
 function asError(error: unknown): Error {

@@ -89,18 +89,19 @@ export class LogRun {
     const process = this.process
     const registry = this.registry(process)
     const metaStore = this.metaStore(process)
+    const isChaotic = this.chaos.enabled
     const open = async (): Promise<VirtualLog> => {
       for (let tries = 1; ; tries++)
         try {
           // Opening has to seal whatever was half sealed; with enough stripes and failures it would never get through.
           if (tries > 10) this.chaos.enabled = false
           const opened = await this.openLog(process, registry, metaStore)
-          this.chaos.enabled = true
+          this.chaos.enabled = isChaotic
           return opened
         } catch (error) {
           if (error instanceof InvariantError) throw error
           this.world.trace(`open: ${(error as Error).message}`)
-          if (!this.chaos.enabled) throw error
+          if (tries > 50) throw error
           await this.driver.sleep(5)
         }
     }
