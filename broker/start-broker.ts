@@ -21,6 +21,7 @@ import { checkBind, Gateway } from './gateway/gateway.ts'
 import { GatewayStats } from './gateway/stats.ts'
 import { LogStats } from './metrics/log-stats.ts'
 import type { Metrics } from './metrics/metrics.ts'
+import { passingDisk } from './passing-disk.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 import { MemoryStore } from './state/memory-store.ts'
 import type { StateStore } from './state/store.ts'
@@ -77,7 +78,7 @@ async function start(
   const nodeId = directory?.nodeId ?? 'memory'
   const logStats = new LogStats()
   const gatewayStats = new GatewayStats(settings.metricsTopicsMax)
-  const disk = nodeDisk(directory?.path ?? '.')
+  const disk = directory === undefined ? passingDisk() : nodeDisk(directory.path)
   const log = await openLog(settings, directory, disk, logStats, logger, onFatal)
   let store: StateStore
   let broker: Broker
