@@ -44,6 +44,8 @@ const elementsPerRecord = 6
 const recordBytesMax = 1 << 20
 /** A single record that is still served in this format. */
 const oneRecordBytesMax = 4 << 20
+/** What this broker can open itself. */
+const ownCodecs: ReadonlySet<string> = new Set(supportedCodecs)
 
 /** Items as the client asked for them. Synchronous unless a body must be opened. @throws UNSUPPORTED_CODEC */
 export function formatItems(
@@ -52,11 +54,19 @@ export function formatItems(
   format: ReadFormat,
 ): FormattedItems | Promise<FormattedItems> {
   if (format.records) return recordItems(result, from)
-  const items = result.items.map((item): Frame => {
-    if (item.kind === 'gap') return gapItem(item)
-    acceptCodec(item.batch, format.codecs)
-    return { offset: item.offset, lsn: item.lsn, timestamp: item.timestamp, batch: item.batch }
-  })
+  const items: Frame[] = []
+  for (const item of result.items) {
+    if (item.kind === 'gap') {
+      items.push(gapItem(item))
+      continue
+    }
+    const codec = foreignCodec(item.batch, format.codecs)
+    // What lies before it is served first; the next read begins here and ends with the error.
+    if (codec !== undefined && items.length > 0) return { items, next: item.offset }
+    if (codec !== undefined) throw unsupported(codec, format.codecs)
+    const { offset, lsn, timestamp, batch } = item
+    items.push({ offset, lsn, timestamp, batch })
+  }
   return { items, next: result.next }
 }
 
@@ -70,7 +80,9 @@ async function recordItems(result: ReadResult, from: number): Promise<FormattedI
       elements += elementsPerRecord
       continue
     }
-    acceptCodec(item.batch, new Set(supportedCodecs))
+    const codec = foreignCodec(item.batch, ownCodecs)
+    if (codec !== undefined && items.length > 0) return { items, next: item.offset }
+    if (codec !== undefined) throw unsupported(codec, ownCodecs)
     try {
       // Opening may take more than this turn, for which the batch is valid.
       for (const record of await decodeBatch(item.batch.slice())) {
@@ -110,12 +122,16 @@ function gapItem(item: ReadItem & { kind: 'gap' }): Frame {
   return { gap: item.gap, offset: item.offset, next: item.next }
 }
 
-function acceptCodec(batch: Uint8Array, accepted: ReadonlySet<string>): void {
-  const codec: Codec = readBatchHeader(batch).codec
-  if (!accepted.has(codec))
-    throw new LogloomError(
-      'UNSUPPORTED_CODEC',
-      `the next batch is ${codec}, the reader accepts ${[...accepted].join(', ')}`,
-      { codec },
-    )
+/** The batch's codec when it is not among those accepted. */
+function foreignCodec(batch: Uint8Array, accepted: ReadonlySet<string>): Codec | undefined {
+  const { codec } = readBatchHeader(batch)
+  return accepted.has(codec) ? undefined : codec
+}
+
+function unsupported(codec: Codec, accepted: ReadonlySet<string>): LogloomError {
+  return new LogloomError(
+    'UNSUPPORTED_CODEC',
+    `the next batch is ${codec}, the reader accepts ${[...accepted].join(', ')}`,
+    { codec },
+  )
 }
