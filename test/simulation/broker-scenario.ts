@@ -14,6 +14,7 @@ import { decodeBatchSync, encodeBatch, readBatchHeader } from '../../wire/index.
 import { type Chaos, SharedFlakyProvider } from './flaky.ts'
 import { InvariantError } from './log-model.ts'
 import type { RunResult } from './log-scenario.ts'
+import { crashDisk } from './crash.ts'
 import { SimDisk } from './sim-disk.ts'
 import { Process, StalledError, World } from './world.ts'
 
@@ -229,17 +230,9 @@ export class BrokerRun {
 
   private crash(): void {
     const { rng } = this.world
-    this.reached('crash')
     this.process.kill()
     this.broker = undefined
-    const mode = rng.int(3)
-    this.disk.crash(op => {
-      if (mode === 0) return 'none'
-      if (mode === 1) return rng.chance(0.5) ? 'all' : 'none'
-      return op.kind === 'write' && rng.chance(0.5)
-        ? Array.from({ length: Math.ceil(op.length / 512) }, () => rng.chance(0.7))
-        : 'all'
-    })
+    this.reached(`crash: ${crashDisk(this.disk, rng)}`)
     this.process = new Process(this.world)
     this.die()
   }

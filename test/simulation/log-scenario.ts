@@ -11,6 +11,7 @@ import { LogletRegistry } from '../../loglets/registry.ts'
 import { AppendError, VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { type Chaos, SharedFlakyProvider } from './flaky.ts'
 import { InvariantError, LogModel } from './log-model.ts'
+import { crashDisk } from './crash.ts'
 import { SimDisk } from './sim-disk.ts'
 import { Process, StalledError, World } from './world.ts'
 
@@ -70,9 +71,12 @@ export class LogRun {
     await this.disk.mkdir('loglets')
     await this.disk.mkdir('metastore')
     await this.start()
-    const crashes = rng.int(4)
+    const crashes = rng.int(6)
     for (let crash = 0; crash <= crashes; crash++) {
-      await this.driver.sleep(50 + rng.next() * 400)
+      // Now and then right after the start, when what recovery decided is all that there is.
+      await this.driver.sleep(
+        crash > 0 && rng.chance(0.4) ? rng.next() * 15 : 50 + rng.next() * 400,
+      )
       if (crash < crashes) {
         this.crash()
         await this.driver.sleep(rng.next() * 20)
@@ -113,9 +117,9 @@ export class LogRun {
         if (process.alive) this.world.fail(error)
       })
     }
-    for (let n = 0; n < 3; n++) go(() => this.appender(process, log))
+    for (const appending of [log, log, other]) go(() => this.appender(process, appending))
     for (const reading of [log, log, other]) go(() => this.reader(process, reading))
-    go(() => this.tailChecker(process, log))
+    for (const checking of [log, other]) go(() => this.tailChecker(process, checking))
     go(() => this.reconfigurer(process, log))
     go(() => this.reconfigurer(process, other))
     go(() => this.copier(process, log))
@@ -184,20 +188,12 @@ export class LogRun {
 
   private crash(): void {
     const { rng } = this.world
-    this.model.reached('crash')
     this.process.kill()
     const volatile = new Set((this.log?.volatileSegments() ?? []).map(s => s.index))
     for (const segment of this.log?.chain.segments ?? [])
       if (volatile.has(segment.index))
         this.model.forget(segment.start, segment.end ?? segment.start + 2 ** 32)
-    const mode = rng.int(3)
-    this.disk.crash(op => {
-      if (mode === 0) return 'none'
-      if (mode === 1) return rng.chance(0.5) ? 'all' : 'none'
-      return op.kind === 'write' && rng.chance(0.5)
-        ? Array.from({ length: Math.ceil(op.length / 512) }, () => rng.chance(0.7))
-        : 'all'
-    })
+    this.model.reached(`crash: ${crashDisk(this.disk, rng)}`)
     this.process = new Process(this.world)
   }
 

@@ -77,7 +77,8 @@ if (
     console.log(
       `${name}: ${report.ran} seeds in ${report.seconds.toFixed(1)} s (${(report.ran / report.seconds).toFixed(1)} seeds/s, ${report.events} events)`,
     )
-    for (const [state, count] of [...report.states].sort()) console.log(`  ${state}: ${count}`)
+    for (const [state, count] of [...report.states].sort((a, b) => (a[0] < b[0] ? -1 : 1)))
+      console.log(`  ${state}: ${count}`)
     if (report.failure === undefined) continue
     console.log(`FAILED seed ${report.failure.seed}: ${report.failure.error.stack}`)
     process.exit(1)

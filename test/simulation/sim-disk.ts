@@ -205,7 +205,7 @@ export class SimDisk implements Disk {
       this.names.delete(name)
       this.pendingNames.push({ type: 'unlink', path: name })
     }
-    for (const directory of [...this.directories])
+    for (const directory of this.directories)
       if (directory === path || directory.startsWith(`${path}/`)) this.directories.delete(directory)
   }
 

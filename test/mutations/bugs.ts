@@ -1,0 +1,270 @@
+// Planted bugs: each is one change of the production code that the simulation must find. A checker that cannot fail is a defect, so this
+// list is the test of the tests. `find` is exact and matches once; when the code moves on, the entry has to follow.
+
+export interface PlantedBug {
+  readonly name: string
+  /** Relative to the root of the repository. */
+  readonly file: string
+  readonly find: string
+  readonly replace: string
+  /** Which scenario has to find it. */
+  readonly scenario: 'log' | 'broker'
+}
+
+export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: 'file: acks before the sync',
+    file: 'loglets/file/appender.ts',
+    find: `const start = clock.now()
+    try {
+      await this.file.datasync()`,
+    replace: `const start = clock.now()
+    group.forEach((item, i) => item.resolve(positions[i] as Position))
+    try {
+      await this.file.datasync()`,
+    scenario: 'log',
+  },
+  {
+    name: 'file: no sync at all',
+    file: 'loglets/file/appender.ts',
+    find: `const start = clock.now()
+    try {
+      await this.file.datasync()`,
+    replace: `const start = clock.now()
+    try {`,
+    scenario: 'log',
+  },
+  {
+    name: 'file: the tail moves before the write',
+    file: 'loglets/file/appender.ts',
+    find: `await this.file.write(buffers, this.end)`,
+    replace: `onDurable(next, sealed)
+      await this.file.write(buffers, this.end)`,
+    scenario: 'log',
+  },
+  {
+    name: 'file: appends go on behind the seal',
+    file: 'loglets/file/appender.ts',
+    find: `if (this.sealing)`,
+    replace: `if (false as boolean)`,
+    scenario: 'log',
+  },
+  {
+    name: 'file: says sealed before appends in flight are settled',
+    file: 'loglets/file/appender.ts',
+    find: `await this.enqueue(recordType.seal, [], 0)`,
+    replace: `this.options.onDurable(this.nextPosition, true)
+      await this.enqueue(recordType.seal, [], 0)`,
+    scenario: 'log',
+  },
+  {
+    name: 'file: recovery cuts acked entries behind the last watermark',
+    file: 'loglets/file/file-provider.ts',
+    find: `if (first === undefined) {
+      await cut(last, durableEnd)`,
+    replace: `if (true as boolean) {
+      await cut(last, durableEnd)`,
+    scenario: 'log',
+  },
+  {
+    name: 'file: recovery believes the page cache',
+    file: 'loglets/file/file-provider.ts',
+    find: `const written = await writeSuffix(`,
+    replace: `if (found.suffix.length > 0 && !found.torn) {
+      const points = new PointMaker()
+      const file = await last.file()
+      return { segment: last, end: await file.size(), next: found.next, lastCrc: found.lastCrc, points }
+    }
+    const written = await writeSuffix(`,
+    scenario: 'log',
+  },
+  {
+    name: 'striped: the tail is the furthest stripe, not the nearest hole',
+    file: 'loglets/striped/stripe-map.ts',
+    find: `if (at < tail) tail = at`,
+    replace: `if (i === 0 || at > tail) tail = at`,
+    scenario: 'log',
+  },
+  {
+    name: 'striped: acks without waiting for earlier positions',
+    file: 'loglets/striped/striped-loglet.ts',
+    find: `if (resolve !== undefined && reject !== undefined) this.pending.add(at, resolve, reject)`,
+    replace: `resolve?.(position(at))`,
+    scenario: 'log',
+  },
+  {
+    name: 'striped: the tail is read before all stripes are sealed',
+    file: 'loglets/striped/striped-loglet.ts',
+    find: `await Promise.all(
+      this.stripes.map(async loglet => {
+        await loglet.seal()
+        this.sealSeen = true
+      }),
+    )
+    for (;;) {
+      const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
+      states.forEach((state, i) => this.hear(i, state.tail))
+      if (states.every(state => state.sealed)) break
+    }
+    while (this.inFlightTotal > 0) await this.idle()`,
+    replace: `const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
+    states.forEach((state, i) => this.hear(i, state.tail))
+    const tails = [...this.heard]
+    await Promise.all(this.stripes.map(loglet => loglet.seal()))
+    this.heard.splice(0, tails.length, ...tails)`,
+    scenario: 'log',
+  },
+  {
+    name: 'striped: one sealed stripe is enough',
+    file: 'loglets/striped/striped-loglet.ts',
+    find: `await Promise.all(
+      this.stripes.map(async loglet => {
+        await loglet.seal()
+        this.sealSeen = true
+      }),
+    )
+    for (;;) {
+      const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
+      states.forEach((state, i) => this.hear(i, state.tail))
+      if (states.every(state => state.sealed)) break
+    }`,
+    replace: `await (this.stripes[0] as Loglet).seal()
+    this.sealSeen = true
+    const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
+    states.forEach((state, i) => this.hear(i, state.tail))`,
+    scenario: 'log',
+  },
+  {
+    name: 'memory: appends go on behind the seal',
+    file: 'loglets/memory/memory-loglet.ts',
+    find: `if (store.sealed)
+      return Promise.reject`,
+    replace: `if (false as boolean)
+      return Promise.reject`,
+    scenario: 'log',
+  },
+  {
+    name: 'metastore: writes without comparing the version',
+    file: 'loglets/metastore/file.ts',
+    find: `if (version !== expectedVersion) return { ok: false, version, value: found }
+      this.settled = false
+      await replaceFile(this.disk, this.dir, registerName, encode(value, version + 1))`,
+    replace: `this.settled = found === undefined
+      await replaceFile(this.disk, this.dir, registerName, encode(value, expectedVersion + 1))`,
+    scenario: 'log',
+  },
+  {
+    name: 'metastore: the new content is not synced',
+    file: 'loglets/metastore/atomic-file.ts',
+    find: `await file.datasync()`,
+    replace: ``,
+    scenario: 'log',
+  },
+  {
+    name: 'metastore: the rename is not synced',
+    file: 'loglets/metastore/atomic-file.ts',
+    find: `await disk.rename(temporary, path)
+  await disk.syncDir(dir)`,
+    replace: `await disk.rename(temporary, path)`,
+    scenario: 'log',
+  },
+  {
+    name: 'reconfigure: takes the tail before the seal',
+    file: 'loglets/virtual-log/reconfigure.ts',
+    find: `for (;;) {
+    await loglet.seal()
+    const state = await loglet.checkTail()
+    if (state.sealed) return state.tail
+  }`,
+    replace: `const { tail } = await loglet.checkTail()
+  await loglet.seal()
+  return tail`,
+    scenario: 'log',
+  },
+  {
+    name: 'virtual log: believes a sealed tail before the chain moved',
+    file: 'loglets/virtual-log/virtual-log.ts',
+    find: `if (state !== undefined && !state.sealed) return state.tail`,
+    replace: `if (state !== undefined) return state.tail`,
+    scenario: 'log',
+  },
+  {
+    name: 'virtual log: reads past the end of a segment',
+    file: 'loglets/virtual-log/segment.ts',
+    find: `const limit = lsn(Math.min(to, segment.end ?? to))`,
+    replace: `const limit = to`,
+    scenario: 'log',
+  },
+  {
+    name: 'sessions: a later sequence takes effect first',
+    file: 'broker/state/sessions.ts',
+    find: `if (sequence === session.next) return session`,
+    replace: `if (sequence >= session.next) {
+      session.next = sequence
+      return session
+    }`,
+    scenario: 'broker',
+  },
+  {
+    name: 'sessions: duplicates take effect again',
+    file: 'broker/state/sessions.ts',
+    find: `if (sequence === session.next) return session`,
+    replace: `if (sequence <= session.next) {
+      session.next = Math.max(session.next, sequence)
+      if (sequence < session.next) session.next--
+      return session
+    }`,
+    scenario: 'broker',
+  },
+  {
+    name: 'sessions: held-back entries are forgotten by a restart',
+    file: 'broker/state/sessions.ts',
+    find: `const h = [...held].map(([sequence, entry]) => [sequence, entry.lsn])`,
+    replace: `const h: number[][] = held.size < 0 ? [[0]] : []`,
+    scenario: 'broker',
+  },
+  {
+    name: 'producers: a retried request is appended again',
+    file: 'broker/state/producers.ts',
+    find: `if (identity.sequence !== lane.next) {`,
+    replace: `if (identity.sequence > lane.next) {`,
+    scenario: 'broker',
+  },
+  {
+    name: 'producers: refusals are not recorded',
+    file: 'broker/state/producers.ts',
+    find: `lane.decisions.push({ sequence: identity.sequence, count, decision })`,
+    replace: `if (decision.ok) lane.decisions.push({ sequence: identity.sequence, count, decision })`,
+    scenario: 'broker',
+  },
+  {
+    name: 'producers: lanes are not stored',
+    file: 'broker/state/producers.ts',
+    find: `if (cached !== undefined) this.dirtyLanes.add(cached)`,
+    replace: ``,
+    scenario: 'broker',
+  },
+  {
+    name: 'state: a lost range does not raise the offsets',
+    file: 'broker/state/state-machine.ts',
+    find: `span: lostOffsets,`,
+    replace: `span: 0,`,
+    scenario: 'broker',
+  },
+  {
+    name: 'state: conditions are checked after the append',
+    file: 'broker/state/state-machine.ts',
+    find: `if (state.next !== e.offset) return this.conflict(e, state.next)`,
+    replace: `if (state.next < e.offset) return this.conflict(e, state.next)`,
+    scenario: 'broker',
+  },
+  {
+    name: 'state: stores one position more than was applied',
+    file: 'broker/state/state-machine.ts',
+    find: `version: stateVersion,
+        applied: this.appliedLsn,`,
+    replace: `version: stateVersion,
+        applied: this.appliedLsn + 1,`,
+    scenario: 'broker',
+  },
+]
