@@ -6,55 +6,43 @@
 //
 // Knows nothing of what operations mean. A closed connection takes nothing new and sends nothing more, but counts until its socket is gone.
 
-import { supportedCodecs } from '../../wire/batch.ts'
 import { LogloomError } from '../../wire/errors.ts'
-import { str, uint } from '../../wire/fields.ts'
 import { type Frame, packFrame, unpackFrame } from '../../wire/frame.ts'
-import { wireLimits } from '../../wire/limits.ts'
 import type { ServerSocket } from '../../wire/server.ts'
 import type { GatewayContext } from './context.ts'
+import { hello } from './hello.ts'
 import { operations } from './operations.ts'
+import { Output, type Reservation } from './output.ts'
 import { LaneCounter } from './produce.ts'
 import { count } from './stats.ts'
 import { credit, type Subscription } from './subscription.ts'
 
 export const closeCode = { goingAway: 1001, policy: 1008, slow: 3008 } as const
-const protocolVersions = [1]
 
 /** What one request holds while it runs. */
-export interface Call {
+export interface Call extends Reservation {
   /** Time it waited for records to come: no part of its duration. */
   parkedMs: number
-  /** Output that its reply may still need. */
-  reservedBytes: number
-}
-
-interface OutputWaiter {
-  readonly call: Call
-  readonly bytes: number
-  readonly resolve: () => void
 }
 
 export class Connection {
   closed = false
   /** The broker is about to stop: what waits for records answers now. */
   leaving = false
+  readonly output: Output
   private readonly context: GatewayContext
   private readonly socket: ServerSocket
   private greeted = false
   private requestsInFlight = 0
   private bytesInFlight = 0
   private paused = false
-  private corked = false
   private answeredPing = true
-  private fullSince: number | undefined
-  private fullBytes = 0
-  private reservedBytes = 0
-  private outputWaiters: OutputWaiter[] | undefined
   private lanes: LaneCounter | undefined
   private subscriptions: Map<number, Subscription> | undefined
   private nextSubscription = 1
   private pumping: Set<Subscription> | undefined
+  /** Subscriptions that have more to push than the output takes, longest waiting first. */
+  private stalled: Set<Subscription> | undefined
   private parked: Set<() => void> | undefined
   private cancelHello: () => void
   private readonly onGone: (connection: Connection) => void
@@ -67,6 +55,7 @@ export class Connection {
   ) {
     this.context = context
     this.socket = socket
+    this.output = new Output(socket, context.settings)
     this.onGone = onGone
     socket.onMessage = bytes => this.receive(bytes)
     socket.onText = () =>
@@ -89,11 +78,6 @@ export class Connection {
     )
   }
 
-  /** True while pushes must wait. */
-  get outputFull(): boolean {
-    return this.closed || this.socket.bufferedAmount > this.context.settings.outputBytesHigh
-  }
-
   /** Sends a frame that answers nothing. */
   push(frame: Frame): void {
     this.send(frame)
@@ -106,6 +90,12 @@ export class Connection {
       setImmediate(() => this.pumpAll())
     }
     this.pumping.add(subscription)
+  }
+
+  /** Runs a subscription's pump once the output takes more. */
+  pumpWhenDrained(subscription: Subscription): void {
+    this.stalled ??= new Set()
+    this.stalled.add(subscription)
   }
 
   /** @throws LIMIT_EXCEEDED when the lane has too much in flight */
@@ -155,30 +145,6 @@ export class Connection {
     return () => this.parked?.delete(fn)
   }
 
-  /** Resolves when a reply of about `bytes` may be made: replies that are large never pile up. */
-  reserveOutput(call: Call, bytes: number): Promise<void> | undefined {
-    if (this.outputWaiters === undefined && this.hasRoom(bytes)) {
-      this.reserve(call, bytes)
-      return undefined
-    }
-    return new Promise(resolve => {
-      this.outputWaiters ??= []
-      this.outputWaiters.push({ call, bytes, resolve })
-    })
-  }
-
-  /** Gives back what the reply will not need. */
-  releaseOutput(call: Call, keepBytes = 0): void {
-    if (call.reservedBytes <= keepBytes) return
-    this.reservedBytes -= call.reservedBytes - keepBytes
-    call.reservedBytes = keepBytes
-    this.grantOutput()
-  }
-
-  get bufferedBytes(): number {
-    return this.socket.bufferedAmount
-  }
-
   /** From the shared sweep, every `pingIntervalMs`. */
   ping(): void {
     // While the socket is not read, its pongs cannot be seen.
@@ -196,15 +162,11 @@ export class Connection {
 
   /** From the shared sweep, often: closes a peer that does not read. */
   checkOutput(now: number): void {
+    if (this.closed) return
     const { slowConsumerMs } = this.context.settings
-    if (this.closed || this.fullSince === undefined) return
-    const buffered = this.socket.bufferedAmount
-    // Whoever reads, however slowly, is not stalled.
-    if (buffered < this.fullBytes) this.fullSince = now
-    this.fullBytes = buffered
-    if (!this.outputFull) this.afterOutput()
-    else if (now - this.fullSince >= slowConsumerMs)
+    if (this.output.isStalled(now))
       this.close(closeCode.slow, `slow: output waited ${slowConsumerMs} ms (slowConsumerMs)`)
+    else this.afterOutput()
   }
 
   /** Says that the broker stops; what is in flight is answered, what comes later is refused. */
@@ -222,7 +184,7 @@ export class Connection {
   close(code: number, reason: string): void {
     if (this.closed) return
     this.endSubscriptions()
-    this.flush()
+    this.output.flush()
     // What is paused could not see the peer's close frame.
     this.socket.resume()
     this.socket.close(code, reason)
@@ -255,50 +217,13 @@ export class Connection {
   private hello(frame: Frame): void {
     const id = typeof frame.id === 'number' ? frame.id : null
     try {
-      if (frame.op !== 'hello')
-        throw new LogloomError(
-          'HELLO_REQUIRED',
-          `the first frame was ${describe(frame.op)}, not hello`,
-        )
-      const protocol = uint(frame, 'protocol')
-      str(frame, 'client')
-      if (!protocolVersions.includes(protocol))
-        throw new LogloomError('UNSUPPORTED_PROTOCOL', `protocol ${protocol} is not spoken here`, {
-          supported: protocolVersions,
-        })
+      const reply = hello(this.context, frame)
+      this.greeted = true
+      this.cancelHello()
+      this.send({ id, ...reply })
     } catch (error) {
       this.refuse(error as LogloomError, id)
-      return
     }
-    this.greeted = true
-    this.cancelHello()
-    const { settings, serverId, version } = this.context
-    const {
-      frameBytesMax,
-      batchBytesMax,
-      recordsPerPublishMax,
-      requestsInFlightMax,
-      bytesInFlightMax,
-      subscriptionsMax,
-      creditBytesMax,
-    } = settings
-    this.send({
-      id,
-      protocol: 1,
-      serverId,
-      version,
-      codecs: [...supportedCodecs],
-      limits: {
-        frameBytesMax,
-        batchBytesMax,
-        recordsPerPublishMax,
-        requestsInFlightMax,
-        bytesInFlightMax,
-        subscriptionsMax,
-        creditBytesMax,
-        producerInFlightMax: wireLimits.producerInFlightMax,
-      },
-    })
   }
 
   private creditFrame(frame: Frame): void {
@@ -344,7 +269,7 @@ export class Connection {
         (performance.now() - start - call.parkedMs) / 1000,
       )
       if (!silent) this.reply(id, known === undefined ? { ...reply } : { error: known.toWire() })
-      this.releaseOutput(call)
+      this.output.release(call)
       this.resumeIfPossible()
     }
     try {
@@ -390,44 +315,36 @@ export class Connection {
 
   private send(frame: Frame): void {
     if (this.closed) return
-    if (!this.corked) {
-      // Everything that this turn of the loop sends leaves together.
-      this.corked = true
-      this.socket.cork()
-      setImmediate(() => this.flush())
-    }
-    this.socket.send(packFrame(frame))
     const { outputBytesMax } = this.context.settings
-    if (this.socket.bufferedAmount > outputBytesMax)
-      this.close(closeCode.slow, `slow: more than ${outputBytesMax} bytes wait (outputBytesMax)`)
-    else this.pauseIfFull()
-  }
-
-  private flush(): void {
-    if (!this.corked) return
-    this.corked = false
-    this.socket.uncork()
+    if (this.output.write(packFrame(frame))) this.pauseIfFull()
+    else this.close(closeCode.slow, `slow: more than ${outputBytesMax} bytes wait (outputBytesMax)`)
   }
 
   private pumpAll(): void {
     const due = this.pumping
     this.pumping = undefined
     if (due === undefined || this.closed) return
-    for (const subscription of due) subscription.pump()
+    const served: Subscription[] = []
+    for (const subscription of due) {
+      if (this.output.isFull) this.pumpWhenDrained(subscription)
+      else {
+        subscription.pump()
+        served.push(subscription)
+      }
+    }
+    // Who has just been served and has more goes behind those who got nothing.
+    for (const subscription of served)
+      if (this.stalled?.delete(subscription) === true) this.stalled.add(subscription)
   }
 
   private pauseIfFull(): void {
     if (this.closed) return
-    if (this.outputFull && this.fullSince === undefined) {
-      this.fullSince = performance.now()
-      this.fullBytes = this.socket.bufferedAmount
-    }
     if (this.paused) return
     const { requestsInFlightMax, bytesInFlightMax } = this.context.settings
     if (
       this.requestsInFlight < requestsInFlightMax &&
       this.bytesInFlight < bytesInFlightMax &&
-      !this.outputFull
+      !this.output.isFull
     )
       return
     this.paused = true
@@ -442,7 +359,7 @@ export class Connection {
     if (
       this.requestsInFlight > requestsInFlightMax / 2 ||
       this.bytesInFlight > bytesInFlightMax / 2 ||
-      this.outputFull
+      this.output.isFull
     )
       return
     this.paused = false
@@ -452,37 +369,11 @@ export class Connection {
 
   /** Output moved: pumps and reading may go on. */
   private afterOutput(): void {
-    if (this.closed || this.fullSince === undefined || this.outputFull) return
-    this.fullSince = undefined
+    if (this.closed || !this.output.drained()) return
     this.resumeIfPossible()
-    this.grantOutput()
-    if (this.subscriptions !== undefined)
-      for (const subscription of this.subscriptions.values()) this.pumpSoon(subscription)
-  }
-
-  private hasRoom(bytes: number): boolean {
-    if (this.closed) return true
-    if (this.outputFull) return false
-    const room = this.context.settings.outputBytesMax / 2
-    return (
-      this.reservedBytes === 0 || this.socket.bufferedAmount + this.reservedBytes + bytes <= room
-    )
-  }
-
-  private reserve(call: Call, bytes: number): void {
-    call.reservedBytes += bytes
-    this.reservedBytes += bytes
-  }
-
-  private grantOutput(): void {
-    const waiters = this.outputWaiters
-    if (waiters === undefined) return
-    for (let next = waiters[0]; next !== undefined && this.hasRoom(next.bytes); next = waiters[0]) {
-      waiters.shift()
-      this.reserve(next.call, next.bytes)
-      next.resolve()
-    }
-    if (waiters.length === 0) this.outputWaiters = undefined
+    const { stalled } = this
+    this.stalled = undefined
+    if (stalled !== undefined) for (const subscription of stalled) this.pumpSoon(subscription)
   }
 
   private wakeParked(): void {
@@ -500,13 +391,14 @@ export class Connection {
     count(this.context.stats.closed, code)
     this.endSubscriptions()
     this.wakeParked()
-    this.grantOutput()
+    this.output.end()
   }
 
   private endSubscriptions(): void {
     if (this.subscriptions !== undefined)
       for (const subscription of this.subscriptions.values()) subscription.end()
     this.subscriptions = undefined
+    this.stalled = undefined
   }
 }
 

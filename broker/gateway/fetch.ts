@@ -33,7 +33,7 @@ export async function fetch(
   const from = await startOffset(context, frame, topic, partition)
   const deadline = performance.now() + maxWaitMs
   for (;;) {
-    const turn = connection.reserveOutput(call, Math.max(maxBytes, 1))
+    const turn = connection.output.reserve(call, Math.max(maxBytes, 1))
     if (turn !== undefined) await turn
     if (broker.topicById(topic.id) === undefined)
       throw new LogloomError('UNKNOWN_TOPIC', `topic ${topic.name} was deleted`, {
@@ -43,14 +43,14 @@ export async function fetch(
     const now = performance.now()
     const isEnough = result.bytes >= minBytes || (result.items.length > 0 && result.bytes === 0)
     if (isEnough || now >= deadline || connection.leaving) {
-      connection.releaseOutput(call, result.bytes)
+      connection.output.release(call, result.bytes)
       const { items, next } = await formatItems(result, from, format)
       const traffic = context.stats.topic(topic.name)
       traffic.fetchBytes += result.bytes
       traffic.fetchRecords += countRecords(result)
       return { items, next, start: result.start, end: result.end }
     }
-    connection.releaseOutput(call)
+    connection.output.release(call)
     await appendOrTimeout(context, connection, topic, partition, deadline - now)
     call.parkedMs += performance.now() - now
   }

@@ -113,7 +113,7 @@ export class Gateway {
     this.sweep(wireLimits.pingIntervalMs, connection => connection.ping())
     this.sweep(outputSweepMs, connection => connection.checkOutput(performance.now()))
     this.options.stats.bufferedBytes = () =>
-      [...this.connections].reduce((sum, connection) => sum + connection.bufferedBytes, 0)
+      [...this.connections].reduce((sum, connection) => sum + connection.output.bytes, 0)
     return (this.http.address() as AddressInfo).port
   }
 

@@ -75,7 +75,7 @@ export class Subscription {
         topic: this.topic.name,
       })
     const state = this.context.topics.partition(topicState, this.partition)
-    while (!this.ended && this.credit > 0 && !this.connection.outputFull) {
+    while (!this.ended && this.credit > 0 && !this.connection.output.isFull) {
       if (this.next < state.start) {
         // The log was trimmed under a slow reader: a typed gap, not an error.
         this.push(
@@ -103,6 +103,8 @@ export class Subscription {
       traffic.fetchRecords += countRecords(result)
       this.push(items, next, result.bytes, result.end)
     }
+    const hasMore = !this.ended && this.credit > 0 && this.next < state.next
+    if (hasMore) this.connection.pumpWhenDrained(this)
   }
 
   private push(items: readonly Frame[], next: number, bytes: number, end: number): void {

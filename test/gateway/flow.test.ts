@@ -303,6 +303,38 @@ describe('large replies', () => {
   })
 })
 
+describe('subscriptions of one connection', () => {
+  it('take turns: a long backlog of one does not hold up another', async () => {
+    const broker = await start()
+    const client = await RawClient.connect(broker.url)
+    await client.call('createTopic', { topic: 't', partitions: 3 })
+    const batch = handBatch([{ value: 'x'.repeat(200_000) }])
+    const batches = 60
+    for (let i = 0; i < batches; i++)
+      await Promise.all(
+        [0, 1, 2].map(partition => client.call('produce', { topic: 't', partition, batch })),
+      )
+    const subscribed = await Promise.all(
+      client.inOnePiece(() =>
+        [0, 1, 2].map(partition =>
+          client.call('subscribe', { topic: 't', partition, from: 0, credit: 64 << 20 }),
+        ),
+      ),
+    )
+    const subs = subscribed.map(reply => reply['sub'])
+    const ends = (pushes: readonly Frame[]): number =>
+      subs.filter(sub => pushes.some(push => push['sub'] === sub && push['next'] === batches))
+        .length
+    const pushes = await client.untilPushed(all => ends(all) === 3)
+    // When the first one has everything, the others have at least half.
+    const firstEnd = pushes.findIndex(push => push['next'] === batches)
+    const seen = pushes.slice(0, firstEnd + 1)
+    for (const sub of subs)
+      expect(seen.filter(push => push['sub'] === sub).at(-1)?.['next']).toBeGreaterThan(batches / 2)
+    await client.close()
+  })
+})
+
 describe('a stop', () => {
   it('says goaway, answers what is in flight, refuses what comes later, and closes with 1001', async () => {
     const broker = await start()
