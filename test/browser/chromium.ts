@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium, type Page } from 'playwright-core'
 
-export const chromiumPath = '/usr/bin/chromium'
+/** Debian's place, or LOGLOOM_CHROMIUM. */
+export const chromiumPath = process.env['LOGLOOM_CHROMIUM'] ?? '/usr/bin/chromium'
 /** False where the browser test cannot run. */
 export const hasChromium = existsSync(chromiumPath)
 
