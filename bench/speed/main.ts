@@ -19,6 +19,8 @@ interface Side {
   /** `--loglet` of the broker; absent = the bare loop. */
   readonly loglet?: string
   readonly args?: readonly string[]
+  /** Plain records through the SDK instead of pre-encoded frames. */
+  readonly sdk?: boolean
 }
 
 interface Measured extends LoadResult {
@@ -45,6 +47,17 @@ try {
         { recordBytes, batchBytes: 65_536, inFlight: 8 },
         follow,
       )
+  for (const recordBytes of [1024, 100])
+    await compare(
+      `SDK: ${recordBytes} B plain records, encoded by the client process, batches of 64 KB`,
+      [
+        loop,
+        { name: 'SDK, file', loglet: 'file', sdk: true },
+        { name: 'SDK, striped:2:file', loglet: 'striped:2:file', sdk: true },
+      ],
+      { recordBytes, batchBytes: 65_536, inFlight: 8 },
+      false,
+    )
   const oneInFlight = ['--appends-in-flight-max', '1']
   await compare(
     'appends in flight: 1 KB records, 64 KB batches, 32 requests in flight',
@@ -117,7 +130,7 @@ async function measure(side: Side, shape: Shape, follow: boolean): Promise<Measu
       ? startProcess(script('follow-client.js'), [server.url, isLoop ? '-' : 'bench'])
       : undefined
     await follower?.line()
-    const result = await runLoad(options)
+    const result = await runLoad(options, side.sdk)
     follower?.child.stdin?.end()
     const followed =
       follower === undefined ? 0 : (JSON.parse(await follower.line()) as { bytes: number }).bytes
@@ -142,8 +155,10 @@ async function startSide(
   return { process: server, url: (JSON.parse(await server.line()) as { url: string }).url }
 }
 
-async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  const client = startProcess(script('load-client.js'), [JSON.stringify(options)])
+async function runLoad(options: LoadOptions, sdk = false): Promise<LoadResult> {
+  const client = startProcess(script(sdk ? 'sdk-client.js' : 'load-client.js'), [
+    JSON.stringify(options),
+  ])
   try {
     return JSON.parse(await client.line()) as LoadResult
   } finally {
