@@ -38,7 +38,11 @@ export function nodeDisk(root: string): Disk {
     exists: path =>
       promises.access(at(path)).then(
         () => true,
-        () => false,
+        (error: NodeJS.ErrnoException) => {
+          // Only what is absent is absent: a directory that may not be read must not look lost.
+          if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return false
+          throw error
+        },
       ),
     rename: (from, to) => promises.rename(at(from), at(to)),
     remove: path => promises.rm(at(path), { recursive: true, force: true }),

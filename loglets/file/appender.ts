@@ -14,8 +14,6 @@ import {
 } from '../contract.ts'
 import type { Clock, Disk, DiskFile } from '../ports.ts'
 import {
-  chainSeed,
-  encodeFileHeader,
   encodeIndex,
   encodeRecordHeader,
   encodeTrailer,
@@ -23,13 +21,22 @@ import {
   recordHeaderBytes,
   recordType,
 } from './format.ts'
-import { PointMaker } from './recovery.ts'
+import {
+  createSegmentFile,
+  discardSegmentFile,
+  isNoSpace,
+  segmentName,
+  writeWatermark,
+} from './segment-create.ts'
 import { SegmentFile } from './segment-file.ts'
+import { SparseIndex } from './sparse-index.ts'
 
 /** Larger groups made every sync slower than they saved calls. */
 const groupBytesMax = 4 << 20
 const groupEntriesMax = 512
 const idleMs = 200
+/** What a queued entry costs besides its bytes; without it a backlog of tiny entries would be bounded in name only. */
+const entryOverheadBytes = 256
 
 /** One sync that covered a group of entries. */
 export interface SyncReport {
@@ -60,7 +67,9 @@ export interface AppendPoint {
   readonly end: number
   readonly next: number
   readonly lastCrc: number
-  readonly points: PointMaker
+  /** Whether a watermark record vouches for everything below `end`. */
+  readonly vouched: boolean
+  readonly index: SparseIndex
 }
 
 interface Queued {
@@ -81,12 +90,13 @@ export class Appender {
   private vouched: number
   private nextPosition: number
   private lastCrc: number
-  private points: PointMaker
+  private index: SparseIndex
   private queue: Queued[] = []
   private queueBytes = 0
   private running: Promise<void> | undefined
   private failure: LogletFailedError | undefined
   private sealing = false
+  private sealed: boolean
   private readonly idle = new AbortController()
   private idleLoop: Promise<void> | undefined
   private groups = 0
@@ -95,12 +105,13 @@ export class Appender {
     this.options = options
     this.segment = point.segment
     this.end = point.end
-    this.vouched = point.end
+    this.vouched = point.vouched ? point.end : 0
     this.nextPosition = point.next
     this.lastCrc = point.lastCrc
-    this.points = point.points
+    this.index = point.index
     this.sealing = sealed
-    point.segment.useIndex(point.points)
+    this.sealed = sealed
+    point.segment.useIndex(point.index)
   }
 
   get next(): number {
@@ -121,11 +132,11 @@ export class Appender {
     if (this.sealing)
       return Promise.reject(new LogletSealedError(`loglet ${this.options.id} is sealed`, 'refused'))
     const limit = this.options.backlogBytesMax
-    if (this.queueBytes + bytes > limit)
+    if (this.queueBytes + bytes + entryOverheadBytes > limit)
       return Promise.reject(
         new LogletRefusedError(
           'backlog',
-          `loglet ${this.options.id} has ${this.queueBytes} bytes queued, the limit is ${limit}`,
+          `loglet ${this.options.id} has ${this.queueBytes} bytes queued (each entry counts ${entryOverheadBytes} more), the limit is ${limit}`,
         ),
       )
     return this.enqueue(recordType.data, entry, bytes)
@@ -148,13 +159,18 @@ export class Appender {
     this.idle.abort()
     await this.idleLoop
     await this.running
-    if (this.failure === undefined) await this.vouch()
+    if (this.failure !== undefined) return
+    try {
+      await this.vouch()
+    } catch (error) {
+      this.fail(error)
+    }
   }
 
   private enqueue(type: Queued['type'], entry: Entry, bytes: number): Promise<Position> {
     return new Promise((resolve, reject) => {
       this.queue.push({ type, entry, bytes, resolve, reject })
-      this.queueBytes += bytes
+      this.queueBytes += bytes + entryOverheadBytes
       this.running ??= Promise.resolve().then(() => this.run())
     })
   }
@@ -163,7 +179,8 @@ export class Appender {
     try {
       while (this.queue.length > 0 && this.failure === undefined) {
         await this.commit(this.takeGroup())
-        if (this.end >= this.options.segmentBytes && this.failure === undefined) await this.roll()
+        // A seal stays in the newest file: that is where a later open looks for it.
+        if (this.end >= this.options.segmentBytes && !this.sealed) await this.roll()
       }
     } catch (error) {
       this.fail(error)
@@ -180,7 +197,7 @@ export class Appender {
       bytes += item.bytes
       count++
     }
-    this.queueBytes -= bytes
+    this.queueBytes -= bytes + count * entryOverheadBytes
     return this.queue.splice(0, count)
   }
 
@@ -205,11 +222,12 @@ export class Appender {
     onSync?.({ kind: 'sync', ms: clock.now() - start, bytes, entries: group.length })
     group.forEach((item, i) => {
       if (item.type === recordType.data)
-        this.points.add(positions[i] as number, offsets[i] as number)
+        this.index.add(positions[i] as number, offsets[i] as number)
     })
     this.end += bytes
     this.lastCrc = crc
     this.nextPosition = next
+    this.sealed ||= sealed
     // The tail moves before anyone is told: whoever holds an ack finds it below the tail.
     onDurable(next, sealed)
     group.forEach((item, i) => item.resolve(positions[i] as Position))
@@ -246,6 +264,7 @@ export class Appender {
           previousCrc: crc,
         },
         item.entry,
+        this.segment.salt,
       )
       buffers.push(headers.subarray(headerAt, headerAt + recordHeaderBytes))
       for (const buffer of item.entry) if (buffer.length > 0) buffers.push(buffer)
@@ -258,10 +277,14 @@ export class Appender {
     return { buffers, bytes: at - this.end, positions, offsets, crc, next, sealed }
   }
 
-  /** The disk is full: takes back what may have been written and refuses the group. */
+  /**
+   * The disk is full: takes back what may have been written and refuses the group. Synced, because whole records of the group may be on
+   * the disk already: a power cut must not bring a refused entry back.
+   */
   private async undo(group: readonly Queued[], cause: unknown): Promise<void> {
     try {
       await this.file?.truncate(this.end)
+      await this.file?.datasync()
     } catch (error) {
       throw this.failGroup(group, error)
     }
@@ -300,13 +323,14 @@ export class Appender {
    */
   private async roll(): Promise<void> {
     const { disk, directory, id, onRoll } = this.options
-    let created: { segment: SegmentFile; file: DiskFile; seed: number }
+    const first = this.nextPosition
     try {
-      created = await createSegment(disk, directory, id, this.nextPosition)
+      await createSegmentFile(disk, directory, id, first)
     } catch (error) {
-      // Goes on in the old file; the next group tries again.
-      if (isNoSpace(error)) return
-      throw error
+      if (!isNoSpace(error)) throw error
+      // Goes on in the old file, and the next group tries again. What was made so far may be whole, and would hide what comes.
+      await discardSegmentFile(disk, directory, first)
+      return
     }
     try {
       await this.finish()
@@ -314,19 +338,20 @@ export class Appender {
       if (!isNoSpace(error)) throw error
       await this.file?.truncate(this.end)
     }
-    this.segment = created.segment
-    this.file = created.file
+    const segment = new SegmentFile(disk, `${directory}/${segmentName(first)}`, id, first)
+    this.file = await segment.file()
+    this.segment = segment
     this.end = fileHeaderBytes
     this.vouched = this.end
-    this.lastCrc = created.seed
-    this.points = new PointMaker()
-    this.segment.useIndex(this.points)
-    onRoll(created.segment)
+    this.lastCrc = segment.salt
+    this.index = new SparseIndex()
+    segment.useIndex(this.index)
+    onRoll(segment)
   }
 
   /** Index record and trailer of a file that takes no more. */
   private async finish(): Promise<void> {
-    const body = encodeIndex(this.points.points)
+    const body = encodeIndex(this.index.points)
     const header = new Uint8Array(recordHeaderBytes)
     encodeRecordHeader(
       header,
@@ -339,35 +364,20 @@ export class Appender {
         previousCrc: this.lastCrc,
       },
       [body],
+      this.segment.salt,
     )
     await this.file?.write([header, body, encodeTrailer(this.end)], this.end)
     await this.file?.datasync()
   }
 
-  /** A watermark record: whatever lies before it was synced, so a later open need not doubt it. */
-  private async vouch(): Promise<void> {
-    if (this.end === this.vouched || this.file === undefined) return
-    const header = new Uint8Array(recordHeaderBytes)
-    const crc = encodeRecordHeader(
-      header,
-      0,
-      {
-        type: recordType.watermark,
-        position: this.nextPosition,
-        watermark: this.end,
-        length: 0,
-        previousCrc: this.lastCrc,
-      },
-      [],
-    )
-    try {
-      await this.file.write([header], this.end)
-      await this.file.datasync()
-    } catch (error) {
-      if (!isNoSpace(error)) throw error
-      await this.file.truncate(this.end)
-      return
-    }
+  /** Makes sure that a later open need not doubt what is synced. */
+  async vouch(): Promise<void> {
+    if (this.end === this.vouched) return
+    this.file ??= await this.segment.file()
+    const { end, nextPosition: next, lastCrc } = this
+    const { salt } = this.segment
+    const crc = await writeWatermark(this.file, { end, next, lastCrc, salt })
+    if (crc === undefined) return
     this.end += recordHeaderBytes
     this.vouched = this.end
     this.lastCrc = crc
@@ -396,36 +406,4 @@ export class Appender {
     }
     this.idleLoop = undefined
   }
-}
-
-/** Makes a segment file with its header, durable with its name. */
-export async function createSegment(
-  disk: Disk,
-  directory: string,
-  id: string,
-  first: number,
-): Promise<{ segment: SegmentFile; file: DiskFile; seed: number }> {
-  const path = `${directory}/${segmentName(first)}`
-  await disk.remove(path)
-  await disk.open(path, { create: true }).then(async made => {
-    try {
-      await made.write([encodeFileHeader(id, first)], 0)
-      await made.datasync()
-    } finally {
-      await made.close()
-    }
-  })
-  await disk.syncDir(directory)
-  const segment = new SegmentFile(disk, path, first)
-  return { segment, file: await segment.file(), seed: chainSeed(encodeFileHeader(id, first)) }
-}
-
-/** `0000000000000042.log`: names sort as positions do. */
-export function segmentName(first: number): string {
-  return `${String(first).padStart(16, '0')}.log`
-}
-
-function isNoSpace(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code
-  return code === 'ENOSPC' || code === 'EFBIG' || code === 'EDQUOT'
 }

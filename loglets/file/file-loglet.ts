@@ -18,7 +18,13 @@ import { TailWatch } from '../tail-watch.ts'
 import type { Appender } from './appender.ts'
 import type { Damage } from './recovery.ts'
 import type { SegmentFile } from './segment-file.ts'
+import type { SliceAnswer, SliceRequest } from './slice-reader.ts'
 import { writeTrimPoint } from './trim-point.ts'
+
+/** Closed segment files whose handle and index are kept, per loglet. */
+const openFilesMax = 32
+/** Ranges that reads found damaged and that are remembered. */
+const foundDamageMax = 1000
 
 export interface FileLogletParts {
   readonly disk: Disk
@@ -38,15 +44,20 @@ export class FileLoglet implements Loglet {
   private sealing: Promise<void> | undefined
   private closing: Promise<void> | undefined
   private trimming: Promise<unknown> = Promise.resolve()
+  /** Segment files that are likely open, the one used last at the end. */
+  private readonly used = new Set<SegmentFile>()
+  private readonly found = new Map<number, Damage>()
 
   constructor(parts: FileLogletParts) {
     this.parts = parts
     this.trimmed = parts.trimPoint
   }
 
-  /** Ranges found damaged when the loglet was opened. */
+  /** Ranges found damaged when the loglet was opened, and those that reads met since. */
   damage(): readonly Damage[] {
-    return this.parts.damage
+    const known = this.parts.damage
+    const isNew = ({ from, to }: Damage): boolean => !known.some(d => d.from <= from && to <= d.to)
+    return [...known, ...[...this.found.values()].filter(isNew)]
   }
 
   append(entry: Entry): Promise<Position> {
@@ -87,18 +98,19 @@ export class FileLoglet implements Loglet {
       throw new RangeError(`read up to ${to} is beyond the tail ${this.parts.watch.tail}`)
     if (from >= to) return []
     if (from < this.trimmed) return [gapItem('trimmed', from, Math.min(to, this.trimmed))]
-    const at = this.segmentOf(from)
-    const segment = this.parts.segments[at]
-    const next = this.parts.segments[at + 1]
-    if (segment === undefined || from < segment.first)
-      return [gapItem('lost', from, Math.min(to, segment?.first ?? to))]
-    const end =
-      next === undefined ? this.parts.appender.syncedEnd : await (await segment.file()).size()
+    const { segment, to: last, end } = this.place(from)
+    const stop = Math.min(to, last)
+    if (segment === undefined) return [this.lost(from, stop, 'no segment file')]
     try {
-      return await segment.read(from, Math.min(to, next?.first ?? to), maxBytes, end)
+      const items = await segment.read(from, stop, maxBytes, end)
+      for (const item of items)
+        if (item.kind === 'gap') this.note(item.from, item.to, `damage in ${segment.path}`)
+      await this.limitOpenFiles(segment)
+      return items
     } catch (error) {
-      if (!isMissing(error)) throw error
-      return [gapItem('lost', from, Math.min(to, next?.first ?? to))]
+      // A trim may have overtaken the read.
+      if (from < this.trimmed) return [gapItem('trimmed', from, Math.min(to, this.trimmed))]
+      return [this.lostOrThrow(error, from, stop, segment)]
     }
   }
 
@@ -108,8 +120,26 @@ export class FileLoglet implements Loglet {
   ): Promise<readonly SliceResult[]> {
     signal?.throwIfAborted()
     if (this.closing !== undefined) throw this.closed()
+    const { tail } = this.parts.watch
     const results: SliceResult[] = []
-    for (const slice of slices) results.push(await this.readSlice(slice))
+    const wanted: (SliceRequest & { readonly at: number })[] = []
+    slices.forEach(({ position, start, length }, at) => {
+      if (position >= tail)
+        throw new RangeError(`slice of position ${position} is beyond the tail ${tail}`)
+      if (position < this.trimmed) results[at] = { gap: 'trimmed' }
+      else wanted.push({ position, start, length, at })
+    })
+    wanted.sort((a, b) => a.position - b.position || a.start - b.start)
+    for (let i = 0; i < wanted.length; ) {
+      const place = this.place((wanted[i] as SliceRequest).position)
+      const next = wanted.findIndex((w, n) => n > i && w.position >= place.to)
+      const group = wanted.slice(i, next < 0 ? wanted.length : next)
+      const answers = await this.slicesAt(place, group)
+      group.forEach((request, n) => {
+        results[request.at] = answers[n] as SliceResult
+      })
+      i += group.length
+    }
     return results
   }
 
@@ -142,7 +172,7 @@ export class FileLoglet implements Loglet {
     await this.trimming
     await this.parts.appender.close()
     this.parts.watch.end(this.closed())
-    for (const segment of this.parts.segments) await segment.close().catch(() => {})
+    for (const segment of this.parts.segments) await segment.retire().catch(() => {})
   }
 
   private closed(): LogletClosedError {
@@ -162,35 +192,90 @@ export class FileLoglet implements Loglet {
     return Math.max(0, low - 1)
   }
 
-  private async readSlice(slice: Slice): Promise<SliceResult> {
-    const { position, start, length } = slice
-    if (position >= this.parts.watch.tail)
-      throw new RangeError(
-        `slice of position ${position} is beyond the tail ${this.parts.watch.tail}`,
-      )
-    if (position < this.trimmed) return { gap: 'trimmed' }
+  /**
+   * The segment file of a position, its range, and where its records end when it is the newest. Read at one moment: a roll in between
+   * would pair one file with the end of another.
+   */
+  private place(position: number): Place {
+    const { segments, appender } = this.parts
     const at = this.segmentOf(position)
-    const segment = this.parts.segments[at]
+    const segment = segments[at]
     if (segment === undefined || position < segment.first)
-      return { gap: 'lost', detail: 'no segment file' }
-    const isLast = at === this.parts.segments.length - 1
-    try {
-      const file = await segment.file()
-      const end = isLast ? this.parts.appender.syncedEnd : await file.size()
-      const found = await segment.locate(position, end)
-      if (found === undefined) return { gap: 'lost', detail: `no record in ${segment.path}` }
-      if (start < 0 || length < 0 || start + length > found.length)
-        throw new RangeError(
-          `slice [${start}, ${start + length}) is outside entry ${position} of ${found.length} bytes`,
-        )
-      const bytes = await file.read(found.at + start, length)
-      return bytes.length === length
-        ? bytes
-        : { gap: 'lost', detail: `${segment.path} is too short` }
-    } catch (error) {
-      if (isMissing(error)) return { gap: 'lost', detail: `${segment.path} is missing` }
-      throw error
+      return { segment: undefined, to: segment?.first ?? Number.POSITIVE_INFINITY, end: 0 }
+    const to = segments[at + 1]?.first
+    return {
+      segment,
+      to: to ?? Number.POSITIVE_INFINITY,
+      end: to === undefined ? appender.syncedEnd : undefined,
     }
+  }
+
+  private async slicesAt(place: Place, group: readonly SliceRequest[]): Promise<SliceResult[]> {
+    const { segment, end } = place
+    if (segment === undefined) return group.map(() => ({ gap: 'lost', detail: 'no segment file' }))
+    try {
+      const answers = await segment.readSlices(group, end)
+      await this.limitOpenFiles(segment)
+      return group.map((request, n) =>
+        this.sliceResult(request, answers[n] as SliceAnswer, segment),
+      )
+    } catch (error) {
+      if (error instanceof RangeError) throw error
+      // A trim may have overtaken the read.
+      const rest = group.filter(w => w.position >= this.trimmed)
+      if (rest.length < group.length) {
+        const later = rest.length > 0 ? await this.slicesAt(place, rest) : []
+        return [...group.slice(rest.length).map((): SliceResult => ({ gap: 'trimmed' })), ...later]
+      }
+      const { position } = group[0] as SliceRequest
+      this.lostOrThrow(error, position, position + 1, segment)
+      return group.map(w => this.lostSlice(w, segment))
+    }
+  }
+
+  private sliceResult(
+    request: SliceRequest,
+    answer: SliceAnswer,
+    segment: SegmentFile,
+  ): SliceResult {
+    if (answer.kind === 'bytes') return answer.bytes
+    if (answer.kind === 'lost') return this.lostSlice(request, segment)
+    const { position, start, length } = request
+    throw new RangeError(
+      `slice [${start}, ${start + length}) is outside entry ${position} of ${answer.entryBytes} bytes`,
+    )
+  }
+
+  private lostSlice({ position }: SliceRequest, segment: SegmentFile): SliceResult {
+    const detail = `position ${position} cannot be read from ${segment.path}`
+    this.note(position, position + 1, detail)
+    return { gap: 'lost', detail }
+  }
+
+  private lostOrThrow(error: unknown, from: number, to: number, segment: SegmentFile): LogItem {
+    if (this.closing !== undefined) throw this.closed()
+    if (!isMissing(error)) throw error
+    return this.lost(from, to, `${segment.path} is missing`)
+  }
+
+  private lost(from: number, to: number, detail: string): LogItem {
+    this.note(from, to, detail)
+    return gapItem('lost', from, to)
+  }
+
+  private note(from: number, to: number, detail: string): void {
+    if (this.found.size < foundDamageMax) this.found.set(from, { from, to, detail })
+  }
+
+  /** Closes the file that nobody used for longest. The newest file stays open: the writer has it. */
+  private async limitOpenFiles(segment: SegmentFile): Promise<void> {
+    if (segment === this.parts.segments.at(-1)) return
+    this.used.delete(segment)
+    this.used.add(segment)
+    const [oldest] = this.used
+    if (this.used.size <= openFilesMax || oldest === undefined) return
+    this.used.delete(oldest)
+    await oldest.release()
   }
 
   /** The point is durable before anything is deleted, so a crash never makes trimmed positions look lost. */
@@ -202,7 +287,8 @@ export class FileLoglet implements Loglet {
       let removed = 0
       while ((segments[1]?.first ?? Number.POSITIVE_INFINITY) <= before) {
         const segment = segments.shift() as SegmentFile
-        await segment.close()
+        this.used.delete(segment)
+        await segment.retire()
         await disk.remove(segment.path)
         removed++
       }
@@ -210,6 +296,14 @@ export class FileLoglet implements Loglet {
     }
     return this.trimmed as Position
   }
+}
+
+interface Place {
+  readonly segment: SegmentFile | undefined
+  /** First position that is not in this file. */
+  readonly to: number
+  /** Undefined: a closed file, which knows by itself. */
+  readonly end: number | undefined
 }
 
 function gapItem(kind: 'trimmed' | 'lost', from: number, to: number): LogItem {

@@ -9,18 +9,11 @@ import {
   type LogletProvider,
   LogletSpecError,
 } from '../contract.ts'
-import type { Clock, Disk } from '../ports.ts'
+import type { Clock, Disk, DiskFile } from '../ports.ts'
 import { TailWatch } from '../tail-watch.ts'
-import {
-  Appender,
-  type AppendPoint,
-  createSegment,
-  segmentName,
-  type SyncReport,
-} from './appender.ts'
+import { Appender, type AppendPoint, type SyncReport } from './appender.ts'
 import { FileLoglet } from './file-loglet.ts'
 import {
-  chainSeed,
   decodeFileHeader,
   decodeTrailer,
   encodeFileHeader,
@@ -29,11 +22,14 @@ import {
   idBytesMax,
   recordHeaderBytes,
   recordType,
+  saltOf,
   trailerBytes,
 } from './format.ts'
-import { type Damage, PointMaker, recoverFile, type Recovered } from './recovery.ts'
+import { type Damage, recoverFile, type Recovered } from './recovery.ts'
 import { scanRecords } from './scan.ts'
+import { createSegmentFile, segmentName, writeWatermark } from './segment-create.ts'
 import { SegmentFile } from './segment-file.ts'
+import { SparseIndex } from './sparse-index.ts'
 import { readTrimPoint } from './trim-point.ts'
 
 export interface FileLogletProviderOptions {
@@ -73,14 +69,16 @@ export class FileLogletProvider implements LogletProvider {
       throw new LogletSpecError(`loglet id ${id} is longer than ${idBytesMax} characters`)
     if (await disk.exists(directory)) throw new LogletExistsError(`loglet ${id} exists`, 'refused')
     await disk.mkdir(directory)
-    const { segment, seed } = await createSegment(disk, directory, id, 0)
+    await createSegmentFile(disk, directory, id, 0)
     await disk.syncDir(root)
+    const segment = new SegmentFile(disk, `${directory}/${segmentName(0)}`, id, 0)
     const point = {
       segment,
       end: fileHeaderBytes,
       next: 0,
-      lastCrc: seed,
-      points: new PointMaker(),
+      lastCrc: segment.salt,
+      vouched: true,
+      index: new SparseIndex(),
     }
     return this.assemble(id, segmentBytes, [segment], point, {
       sealed: false,
@@ -93,24 +91,14 @@ export class FileLogletProvider implements LogletProvider {
     const segmentBytes = segmentBytesOf(params)
     const { disk } = this.options
     const directory = this.directoryOf(id)
-    const segments = await listSegments(disk, directory)
-    await dropUnborn(disk, directory, id, segments)
-    const last = segments.at(-1)
-    if (last === undefined)
-      throw new LogletLostError(`loglet ${id} has no files in ${directory}`, 'unknown')
-    const trimPoint = await readTrimPoint(disk, directory)
-    const seed = await this.checkLast(id, last)
-    const found = await recoverFile(await last.file(), last.first, seed)
-    const point = await this.repair(id, segments, last, found)
-    const first = segments[0]?.first ?? 0
-    const damage = [...found.damage]
-    if (first > trimPoint)
-      damage.push({ from: trimPoint, to: first, detail: 'its segment files are missing' })
-    return this.assemble(id, segmentBytes, segments, point, {
-      sealed: found.sealed,
-      trimPoint,
-      damage,
-    })
+    await dropTemporary(disk, directory)
+    const segments = await listSegments(disk, directory, id)
+    try {
+      return await this.recover(id, segmentBytes, segments)
+    } catch (error) {
+      for (const segment of segments) await segment.retire().catch(() => {})
+      throw error
+    }
   }
 
   async remove(id: string): Promise<void> {
@@ -124,24 +112,27 @@ export class FileLogletProvider implements LogletProvider {
     return `${this.options.root}/${id}`
   }
 
-  /** The newest file must be readable as such and must be the newest. @throws LogletLostError */
-  private async checkLast(id: string, last: SegmentFile): Promise<number> {
-    const file = await last.file()
-    const size = await file.size()
-    const header = await file.read(0, fileHeaderBytes)
-    if (decodeFileHeader(header, id) !== last.first)
-      throw new LogletLostError(
-        `${last.path} has no readable header: its content is lost`,
-        'unknown',
-      )
-    if (
-      decodeTrailer(await file.read(Math.max(0, size - trailerBytes), trailerBytes)) !== undefined
-    )
-      throw new LogletLostError(
-        `${last.path} was followed by another file, which is missing`,
-        'unknown',
-      )
-    return chainSeed(header)
+  private async recover(
+    id: string,
+    segmentBytes: number,
+    segments: SegmentFile[],
+  ): Promise<FileLoglet> {
+    const { disk } = this.options
+    const directory = this.directoryOf(id)
+    await dropUnborn(disk, directory, id, segments)
+    const last = segments.at(-1)
+    if (last === undefined)
+      throw new LogletLostError(`loglet ${id} has no files in ${directory}`, 'unknown')
+    const trimPoint = await readTrimPoint(disk, directory)
+    await checkNewest(id, last)
+    const found = await recoverFile(await last.file(), last.first, last.salt)
+    const point = await this.repair(id, segments, last, found)
+    const first = segments[0]?.first ?? 0
+    const damage = [...found.damage]
+    if (first > trimPoint)
+      damage.push({ from: trimPoint, to: first, detail: 'its segment files are missing' })
+    const { sealed } = found
+    return this.assemble(id, segmentBytes, segments, point, { sealed, trimPoint, damage })
   }
 
   /**
@@ -156,29 +147,39 @@ export class FileLogletProvider implements LogletProvider {
   ): Promise<AppendPoint> {
     const { disk } = this.options
     const directory = this.directoryOf(id)
-    const { suffix, suffixStart, durableEnd } = found
-    const first = suffix[0]
-    if (first === undefined) {
-      await cut(last, durableEnd)
-      const points = new PointMaker(found.points)
-      return { segment: last, end: durableEnd, next: found.next, lastCrc: found.lastCrc, points }
+    const { next, suffix, suffixStart, durableEnd, vouched } = found
+    if (suffix.length === 0) {
+      const end = durableEnd
+      await cut(last, end)
+      const { salt } = last
+      const certain = {
+        segment: last,
+        end,
+        next,
+        index: found.index,
+        lastCrc: found.lastCrc,
+        vouched,
+      }
+      if (vouched) return certain
+      const crc = await writeWatermark(await last.file(), {
+        end,
+        next,
+        lastCrc: found.lastCrc,
+        salt,
+      })
+      if (crc === undefined) return certain
+      return { ...certain, end: end + recordHeaderBytes, lastCrc: crc, vouched: true }
     }
     const path = `${directory}/${segmentName(suffixStart)}`
-    const written = await writeSuffix(disk, `${path}.tmp`, id, suffixStart, suffix)
-    if (suffixStart === last.first) await last.close()
+    const written = await writeSuffix(disk, `${path}.tmp`, id, suffixStart, found)
+    if (suffixStart === last.first) await last.release()
     await disk.rename(`${path}.tmp`, path)
     await disk.syncDir(directory)
     if (suffixStart === last.first) segments.pop()
     else await cut(last, durableEnd)
-    const segment = new SegmentFile(disk, path, suffixStart)
+    const segment = new SegmentFile(disk, path, id, suffixStart)
     segments.push(segment)
-    return {
-      segment,
-      end: written.end,
-      next: found.next,
-      lastCrc: written.lastCrc,
-      points: written.points,
-    }
+    return { segment, next, ...written }
   }
 
   private assemble(
@@ -227,37 +228,69 @@ export class FileLogletProvider implements LogletProvider {
   }
 }
 
-/** The segment files of a loglet in position order; none when there is no directory. Left-over temporary files are removed. */
-export async function listSegments(disk: Disk, directory: string): Promise<SegmentFile[]> {
+/** The segment files of a loglet in position order; none when there is no directory. Changes nothing. */
+export async function listSegments(
+  disk: Disk,
+  directory: string,
+  id: string,
+): Promise<SegmentFile[]> {
   if (!(await disk.exists(directory))) return []
   const segments: SegmentFile[] = []
   for (const name of await disk.list(directory)) {
     const match = /^(\d{16})\.log$/.exec(name)
     if (match !== null)
-      segments.push(new SegmentFile(disk, `${directory}/${name}`, Number(match[1])))
-    else if (name.endsWith('.tmp')) await disk.remove(`${directory}/${name}`)
+      segments.push(new SegmentFile(disk, `${directory}/${name}`, id, Number(match[1])))
   }
   return segments
+}
+
+/** What a crash left of files that were never given their names. */
+async function dropTemporary(disk: Disk, directory: string): Promise<void> {
+  if (!(await disk.exists(directory))) return
+  for (const name of await disk.list(directory))
+    if (name.endsWith('.tmp')) await disk.remove(`${directory}/${name}`)
+}
+
+/** The newest file must be readable as such and must be the newest. @throws LogletLostError */
+async function checkNewest(id: string, last: SegmentFile): Promise<void> {
+  const file = await last.file()
+  if (decodeFileHeader(await file.read(0, fileHeaderBytes), id) !== last.first)
+    throw new LogletLostError(`${last.path} has no readable header: its content is lost`, 'unknown')
+  if (await hasTrailer(file))
+    throw new LogletLostError(
+      `${last.path} was followed by another file, which is missing`,
+      'unknown',
+    )
 }
 
 /**
  * A roll that was cut off leaves a newest file without a whole header. It held nothing: its header is synced before anything is written
  * behind it, and the file before it gets its trailer only afterwards. Anything else without a header is damage, and stays.
  */
-async function dropUnborn(disk: Disk, directory: string, id: string, segments: SegmentFile[]): Promise<void> {
+async function dropUnborn(
+  disk: Disk,
+  directory: string,
+  id: string,
+  segments: SegmentFile[],
+): Promise<void> {
   const last = segments.at(-1)
   const before = segments.at(-2)
   if (last === undefined || before === undefined) return
   const file = await last.file()
   if (decodeFileHeader(await file.read(0, fileHeaderBytes), id) !== undefined) return
-  for await (const item of scanRecords(file, 0, await file.size())) if (item.kind === 'record') return
-  const previous = await before.file()
-  const size = await previous.size()
-  if (decodeTrailer(await previous.read(Math.max(0, size - trailerBytes), trailerBytes)) !== undefined) return
+  for await (const item of scanRecords(file, 0, await file.size(), last.salt))
+    if (item.kind === 'record') return
+  if (await hasTrailer(await before.file())) return
   segments.pop()
-  await last.close()
+  await last.retire()
   await disk.remove(last.path)
   await disk.syncDir(directory)
+}
+
+async function hasTrailer(file: DiskFile): Promise<boolean> {
+  const size = await file.size()
+  const bytes = await file.read(Math.max(0, size - trailerBytes), trailerBytes)
+  return decodeTrailer(bytes) !== undefined
 }
 
 async function cut(segment: SegmentFile, end: number): Promise<void> {
@@ -267,21 +300,21 @@ async function cut(segment: SegmentFile, end: number): Promise<void> {
   await file.datasync()
 }
 
+/** The suffix in a file of its own, synced; with a watermark record when there is space for one. */
 async function writeSuffix(
   disk: Disk,
   path: string,
   id: string,
   first: number,
-  suffix: Recovered['suffix'],
-): Promise<{ end: number; lastCrc: number; points: PointMaker }> {
-  await disk.remove(path)
+  { suffix, next }: Recovered,
+): Promise<Pick<AppendPoint, 'end' | 'lastCrc' | 'vouched' | 'index'>> {
   const file = await disk.open(path, { create: true })
-  const header = encodeFileHeader(id, first)
-  const points = new PointMaker()
-  let lastCrc = chainSeed(header)
+  const salt = saltOf(id, first)
+  const index = new SparseIndex()
+  let lastCrc = salt
   let end = fileHeaderBytes
   try {
-    await file.write([header], 0)
+    await file.write([encodeFileHeader(id, first)], 0)
     for (const { type, position, body } of suffix) {
       const head = new Uint8Array(recordHeaderBytes)
       lastCrc = encodeRecordHeader(
@@ -289,16 +322,19 @@ async function writeSuffix(
         0,
         { type, position, watermark: fileHeaderBytes, length: body.length, previousCrc: lastCrc },
         [body],
+        salt,
       )
       await file.write([head, body], end)
-      if (type === recordType.data) points.add(position, end)
+      if (type === recordType.data) index.add(position, end)
       end += recordHeaderBytes + body.length
     }
     await file.datasync()
+    const crc = await writeWatermark(file, { end, next, lastCrc, salt })
+    if (crc === undefined) return { end, lastCrc, vouched: false, index }
+    return { end: end + recordHeaderBytes, lastCrc: crc, vouched: true, index }
   } finally {
     await file.close()
   }
-  return { end, lastCrc, points }
 }
 
 function segmentBytesOf(params: LogletParams): number {

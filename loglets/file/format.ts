@@ -1,15 +1,16 @@
 // The bytes of a file loglet's segment file. All numbers big-endian.
 //
 //   file header, 64 bytes
-//    0 u32 magic "LLFL"   4 u32 format 1   8 u64 first position   16 loglet id, 40 bytes, zero padded   56 u32 zero   60 u32 CRC-32 of [0, 60)
+//    0 u32 magic "LLFL"   4 u32 format 2   8 u64 first position   16 loglet id, 40 bytes, zero padded   56 u32 zero   60 u32 CRC-32 of [0, 60)
 //   record, 40 bytes and its body
 //    0 u32 magic "LREC"   4 u8 type   5 zero ×3   8 u64 position   16 u64 durable watermark   24 u32 body length   28 u32 CRC of the record before
-//   32 u32 CRC-32 of header [0, 32) and body     36 u32 CRC-32 of header [0, 36)             40 body
+//   32 u32 CRC-32 of header [0, 32) and body     36 u32 CRC-32 of header [0, 36), seeded with the salt of the file      40 body
 //   trailer of a closed file, 16 bytes: u64 offset of its index record, u32 magic "LEND", u32 CRC-32 of [0, 12)
 //
 // Types: 1 data (body = the entry), 2 seal, 3 watermark, 4 index (body = pairs of u64 position, u64 file offset). Seal, watermark and index
 // carry the next position. The chain (each record names the CRC of the one before) tells stale bytes from current ones; the header's own
-// CRC keeps the length trustworthy when a body is damaged. The watermark says: bytes below this offset of this file were synced.
+// CRC keeps the length trustworthy when a body is damaged, and its salt (the CRC of the file header) keeps records of other files out: an
+// entry may hold a copy of a segment file. The watermark says: bytes below this offset of this file were synced.
 
 import { crc32 } from '../../wire/crc32.ts'
 
@@ -20,7 +21,7 @@ export const idBytesMax = 40
 const fileMagic = 0x4c4c464c
 const recordMagic = 0x4c524543
 const trailerMagic = 0x4c454e44
-const format = 1
+const format = 2
 
 export const recordType = { data: 1, seal: 2, watermark: 3, index: 4 } as const
 
@@ -52,15 +53,15 @@ export function decodeFileHeader(bytes: Uint8Array, id: string): number | undefi
     return undefined
   if (view.getUint32(4) !== format)
     throw new Error(
-      `segment file format ${view.getUint32(4)} is newer than this version reads (${format})`,
+      `segment file format ${view.getUint32(4)} is not the one that this version reads (${format})`,
     )
   const stored = new TextDecoder().decode(bytes.subarray(16, 56)).replace(/\0+$/, '')
   return stored === id ? getU64(view, 8) : undefined
 }
 
-/** CRC that the first record of a file names as its predecessor's. */
-export function chainSeed(header: Uint8Array): number {
-  return viewOf(header).getUint32(60)
+/** The salt of a file's record headers; also the CRC that its first record names as its predecessor's. Needs no readable file header. */
+export function saltOf(id: string, first: number): number {
+  return viewOf(encodeFileHeader(id, first)).getUint32(60)
 }
 
 /** Writes a record header at `at` of `target`; returns the record's CRC. */
@@ -69,6 +70,7 @@ export function encodeRecordHeader(
   at: number,
   header: Omit<RecordHeader, 'crc'>,
   body: readonly Uint8Array[],
+  salt: number,
 ): number {
   const view = new DataView(target.buffer, target.byteOffset + at, recordHeaderBytes)
   view.setUint32(0, recordMagic)
@@ -80,16 +82,20 @@ export function encodeRecordHeader(
   let crc = crc32(target.subarray(at, at + 32))
   for (const buffer of body) crc = crc32(buffer, crc)
   view.setUint32(32, crc)
-  view.setUint32(36, crc32(target.subarray(at, at + 36)))
+  view.setUint32(36, crc32(target.subarray(at, at + 36), salt))
   return crc
 }
 
-/** The header at `at`, or undefined when there is none that is whole. Says nothing about the body. */
-export function decodeRecordHeader(bytes: Uint8Array, at: number): RecordHeader | undefined {
+/** The header at `at`, or undefined when there is none of this file that is whole. Says nothing about the body. */
+export function decodeRecordHeader(
+  bytes: Uint8Array,
+  at: number,
+  salt: number,
+): RecordHeader | undefined {
   if (at + recordHeaderBytes > bytes.length) return undefined
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, recordHeaderBytes)
   if (view.getUint32(0) !== recordMagic) return undefined
-  if (view.getUint32(36) !== crc32(bytes.subarray(at, at + 36))) return undefined
+  if (view.getUint32(36) !== crc32(bytes.subarray(at, at + 36), salt)) return undefined
   return {
     type: view.getUint8(4),
     position: getU64(view, 8),
@@ -109,11 +115,11 @@ export function bodyMatches(bytes: Uint8Array, at: number, header: RecordHeader)
 }
 
 /** First offset at or past `from` with a whole record header; -1 when there is none. */
-export function findRecord(bytes: Uint8Array, from: number): number {
+export function findRecord(bytes: Uint8Array, from: number, salt: number): number {
   const last = bytes.length - recordHeaderBytes
   for (let at = from; at <= last; at++) {
     if (bytes[at] !== 0x4c) continue
-    if (decodeRecordHeader(bytes, at) !== undefined) return at
+    if (decodeRecordHeader(bytes, at, salt) !== undefined) return at
   }
   return -1
 }

@@ -2,13 +2,15 @@
 //
 //   file   |-- header --|---- records known durable ----W---- suffix ----|-- torn --|
 //
-// W is the highest watermark of any whole record. Below W a bad stretch is damage: the range is lost, never truncated. At or past W the
-// first bad stretch is where a write was torn: it and what follows were never acked as far as anyone can know, and are cut. The whole
-// records between W and there may exist in the page cache only: they are rewritten by the caller, never trusted.
+// W is the highest watermark of any record header that is whole; the body behind it need not be, since a watermark speaks of earlier bytes.
+// Below W a bad stretch is damage: the range is lost, never truncated. At or past W the first bad stretch is where a write was torn: it and
+// what follows were never acked as far as anyone can know, and are cut. The whole records between W and there may exist in the page cache
+// only: they are rewritten by the caller, never trusted. Memory is bounded by what lies past W: about one group.
 
 import type { DiskFile } from '../ports.ts'
-import { fileHeaderBytes, recordHeaderBytes, recordType } from './format.ts'
+import { fileHeaderBytes, type RecordHeader, recordHeaderBytes, recordType } from './format.ts'
 import { scanRecords } from './scan.ts'
+import { SparseIndex } from './sparse-index.ts'
 
 export interface Damage {
   /** Positions `[from, to)`. */
@@ -29,164 +31,175 @@ export interface Recovered {
   readonly sealed: boolean
   /** File offset up to which the content is certain: the file is cut here. */
   readonly durableEnd: number
+  /** True when a watermark record says so of all of it; else the caller writes one after the cut. */
+  readonly vouched: boolean
   /** CRC of the last record before `durableEnd`. */
   readonly lastCrc: number
   /** Position of the first record of the suffix. */
   readonly suffixStart: number
   readonly suffix: readonly SuffixRecord[]
   readonly damage: readonly Damage[]
-  /** Sparse index of the part below `durableEnd`: pairs of position and file offset. */
-  readonly points: readonly number[]
-  /** True when bytes past the last whole record were found. */
-  readonly torn: boolean
+  /** Index of the part below `durableEnd`. */
+  readonly index: SparseIndex
+  /** Data records below `durableEnd` that are whole, and their bytes. */
+  readonly entries: number
+  readonly bytes: number
+  /** Where a write was torn; undefined when the file ends with a whole record. */
+  readonly tornAt: number | undefined
 }
 
-interface Kept {
+interface Whole {
+  readonly kind: 'whole'
   readonly at: number
-  readonly end: number
-  readonly type: number
-  readonly position: number
-  readonly next: number
-  readonly crc: number
+  readonly header: RecordHeader
 }
 
 interface Problem {
+  readonly kind: 'problem'
   readonly at: number
-  readonly position: number
+  readonly from: number
+  /** Position at which sense begins again; undefined as long as nothing says so. */
+  to: number | undefined
   readonly detail: string
-  /** Where sense begins again; absent at the end of the file. */
-  resumed?: number
 }
 
-/** Looks at the whole file; changes nothing. */
-export async function recoverFile(file: DiskFile, first: number, seed: number): Promise<Recovered> {
+/** Looks at the whole file; changes nothing. `salt` as of format.ts. */
+export async function recoverFile(file: DiskFile, first: number, salt: number): Promise<Recovered> {
   const size = await file.size()
-  const kept: Kept[] = []
-  const problems: Problem[] = []
-  let expected = first
-  let crc: number | undefined = seed
+  const certain = new Certain(first, salt)
+  const doubtful: (Whole | Problem)[] = []
   let watermark = fileHeaderBytes
-  for await (const item of scanRecords(file, fileHeaderBytes, size)) {
+  let expected = first
+  /** CRC of the record before; undefined after a bad stretch, where the chain cannot be followed. */
+  let crc: number | undefined = salt
+  let open: Problem | undefined
+  const problem = (at: number, to: number | undefined, detail: string): void => {
+    const found: Problem = { kind: 'problem', at, from: expected, to, detail }
+    doubtful.push(found)
+    open = to === undefined ? found : undefined
+    crc = undefined
+  }
+  for await (const item of scanRecords(file, fileHeaderBytes, size, salt)) {
     if (item.kind === 'bad') {
-      problems.push({ at: item.from, position: expected, detail: `no record at byte ${item.from}` })
-      crc = undefined
+      problem(item.from, undefined, `no record at byte ${item.from}`)
       continue
     }
     const { at, header, whole } = item
-    const open = problems.at(-1)
-    const detail = mismatch(header.position, expected, header.previousCrc, crc, whole)
+    const detail = mismatch(at, header, expected, crc)
     if (detail !== undefined) {
-      problems.push({ at, position: expected, detail: `record at byte ${at}: ${detail}` })
-      crc = undefined
+      problem(at, undefined, `record at byte ${at}: ${detail}`)
       continue
     }
-    if (open !== undefined && open.resumed === undefined) open.resumed = header.position
-    const next = header.position + (header.type === recordType.data ? 1 : 0)
-    kept.push({
-      at,
-      end: at + recordHeaderBytes + header.length,
-      type: header.type,
-      position: header.position,
-      next,
-      crc: header.crc,
-    })
+    if (open !== undefined) open.to = header.position
+    open = undefined
+    if (whole) {
+      doubtful.push({ kind: 'whole', at, header })
+      expected = nextOf(header)
+      crc = header.crc
+    } else {
+      problem(at, nextOf(header), `record at byte ${at}: its bytes do not match their CRC`)
+      expected = nextOf(header)
+    }
     watermark = Math.max(watermark, header.watermark)
-    expected = next
-    crc = header.crc
+    // A group at most waits here: every record carries the end of the group before its own.
+    for (let old = doubtful[0]; old !== undefined && old.at < watermark; old = doubtful[0]) {
+      certain.add(old)
+      doubtful.shift()
+    }
   }
-  return judge(file, { first, seed, size, kept, problems, watermark })
+  return judge(file, certain, doubtful, watermark)
 }
+
+const nextOf = (header: RecordHeader): number =>
+  header.position + (header.type === recordType.data ? 1 : 0)
 
 /** Why the record does not continue what came before; undefined when it does. */
 function mismatch(
-  position: number,
+  at: number,
+  header: RecordHeader,
   expected: number,
-  previousCrc: number,
   crc: number | undefined,
-  whole: boolean,
 ): string | undefined {
-  if (!whole) return 'its bytes do not match their CRC'
-  // After a bad stretch the chain cannot be followed; positions must still rise.
+  const { position, previousCrc, watermark } = header
+  if (watermark > at) return `its watermark ${watermark} lies ahead`
+  // After a bad stretch positions must still rise.
   if (crc === undefined) return position < expected ? `position ${position} again` : undefined
   if (previousCrc !== crc) return 'it does not follow the record before'
   return position === expected ? undefined : `position ${position}, expected ${expected}`
 }
 
+/** What lies below the watermark, in order. */
+class Certain {
+  next: number
+  lastCrc: number
+  sealed = false
+  entries = 0
+  bytes = 0
+  readonly index = new SparseIndex()
+  readonly damage: Damage[] = []
+
+  constructor(first: number, salt: number) {
+    this.next = first
+    this.lastCrc = salt
+  }
+
+  add(item: Whole | Problem): void {
+    if (item.kind === 'problem') {
+      const { from, to, detail } = item
+      if (to === undefined || to <= from) return
+      this.damage.push({ from, to, detail })
+      this.next = to
+      return
+    }
+    const { at, header } = item
+    this.next = nextOf(header)
+    this.lastCrc = header.crc
+    if (header.type === recordType.seal) this.sealed = true
+    if (header.type !== recordType.data) return
+    this.index.add(header.position, at)
+    this.entries++
+    this.bytes += header.length
+  }
+}
+
 async function judge(
   file: DiskFile,
-  found: {
-    readonly first: number
-    readonly seed: number
-    readonly size: number
-    readonly kept: readonly Kept[]
-    readonly problems: readonly Problem[]
-    readonly watermark: number
-  },
+  certain: Certain,
+  doubtful: readonly (Whole | Problem)[],
+  watermark: number,
 ): Promise<Recovered> {
-  const { first, seed, size, kept, problems, watermark } = found
-  const tear = problems.find(p => p.at >= watermark)
-  const limit = tear?.at ?? size
-  const certain = kept.filter(k => k.end <= watermark)
-  const after = kept.filter(k => k.at >= watermark && k.end <= limit)
-  const damage = problems
-    .filter(p => p.at < watermark)
-    .map(p => ({ from: p.position, to: p.resumed ?? p.position, detail: p.detail }))
-    .filter(d => d.to > d.from)
+  const tear = doubtful.findIndex(item => item.kind === 'problem')
+  const after = (tear < 0 ? doubtful : doubtful.slice(0, tear)) as readonly Whole[]
+  const tornAt = doubtful[tear]?.at
+  const { next, sealed, damage, index, entries, bytes } = certain
+  const common = { damage, index, entries, bytes, tornAt }
+  const content = after.filter(({ header }) => isContent(header.type))
+  const last = after.at(-1)
+  if (content.length === 0) {
+    // Watermark records carry nothing that could be missed, so they may stay although nothing vouches for themselves.
+    const vouched = tear < 0 && after.every(({ header }) => header.type === recordType.watermark)
+    const durableEnd =
+      vouched && last !== undefined ? last.at + recordHeaderBytes + last.header.length : watermark
+    const lastCrc = vouched && last !== undefined ? last.header.crc : certain.lastCrc
+    return { ...common, next, sealed, durableEnd, vouched, lastCrc, suffixStart: next, suffix: [] }
+  }
   const suffix: SuffixRecord[] = []
-  for (const record of after)
-    if (record.type === recordType.data || record.type === recordType.seal)
-      suffix.push({
-        type: record.type,
-        position: record.position,
-        body: await file.read(
-          record.at + recordHeaderBytes,
-          record.end - record.at - recordHeaderBytes,
-        ),
-      })
-  const last = suffix.at(-1)
-  const lastCertain = certain.at(-1)
-  // Damage right before the watermark leaves positions that only a later record names.
-  const certainNext = Math.max(lastCertain?.next ?? first, ...damage.map(d => d.to))
-  const next =
-    last === undefined ? certainNext : last.position + (last.type === recordType.data ? 1 : 0)
+  for (const { at, header } of content)
+    suffix.push({
+      type: header.type,
+      position: header.position,
+      body: await file.read(at + recordHeaderBytes, header.length),
+    })
   return {
-    next,
-    sealed: [...certain, ...suffix].some(r => r.type === recordType.seal),
+    ...common,
+    next: nextOf((content.at(-1) as Whole).header),
+    sealed: sealed || content.some(({ header }) => header.type === recordType.seal),
     durableEnd: watermark,
-    lastCrc: lastCertain?.crc ?? seed,
-    suffixStart: suffix[0]?.position ?? certainNext,
+    vouched: false,
+    lastCrc: certain.lastCrc,
+    suffixStart: (suffix[0] as SuffixRecord).position,
     suffix,
-    damage,
-    points: pointsOf(certain),
-    torn: tear !== undefined || limit < size,
   }
 }
 
-/** Sparse points of the data records, at most one per {@link pointBytes} or {@link pointRecords}. */
-function pointsOf(records: readonly Kept[]): number[] {
-  const points = new PointMaker()
-  for (const r of records) if (r.type === recordType.data) points.add(r.position, r.at)
-  return points.points
-}
-
-const pointBytes = 65_536
-const pointRecords = 64
-
-/** Collects a sparse index: pairs of position and file offset. */
-export class PointMaker {
-  readonly points: number[]
-  private since = 0
-
-  constructor(points: readonly number[] = []) {
-    this.points = [...points]
-    this.since = pointRecords
-  }
-
-  add(position: number, at: number): void {
-    const lastAt = this.points.at(-1)
-    this.since++
-    if (lastAt !== undefined && this.since <= pointRecords && at - lastAt < pointBytes) return
-    this.points.push(position, at)
-    this.since = 1
-  }
-}
+const isContent = (type: number): boolean => type === recordType.data || type === recordType.seal

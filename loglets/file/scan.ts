@@ -26,24 +26,26 @@ export type Scanned =
 
 const windowBytes = 1 << 20
 
-/** Records from file offset `from` up to `size`. */
+/** Records of the file with that salt, from file offset `from` up to `size`. */
 export async function* scanRecords(
   file: DiskFile,
   from: number,
   size: number,
+  salt: number,
 ): AsyncGenerator<Scanned> {
-  const window = new Window(file, size)
+  const window = new Window(file, size, salt)
   let at = from
   while (at < size) {
     const head = await window.get(at, recordHeaderBytes)
-    const header = decodeRecordHeader(head, 0)
-    const end = header === undefined ? 0 : at + recordHeaderBytes + header.length
-    if (header === undefined || end > size) {
+    const header = decodeRecordHeader(head, 0, salt)
+    if (header === undefined) {
       const next = await window.find(at + 1)
       yield { kind: 'bad', from: at, to: next }
       at = next
       continue
     }
+    const end = at + recordHeaderBytes + header.length
+    // Shorter when the file ends first; such a record is not whole, but what its header says still counts.
     const record = await window.get(at, end - at)
     yield {
       kind: 'record',
@@ -59,12 +61,14 @@ export async function* scanRecords(
 class Window {
   private readonly file: DiskFile
   private readonly size: number
+  private readonly salt: number
   private start = 0
   private bytes: Uint8Array = new Uint8Array(0)
 
-  constructor(file: DiskFile, size: number) {
+  constructor(file: DiskFile, size: number, salt: number) {
     this.file = file
     this.size = size
+    this.salt = salt
   }
 
   /** Up to `length` bytes at `at`; fewer at the end of the file. */
@@ -81,7 +85,7 @@ class Window {
   async find(from: number): Promise<number> {
     for (let at = from; at < this.size; at += windowBytes) {
       const bytes = await this.get(at, windowBytes + recordHeaderBytes)
-      const found = findRecord(bytes, 0)
+      const found = findRecord(bytes, 0, this.salt)
       if (found >= 0) return at + found
     }
     return this.size
