@@ -206,7 +206,7 @@ describe('expect', () => {
           }),
         ),
       )
-      const errors = replies.flatMap(reply => (reply['error'] as Frame | undefined) ?? [])
+      const errors = replies.flatMap<Frame>(reply => (reply['error'] as Frame | undefined) ?? [])
       expect(errors.map(error => error['code'])).toEqual(Array(7).fill('OFFSET_CONFLICT'))
     }
     expect((await ends())[0]).toBe(20)
