@@ -120,8 +120,7 @@ export class BrokerRun {
       enabled: true,
       createFails: world.rng.pick([0, 0.1]),
       sealFails: world.rng.pick([0, 0.1]),
-      // A leaf whose acks get lost fails its whole stripe set, which one node answers by stopping: the log scenario covers it.
-      ackLost: 0,
+      ackLost: world.rng.pick([0, 0.02]),
     }
   }
 
@@ -135,6 +134,8 @@ export class BrokerRun {
       [0, 1, 2].map(n => (n < 2 ? this.producer(n, topics) : this.publisher(n, topics))),
     )
     producers.catch(error => this.world.fail(error))
+    const anonymous = this.anonymous(3, topics)
+    anonymous.catch(error => this.world.fail(error))
     const crashes = rng.int(4)
     for (let crash = 0; crash <= crashes; crash++) {
       await this.driver.sleep(30 + rng.next() * 300)
@@ -146,6 +147,7 @@ export class BrokerRun {
     this.chaos.enabled = false
     this.stopping = true
     await producers
+    await anonymous
     await this.finish(topics)
   }
 
@@ -337,6 +339,23 @@ export class BrokerRun {
         this.world.trace(payload)
       }
       if (rng.chance(0.3)) await this.driver.sleep(rng.next() * 10)
+    }
+  }
+
+  /** Sends each payload once, without an identity: nothing but the broker's own session keeps it from taking effect twice. */
+  private async anonymous(n: number, topics: readonly number[]): Promise<void> {
+    const { rng } = this.world
+    for (let serial = 0; !this.stopping; serial++) {
+      const topicId = rng.pick(topics)
+      const partition = rng.int(partitions)
+      const payload = `${n}:${serial}`
+      const decision = await this.ask(produceCommand(topicId, partition, payload, 0, 0))
+      if (decision?.ok === false)
+        throw new InvariantError(`${payload} was refused: ${decision.code} ${decision.message}`)
+      if (decision?.ok === true)
+        this.model.ack(payload, `${topicId}/${partition}/${decision.offsets?.[0]?.offset}`)
+      this.reached(decision === undefined ? 'anonymous unknown' : 'anonymous')
+      await this.driver.sleep(rng.next() * 5)
     }
   }
 
