@@ -19,6 +19,7 @@ import {
   type SwitchResult,
   type VerifyResult,
 } from './log-operations.ts'
+import { expireIdleProducers } from './producer-expiry.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
 import { restoreCheckpoint } from './state/checkpoint.ts'
 import type { Command, Decision } from './state/commands.ts'
@@ -35,6 +36,8 @@ export interface BrokerSettings {
   readonly tailCacheBytes: number
   readonly backlogBytesMax: number
   readonly stateCommitIntervalMs: number
+  /** Producers idle for this long are forgotten. */
+  readonly producerIdExpirationMs: number
   /** A wall clock that moves further than this against the monotonic one is not believed. */
   readonly clockJumpMaxMs: number
   /** Where sealed segments of a volatile loglet are copied; undefined keeps them (a broker without a data directory). */
@@ -47,6 +50,7 @@ export const defaultBrokerSettings: BrokerSettings = {
   tailCacheBytes: 64 << 20,
   backlogBytesMax: 64 << 20,
   stateCommitIntervalMs: 1000,
+  producerIdExpirationMs: 86_400_000,
   clockJumpMaxMs: 10 * 60_000,
 }
 
@@ -104,6 +108,8 @@ export class Broker {
   private readonly listeners = new Map<PartitionState, Set<() => void>>()
   private readonly damage = new Map<number, string>()
   private readonly unsubscribe: () => void
+  private readonly stopping = new AbortController()
+  private expiry: Promise<void> = Promise.resolve()
   private failure: Error | undefined
   private closing: Promise<void> | undefined
   private running: Promise<void> | undefined
@@ -198,6 +204,15 @@ export class Broker {
       throw broker.failure ?? error
     }
     broker.logOperations.onChain()
+    broker.expiry = expireIdleProducers(
+      {
+        machine: broker.machine,
+        clock: options.clock,
+        idleMs: broker.settings.producerIdExpirationMs,
+        propose: command => broker.propose(command),
+      },
+      broker.stopping.signal,
+    )
     return broker
   }
 
@@ -442,11 +457,13 @@ export class Broker {
 
   private async shutDown(drainMs: number): Promise<void> {
     const { clock, log, store } = this.options
+    this.stopping.abort()
     const deadline = new AbortController()
     const timeout = clock.sleep(drainMs, deadline.signal).catch(() => {})
     if (this.failure === undefined) await Promise.race([this.proposer.drain(), timeout])
     deadline.abort()
     this.proposer.end(new LogloomError('SHUTTING_DOWN', 'the broker is shutting down'))
+    await this.expiry
     await this.logOperations.close()
     this.applier.stop(new LogloomError('SHUTTING_DOWN', 'the broker is shutting down'))
     this.unsubscribe()

@@ -59,6 +59,11 @@ export const settingsTable = {
     min: 0,
   },
   stateCommitIntervalMs: number(1000, 'how often the state is written to its store'),
+  producerIdExpirationMs: number(
+    86_400_000,
+    'how long an idle producer is remembered, by log time',
+    'it is forgotten; its next sequence other than 0 is UNKNOWN_PRODUCER',
+  ),
   clockJumpMaxMs: number(
     600_000,
     'a jump of the wall clock that is believed',
