@@ -350,15 +350,22 @@ describe('a batch', () => {
 
 describe('a thousand random messages', () => {
   it('cost nobody else anything', async () => {
-    // Damaged in one place each, they come much further than noise.
-    const seeds = [...operations.keys()].map(op => pack({ op, id: 1, ...valid[op]?.() }))
-    const isHarmless = (op: string): boolean => !['deleteTopic', 'alterTopic'].includes(op)
-    const noise = seeds.filter((_, i) => isHarmless([...operations.keys()][i] ?? ''))
+    // Cut off and continued at random: they come much further than noise does. Some turn out to be valid, so they have a topic of their own
+    // and those that destroy are left out.
+    await client.call('createTopic', { topic: 'any' })
+    const any = handBatch([{ value: 'v' }])
+    const fields: Readonly<Record<string, Frame>> = {
+      produce: { topic: 'any', partition: 0, batch: any },
+      publish: { records: [{ topic: 'any', value: 'v' }] },
+    }
+    const seeds = [...operations.keys()]
+      .filter(op => !['deleteTopic', 'alterTopic', 'trimLog'].includes(op))
+      .map(op => pack({ op, id: 1, ...(fields[op] ?? { ...valid[op]?.(), topic: 'any' }) }))
     let n = 0
     await assert(
       asyncProperty(uint8Array({ minLength: 1, maxLength: 300 }), async bytes => {
         const other = await RawClient.connect(broker.url)
-        const seed = noise[n++ % noise.length] as Uint8Array
+        const seed = seeds[n++ % seeds.length] as Uint8Array
         const cut = Uint8Array.from([
           ...seed.subarray(0, 1 + ((bytes[0] ?? 0) % seed.length)),
           ...bytes,
@@ -389,9 +396,9 @@ describe('after all of this', () => {
     }
     expect(read).toEqual(writer.acked)
     const { topics } = await client.call('listTopics')
-    expect((topics as Frame[]).map(({ topic, records }) => [topic, records])).toEqual([
-      ['acked', writer.acked.length],
-      ['bad', 0],
-    ])
+    const records = (name: string): unknown =>
+      (topics as Frame[]).find(({ topic }) => topic === name)?.['records']
+    expect(records('acked')).toBe(writer.acked.length)
+    expect(records('bad')).toBe(0)
   })
 })
