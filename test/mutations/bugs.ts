@@ -60,22 +60,16 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'file: recovery cuts acked entries behind the last watermark',
     file: 'loglets/file/file-provider.ts',
-    find: `if (first === undefined) {
-      await cut(last, durableEnd)`,
-    replace: `if (true as boolean) {
-      await cut(last, durableEnd)`,
+    find: `if (suffix.length === 0) {`,
+    replace: `if (true as boolean) {`,
     scenario: 'log',
   },
   {
     name: 'file: recovery believes the page cache',
     file: 'loglets/file/file-provider.ts',
-    find: `const written = await writeSuffix(`,
-    replace: `if (found.suffix.length > 0 && !found.torn) {
-      const points = new PointMaker()
-      const file = await last.file()
-      return { segment: last, end: await file.size(), next: found.next, lastCrc: found.lastCrc, points }
-    }
-    const written = await writeSuffix(`,
+    find: `await file.datasync()
+    const crc = await writeWatermark(file, { end, next, lastCrc, salt })`,
+    replace: `const crc = undefined as number | undefined`,
     scenario: 'log',
   },
   {

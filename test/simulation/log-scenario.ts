@@ -51,6 +51,7 @@ export class LogRun {
   private readonly chaos: Chaos
   private process: Process
   private log: VirtualLog | undefined
+  private clients: readonly VirtualLog[] = []
   private payloads = 0
 
   constructor(world: World) {
@@ -112,6 +113,7 @@ export class LogRun {
     const log = await open()
     const other = await open()
     this.log = log
+    this.clients = [log, other]
     const go = (task: () => Promise<void>): void => {
       task().catch(error => {
         if (process.alive) this.world.fail(error)
@@ -189,12 +191,16 @@ export class LogRun {
   private crash(): void {
     const { rng } = this.world
     this.process.kill()
-    const volatile = new Set((this.log?.volatileSegments() ?? []).map(s => s.index))
-    for (const segment of this.log?.chain.segments ?? [])
-      if (volatile.has(segment.index))
-        this.model.forget(segment.start, segment.end ?? segment.start + 2 ** 32)
+    this.forgetVolatile()
     this.model.reached(`crash: ${crashDisk(this.disk, rng)}`)
     this.process = new Process(this.world)
+  }
+
+  /** What any client of the process knew to be in memory only; one may be ahead of the other. */
+  private forgetVolatile(): void {
+    for (const log of this.clients)
+      for (const segment of log.volatileSegments())
+        this.model.forget(segment.start, segment.end ?? segment.start + 2 ** 32)
   }
 
   private async appender(process: Process, log: VirtualLog): Promise<void> {
@@ -355,9 +361,7 @@ export class LogRun {
     this.process.kill()
     const registry = this.registry((this.process = new Process(this.world)))
     this.disk.crash(() => 'all')
-    for (const segment of log.chain.segments)
-      if (log.volatileSegments().some(s => s.index === segment.index))
-        this.model.forget(segment.start, segment.end ?? segment.start + 2 ** 32)
+    this.forgetVolatile()
     const last = await this.openLog(this.process, registry, this.metaStore(this.process))
     const tail = await last.checkTail()
     const readable = new Map<number, string>()
