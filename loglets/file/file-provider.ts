@@ -123,6 +123,8 @@ export class FileLogletProvider implements LogletProvider {
     const last = segments.at(-1)
     if (last === undefined)
       throw new LogletLostError(`loglet ${id} has no files in ${directory}`, 'unknown')
+    // A process that died between making a file and syncing its name left a name that a power cut may still take away.
+    await disk.syncDir(directory)
     const trimPoint = await readTrimPoint(disk, directory)
     await checkNewest(id, last)
     const found = await recoverFile(await last.file(), last.first, last.salt)

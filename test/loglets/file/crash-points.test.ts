@@ -263,4 +263,44 @@ describe('a file loglet recovers to a legal state', () => {
       expect(states).toBeGreaterThan(points.length)
       expect(recoveries).toBeGreaterThan(0)
     })
+
+  for (const [name, steps] of Object.entries(scripts))
+    it(`when the process dies at every point of ${name}, goes on, and then the power is cut`, async () => {
+      const rng = new Rng(8)
+      let states = 0
+      for (const { disk, known } of await crashPoints(steps)) {
+        // The process alone died: the new one sees everything that was written, synced or not.
+        const survivor = disk.fork()
+        let loglet: Loglet
+        try {
+          loglet = await provider(survivor).open(id, params)
+        } catch (error) {
+          expect(error).toBeInstanceOf(LogletLostError)
+          expect(known.created).toBe(false)
+          continue
+        }
+        const { tail, sealed } = await loglet.checkTail()
+        const seen: Knowledge = {
+          ...known,
+          acked: tail,
+          attempted: known.attempted.slice(0, tail),
+          sealed,
+          sealAttempted: sealed,
+        }
+        const cut = async (): Promise<void> => {
+          for (const crashed of outcomes(survivor, rng)) {
+            states++
+            await check(crashed, seen)
+          }
+        }
+        // What was answered may not be taken back, by a power cut right now or one after more appends.
+        await cut()
+        for (let n = 0; n < 2 && !sealed; n++) {
+          await append(700)(loglet, seen, survivor)
+          await cut()
+        }
+        await loglet.close()
+      }
+      expect(states).toBeGreaterThan(0)
+    })
 })
