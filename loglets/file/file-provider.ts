@@ -9,13 +9,12 @@ import {
   type LogletProvider,
   LogletSpecError,
 } from '../contract.ts'
-import type { Clock, Disk, DiskFile } from '../ports.ts'
+import type { Clock, Disk } from '../ports.ts'
 import { TailWatch } from '../tail-watch.ts'
 import { Appender, type AppendPoint, type SyncReport } from './appender.ts'
 import { FileLoglet } from './file-loglet.ts'
+import { checkNewest, dropTemporary, dropUnborn, listSegments } from './directory.ts'
 import {
-  decodeFileHeader,
-  decodeTrailer,
   encodeFileHeader,
   encodeRecordHeader,
   fileHeaderBytes,
@@ -23,10 +22,8 @@ import {
   recordHeaderBytes,
   recordType,
   saltOf,
-  trailerBytes,
 } from './format.ts'
 import { type Damage, recoverFile, type Recovered } from './recovery.ts'
-import { scanRecords } from './scan.ts'
 import { createSegmentFile, segmentName, writeWatermark } from './segment-create.ts'
 import { SegmentFile } from './segment-file.ts'
 import { SparseIndex } from './sparse-index.ts'
@@ -149,28 +146,10 @@ export class FileLogletProvider implements LogletProvider {
   ): Promise<AppendPoint> {
     const { disk } = this.options
     const directory = this.directoryOf(id)
-    const { next, suffix, suffixStart, durableEnd, vouched } = found
+    const { next, suffix, suffixStart, durableEnd } = found
     if (suffix.length === 0) {
-      const end = durableEnd
-      await cut(last, end)
-      const { salt } = last
-      const certain = {
-        segment: last,
-        end,
-        next,
-        index: found.index,
-        lastCrc: found.lastCrc,
-        vouched,
-      }
-      if (vouched) return certain
-      const crc = await writeWatermark(await last.file(), {
-        end,
-        next,
-        lastCrc: found.lastCrc,
-        salt,
-      })
-      if (crc === undefined) return certain
-      return { ...certain, end: end + recordHeaderBytes, lastCrc: crc, vouched: true }
+      await cut(last, durableEnd)
+      return vouchFor(last, found)
     }
     const path = `${directory}/${segmentName(suffixStart)}`
     const written = await writeSuffix(disk, `${path}.tmp`, id, suffixStart, found)
@@ -230,71 +209,18 @@ export class FileLogletProvider implements LogletProvider {
   }
 }
 
-/** The segment files of a loglet in position order; none when there is no directory. Changes nothing. */
-export async function listSegments(
-  disk: Disk,
-  directory: string,
-  id: string,
-): Promise<SegmentFile[]> {
-  if (!(await disk.exists(directory))) return []
-  const segments: SegmentFile[] = []
-  for (const name of await disk.list(directory)) {
-    const match = /^(\d{16})\.log$/.exec(name)
-    if (match !== null)
-      segments.push(new SegmentFile(disk, `${directory}/${name}`, id, Number(match[1])))
-  }
-  return segments
+/** The end of a file that was cut, with a watermark record unless there is one or the disk is full. */
+async function vouchFor(segment: SegmentFile, found: Recovered): Promise<AppendPoint> {
+  const { next, durableEnd: end, lastCrc, vouched, index } = found
+  const { salt } = segment
+  const point = { segment, end, next, lastCrc, vouched, index }
+  if (vouched) return point
+  const crc = await writeWatermark(await segment.file(), { end, next, lastCrc, salt })
+  if (crc === undefined) return point
+  return { ...point, end: end + recordHeaderBytes, lastCrc: crc, vouched: true }
 }
 
-/** What a crash left of files that were never given their names. */
-async function dropTemporary(disk: Disk, directory: string): Promise<void> {
-  if (!(await disk.exists(directory))) return
-  for (const name of await disk.list(directory))
-    if (name.endsWith('.tmp')) await disk.remove(`${directory}/${name}`)
-}
-
-/** The newest file must be readable as such and must be the newest. @throws LogletLostError */
-async function checkNewest(id: string, last: SegmentFile): Promise<void> {
-  const file = await last.file()
-  if (decodeFileHeader(await file.read(0, fileHeaderBytes), id) !== last.first)
-    throw new LogletLostError(`${last.path} has no readable header: its content is lost`, 'unknown')
-  if (await hasTrailer(file))
-    throw new LogletLostError(
-      `${last.path} was followed by another file, which is missing`,
-      'unknown',
-    )
-}
-
-/**
- * A roll that was cut off leaves a newest file without a whole header. It held nothing: its header is synced before anything is written
- * behind it, and the file before it gets its trailer only afterwards. Anything else without a header is damage, and stays.
- */
-async function dropUnborn(
-  disk: Disk,
-  directory: string,
-  id: string,
-  segments: SegmentFile[],
-): Promise<void> {
-  const last = segments.at(-1)
-  const before = segments.at(-2)
-  if (last === undefined || before === undefined) return
-  const file = await last.file()
-  if (decodeFileHeader(await file.read(0, fileHeaderBytes), id) !== undefined) return
-  for await (const item of scanRecords(file, 0, await file.size(), last.salt))
-    if (item.kind === 'record') return
-  if (await hasTrailer(await before.file())) return
-  segments.pop()
-  await last.retire()
-  await disk.remove(last.path)
-  await disk.syncDir(directory)
-}
-
-async function hasTrailer(file: DiskFile): Promise<boolean> {
-  const size = await file.size()
-  const bytes = await file.read(Math.max(0, size - trailerBytes), trailerBytes)
-  return decodeTrailer(bytes) !== undefined
-}
-
+/** Ends a file where it is certain, and syncs it. */
 async function cut(segment: SegmentFile, end: number): Promise<void> {
   const file = await segment.file()
   if ((await file.size()) !== end) await file.truncate(end)

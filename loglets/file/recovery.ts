@@ -35,15 +35,12 @@ export interface Recovered {
   readonly vouched: boolean
   /** CRC of the last record before `durableEnd`. */
   readonly lastCrc: number
-  /** Position of the first record of the suffix. */
+  /** Position of the first record of the suffix; `next` when there is none. */
   readonly suffixStart: number
   readonly suffix: readonly SuffixRecord[]
   readonly damage: readonly Damage[]
   /** Index of the part below `durableEnd`. */
   readonly index: SparseIndex
-  /** Data records below `durableEnd` that are whole, and their bytes. */
-  readonly entries: number
-  readonly bytes: number
   /** Where a write was torn; undefined when the file ends with a whole record. */
   readonly tornAt: number | undefined
 }
@@ -133,8 +130,6 @@ class Certain {
   next: number
   lastCrc: number
   sealed = false
-  entries = 0
-  bytes = 0
   readonly index = new SparseIndex()
   readonly damage: Damage[] = []
 
@@ -155,10 +150,7 @@ class Certain {
     this.next = nextOf(header)
     this.lastCrc = header.crc
     if (header.type === recordType.seal) this.sealed = true
-    if (header.type !== recordType.data) return
-    this.index.add(header.position, at)
-    this.entries++
-    this.bytes += header.length
+    if (header.type === recordType.data) this.index.add(header.position, at)
   }
 }
 
@@ -171,8 +163,8 @@ async function judge(
   const tear = doubtful.findIndex(item => item.kind === 'problem')
   const after = (tear < 0 ? doubtful : doubtful.slice(0, tear)) as readonly Whole[]
   const tornAt = doubtful[tear]?.at
-  const { next, sealed, damage, index, entries, bytes } = certain
-  const common = { damage, index, entries, bytes, tornAt }
+  const { next, sealed, damage, index } = certain
+  const common = { damage, index, tornAt }
   const content = after.filter(({ header }) => isContent(header.type))
   const last = after.at(-1)
   if (content.length === 0) {
