@@ -73,6 +73,14 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'log',
   },
   {
+    name: 'file: recovery believes names that were never synced',
+    file: 'loglets/file/file-provider.ts',
+    find: `await disk.syncDir(directory)
+    const trimPoint`,
+    replace: `const trimPoint`,
+    scenario: 'log',
+  },
+  {
     name: 'striped: the tail is the furthest stripe, not the nearest hole',
     file: 'loglets/striped/stripe-map.ts',
     find: `if (at < tail) tail = at`,

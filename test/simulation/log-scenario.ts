@@ -23,11 +23,11 @@ export interface RunResult {
 
 const specs = [
   'file',
-  'striped:2:file',
-  'striped:3:file',
-  'striped:2:striped:2:file',
-  'memory',
   'file,segment.bytes=4096',
+  'striped:2:file,segment.bytes=4096',
+  'striped:3:file',
+  'striped:2:striped:2:file,segment.bytes=4096',
+  'memory',
 ] as const
 const healMs = 20_000
 const runMs = 60_000
