@@ -174,9 +174,15 @@ describe('errors of the disk', () => {
     const loglet = await provider(disk, error => fatal.push(error)).open(id, params)
     await loglet.append([entry(3)])
     disk.faults.failSync = path => path.endsWith('.log')
-    const outcomes = await Promise.allSettled([loglet.append([entry(4)]), loglet.append([entry(5)])])
+    const outcomes = await Promise.allSettled([
+      loglet.append([entry(4)]),
+      loglet.append([entry(5)]),
+    ])
     for (const outcome of outcomes)
-      expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'LOGLET_FAILED', outcome: 'unknown' } })
+      expect(outcome).toMatchObject({
+        status: 'rejected',
+        reason: { code: 'LOGLET_FAILED', outcome: 'unknown' },
+      })
     delete disk.faults.failSync
     await expect(loglet.append([entry(6)])).rejects.toBeInstanceOf(LogletFailedError)
     await expect(loglet.checkTail()).rejects.toBeInstanceOf(LogletFailedError)
