@@ -10,7 +10,7 @@ const idleMs = 1000
 /** A machine with one session whose entries carry the given stamps. */
 function machineWithLog(): {
   machine: StateMachine
-  propose(command: Command, stamp: number): Decision
+  readonly propose: (command: Command, stamp: number) => Decision
 } {
   const machine = new StateMachine(new MemoryStore())
   machine.apply(0, {
