@@ -3,12 +3,11 @@
 // Guarantees: an answer to a write comes from apply; `sync` makes what follows it linearizable. Knows nothing of sockets or of how the log
 // stores anything.
 
-import type { Lsn } from '../loglets/contract.ts'
 import type { Clock, Disk, Random } from '../loglets/ports.ts'
 import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../wire/errors.ts'
 import { Applier } from './engine/applier.ts'
-import { type EncodedEntry, parseEntry } from './engine/entry.ts'
+import type { EncodedEntry } from './engine/entry.ts'
 import { Persister } from './engine/persister.ts'
 import { Proposer } from './engine/proposer.ts'
 import { TailCache } from './engine/tail-cache.ts'
@@ -372,15 +371,6 @@ export class Broker {
 
   private async replay(log: VirtualLog): Promise<void> {
     const { machine, applier } = this
-    for (const lsn of machine.sessions.missingHeld()) {
-      const [item] = await log.readNext(lsn as Lsn, (lsn + 1) as Lsn, 1)
-      if (item?.kind !== 'entry')
-        throw new LogloomError(
-          'LOG_LOST',
-          `entry ${lsn}, which the state still needs, cannot be read`,
-        )
-      machine.sessions.restoreHeld(lsn, parseEntry(item.bytes))
-    }
     const tail = await log.checkTail()
     if (machine.applied > tail)
       throw new LogloomError(

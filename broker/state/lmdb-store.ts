@@ -46,14 +46,21 @@ class LmdbStore implements StateStore {
   }
 
   async commit(ops: readonly StoreOp[]): Promise<void> {
-    await this.db.transaction(() => {
-      for (const op of ops) {
-        if (op.type === 'put') void this.db.put(op.key, op.value)
-        else if (op.type === 'delete') void this.db.remove(op.key)
-        else this.deleteRange(op.low, op.high)
-      }
-    })
-    await this.db.flushed
+    try {
+      await this.db.transaction(() => {
+        for (const op of ops) {
+          if (op.type === 'put') void this.db.put(op.key, op.value)
+          else if (op.type === 'delete') void this.db.remove(op.key)
+          else this.deleteRange(op.low, op.high)
+        }
+      })
+      await this.db.flushed
+    } catch (error) {
+      // A failed commit carries its cause as a promise of its own, which would end the process if nobody took it.
+      const { commitError } = error as { commitError?: Promise<unknown> }
+      commitError?.catch(() => {})
+      throw error
+    }
   }
 
   async clear(): Promise<void> {

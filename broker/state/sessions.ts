@@ -1,18 +1,18 @@
 // Broker sessions: SessionOrder and log time of "Log-structured Protocols in Delos" (SOSP 2021), DESIGN 5.1.
 //
-// An entry takes effect once, and only after its session's earlier ones. What arrives early is held back: its place is part of the
-// state (it must be read again after a restart, and must not be trimmed), its content is not. Entries of closed or unknown sessions
-// are ignored.
+// An entry takes effect once, and only after its session's earlier ones. What arrives early is held back, and is part of the state with
+// its content: the log that held it may be a volatile loglet, which a restart empties. Its place must not be trimmed, since batches are
+// read from there. Entries of closed or unknown sessions are ignored.
 
 import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import { encodeEntry, parseEntry } from '../engine/entry.ts'
 import type { ParsedEntry } from './commands.ts'
 import { prefixRange, sessionKey } from './keys.ts'
 import type { StateStore, StoreOp } from './store.ts'
 
 export interface HeldEntry {
   readonly lsn: number
-  /** Absent only between a restart and {@link Sessions.restoreHeld}. */
-  entry: ParsedEntry | undefined
+  readonly entry: ParsedEntry
 }
 
 export interface Session {
@@ -45,9 +45,9 @@ export class Sessions {
     for (const [, value] of this.store.range(prefixRange(7))) {
       const row = unpackFrame(value)
       const held = new Map(
-        (row.h as [number, number][]).map(([sequence, lsn]) => [
+        (row.h as [number, number, Uint8Array][]).map(([sequence, lsn, bytes]) => [
           sequence,
-          { lsn, entry: undefined },
+          { lsn, entry: parseEntry(bytes) },
         ]),
       )
       this.live.set(row.id as number, {
@@ -59,18 +59,6 @@ export class Sessions {
         held,
       })
     }
-  }
-
-  /** LSNs of held entries whose content must be read before applying goes on. */
-  missingHeld(): number[] {
-    return [...this.live.values()].flatMap(s =>
-      [...s.held.values()].filter(h => h.entry === undefined).map(h => h.lsn),
-    )
-  }
-
-  restoreHeld(lsn: number, entry: ParsedEntry): void {
-    for (const session of this.live.values())
-      for (const held of session.held.values()) if (held.lsn === lsn) held.entry = entry
   }
 
   /** The lowest LSN that a held entry still needs, if any. */
@@ -116,8 +104,7 @@ export class Sessions {
     const held = session.held.get(session.next)
     if (held === undefined || !this.live.has(session.id)) return undefined
     session.held.delete(session.next)
-    if (held.entry === undefined) throw new Error(`held entry ${held.lsn} was not read back`)
-    return { lsn: held.lsn, entry: held.entry }
+    return held
   }
 
   /** Median of the newest stamps of the live sessions; the lower one of an even number. */
@@ -139,8 +126,23 @@ export class Sessions {
   }
 }
 
+/** The entry in one piece, as it lies in the log. */
+function entryBytes({ header, commands }: ParsedEntry): Uint8Array {
+  const { buffers, bytes } = encodeEntry(
+    header,
+    commands.map(located => located.command),
+  )
+  const whole = new Uint8Array(bytes)
+  let at = 0
+  for (const buffer of buffers) {
+    whole.set(buffer, at)
+    at += buffer.length
+  }
+  return whole
+}
+
 function encodeSession(session: Session): Uint8Array {
   const { id, node, incarnation, next, stamp, held } = session
-  const h = [...held].map(([sequence, entry]) => [sequence, entry.lsn])
+  const h = [...held].map(([sequence, { lsn, entry }]) => [sequence, lsn, entryBytes(entry)])
   return packFrame({ id, node, inc: incarnation, n: next, s: stamp, h })
 }

@@ -81,6 +81,17 @@ describe.skipIf(!canMount)('a full disk (needs root, to mount a small tmpfs)', (
   )
 })
 
+describe.skipIf(!canMount)(
+  'a full disk below the state store (needs root, to mount a small tmpfs)',
+  () => {
+    it('does not end the process: the store is written again when space is back', async () => {
+      // So many commits that some of them meet the full disk.
+      const report = await diskFull('file', ['--state-commit-interval-ms', '5'])
+      expect(report).toMatchObject({ lost: 0, traces: 0, ackedAfter: 20, exitCode: 0 })
+    })
+  },
+)
+
 describe('bounds', () => {
   it('memory stays bounded while more than the caches hold goes through many topics', async () => {
     const report = await memoryUnderLoad(0.3, 100, 4)

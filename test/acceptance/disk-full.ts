@@ -27,24 +27,28 @@ export interface DiskFullReport {
   readonly exitCode: number | string
 }
 
-export function diskFull(loglet: string): Promise<DiskFullReport> {
+export function diskFull(loglet: string, args: readonly string[] = []): Promise<DiskFullReport> {
   return withDirectory(async directory => {
     const mount = join(directory, 'small')
     await mkdir(mount)
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=48m', 'tmpfs', mount])
     try {
-      return await run(mount, loglet)
+      return await run(mount, loglet, args)
     } finally {
       execFileSync('umount', ['-l', mount])
     }
   })
 }
 
-async function run(mount: string, loglet: string): Promise<DiskFullReport> {
+async function run(
+  mount: string,
+  loglet: string,
+  args: readonly string[],
+): Promise<DiskFullReport> {
   const ballast = join(mount, 'ballast')
   writeFileSync(ballast, Buffer.alloc(16 << 20))
   const data = join(mount, 'data')
-  const broker = await startBrokerProcess({ data, args: ['--loglet', loglet] })
+  const broker = await startBrokerProcess({ data, args: ['--loglet', loglet, ...args] })
   const channel = await open(broker.url)
   await channel.request('createTopic', { topic: 'full' })
   const acked = new Set<string>()

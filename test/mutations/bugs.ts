@@ -221,8 +221,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'sessions: held-back entries are forgotten by a restart',
     file: 'broker/state/sessions.ts',
-    find: `const h = [...held].map(([sequence, entry]) => [sequence, entry.lsn])`,
-    replace: `const h: number[][] = held.size < 0 ? [[0]] : []`,
+    find: `const h = [...held].map(([sequence, { lsn, entry }]) => [sequence, lsn, entryBytes(entry)])`,
+    replace: `const h = held.size < 0 ? [[0, 0, entryBytes({ header: { session: 0, sequence: 0, stamp: 0 }, commands: [] })]] : []`,
     scenario: 'broker',
   },
   {
