@@ -101,18 +101,18 @@ async function* numbered(
   progress: { readonly switches: number },
 ): AsyncGenerator<string> {
   const total = lines.length * repeats
-  const chunk = 1000
   let seq = 0
   while (seq < total) {
     let text = ''
+    // Slower, never stopped, while the switches are behind: each is to meet requests in flight.
+    const isAhead = progress.switches < switches && progress.switches / switches < seq / total
+    const chunk = isAhead ? 20 : 1000
     for (const end = Math.min(total, seq + chunk); seq < end; seq++) {
       const line = lines[seq % lines.length] as string
       text += `${line.slice(0, -1)},"seq":${seq}}\n`
     }
     yield text
-    // Slower, never stopped: every switch is to meet requests in flight.
-    if (progress.switches < switches && progress.switches / switches < seq / total)
-      await new Promise(resolve => setTimeout(resolve, 20))
+    if (isAhead) await new Promise(resolve => setTimeout(resolve, 20))
   }
 }
 
