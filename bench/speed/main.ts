@@ -10,6 +10,8 @@ import type { LoadOptions, LoadResult } from './options.ts'
 
 const seconds = Number(process.argv[2] ?? 4)
 const rounds = Number(process.argv[3] ?? 3)
+/** `sdk`: leave out the first four comparisons. */
+const only = process.argv[4]
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 const cli = fileURLToPath(new URL('../../../broker/cli/logloom.cjs', import.meta.url))
 const directory = mkdtempSync(join(process.env.BENCH_DIR ?? tmpdir(), 'logloom-bench-'))
@@ -39,7 +41,7 @@ console.log(
 )
 
 try {
-  for (const recordBytes of [1024, 100])
+  for (const recordBytes of only === 'sdk' ? [] : [1024, 100])
     for (const follow of [false, true])
       await compare(
         `${recordBytes} B records, 64 KB batches, 8 in flight${follow ? ', one following consumer' : ''}`,
