@@ -8,7 +8,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const
 export function onStopSignal(stop: (signal: NodeJS.Signals) => void): () => void {
   let isStopping = false
   const handle = (signal: NodeJS.Signals): void => {
-    if (isStopping) process.exit(exitCodes.error)
+    if (isStopping) reallyExit(exitCodes.error)
     isStopping = true
     stop(signal)
   }
@@ -16,4 +16,9 @@ export function onStopSignal(stop: (signal: NodeJS.Signals) => void): () => void
   return () => {
     for (const signal of signals) process.off(signal, handle)
   }
+}
+
+/** Ends at once: exit hooks may wait for the store's native thread, which is what a second signal does not want to wait for. */
+function reallyExit(code: number): never {
+  return (process as unknown as { reallyExit(code: number): never }).reallyExit(code)
 }

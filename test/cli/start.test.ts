@@ -52,8 +52,7 @@ describe('logloom start', () => {
     expect(stdout).toBe('one\ntwo\n')
   })
 
-  // Tried again: a second signal was once seen to hang the exit; the cause is not known yet, an open defect.
-  it('ends with 1 on a second signal', { retry: 2, timeout: 15_000 }, async () => {
+  it('ends with 1 on a second signal', async () => {
     const broker = await startBroker()
     // Both are pending when the process goes on, so the second is always seen.
     process.kill(broker.pid, 'SIGSTOP')
