@@ -11,7 +11,7 @@ import { LogletFailedError, LogletRefusedError, LogletSealedError } from '../../
 import type { Clock } from '../../loglets/ports.ts'
 import { AppendError, type VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../../wire/errors.ts'
-import type { Command, Decision, ParsedEntry } from '../state/commands.ts'
+import type { Command, Decision } from '../state/commands.ts'
 import type { AppliedEntry } from '../state/state-machine.ts'
 import { commandBytes, type EncodedEntry, encodeEntry, entryHeaderBytes } from './entry.ts'
 
@@ -374,5 +374,3 @@ function refusalOf(cause: unknown): LogloomError {
   }
   return new LogloomError('INTERNAL', `append failed: ${(cause as Error).message}`, {}, { cause })
 }
-
-export type { ParsedEntry }
