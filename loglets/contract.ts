@@ -156,15 +156,14 @@ export class LogletSealedError extends LogletError {
   readonly code = 'LOGLET_SEALED'
 }
 
+/** `out-of-order`: a replica was asked to store a position that cannot follow yet. */
+export type RefusalReason = 'empty' | 'too-large' | 'no-space' | 'backlog' | 'out-of-order'
+
 /** This append cannot be taken (too large, empty, disk full); others may be. Always `refused`. */
 export class LogletRefusedError extends LogletError {
   readonly code = 'LOGLET_REFUSED'
-  readonly reason: 'empty' | 'too-large' | 'no-space' | 'backlog'
-  constructor(
-    reason: 'empty' | 'too-large' | 'no-space' | 'backlog',
-    message: string,
-    cause?: unknown,
-  ) {
+  readonly reason: RefusalReason
+  constructor(reason: RefusalReason, message: string, cause?: unknown) {
     super(message, 'refused', cause)
     this.reason = reason
   }

@@ -1,9 +1,11 @@
 // The one writer of a file loglet: group commit into the newest segment file (DESIGN 4.4 "file").
 //
-//   queue ──► [header, entry buffers …] × group ──► one writev ──► one fdatasync ──► acks, in order
+//   queue ──► write of group n+1, n+2 …  ──► one fdatasync for all that is written ──► acks, in order
+//                (while the sync of group n runs)
 //
-// What arrives while a sync runs joins the next group. A full disk refuses its group and leaves no trace of it; any other write error and
-// every sync error is the end: nothing un-synced may be trusted any more, so nothing is ever acked again in this process.
+// Writing overlaps with syncing: a sync covers every group whose write was finished when it began, and only those are acked by it. A full
+// disk refuses its group and leaves no trace of it; any other write error and every sync error is the end: nothing un-synced may be
+// trusted any more, so nothing is ever acked again in this process.
 
 import {
   type Entry,
@@ -13,17 +15,12 @@ import {
   type Position,
 } from '../contract.ts'
 import type { Clock, Disk, DiskFile } from '../ports.ts'
-import {
-  encodeIndex,
-  encodeRecordHeader,
-  encodeTrailer,
-  fileHeaderBytes,
-  recordHeaderBytes,
-  recordType,
-} from './format.ts'
+import { fileHeaderBytes, recordHeaderBytes, recordType } from './format.ts'
+import { type Cursor, type Group, layOut, type Queued } from './group.ts'
 import {
   createSegmentFile,
   discardSegmentFile,
+  finishSegmentFile,
   isNoSpace,
   segmentName,
   writeWatermark,
@@ -38,7 +35,7 @@ const idleMs = 200
 /** What a queued entry costs besides its bytes; without it a backlog of tiny entries would be bounded in name only. */
 const entryOverheadBytes = 256
 
-/** One sync that covered a group of entries. */
+/** One sync that covered a number of entries. */
 export interface SyncReport {
   readonly kind: 'sync'
   readonly ms: number
@@ -53,7 +50,7 @@ export interface AppenderOptions {
   readonly id: string
   readonly segmentBytes: number
   readonly backlogBytesMax: number
-  /** A group is durable: the tail has moved, before any of its acks. */
+  /** Entries are durable: the tail has moved, before any of their acks. */
   readonly onDurable: (next: number, sealed: boolean) => void
   /** A new segment file took over. */
   readonly onRoll: (file: SegmentFile) => void
@@ -72,31 +69,32 @@ export interface AppendPoint {
   readonly index: SparseIndex
 }
 
-interface Queued {
-  readonly type: typeof recordType.data | typeof recordType.seal
-  readonly entry: Entry
-  readonly bytes: number
-  readonly resolve: (position: Position) => void
-  readonly reject: (error: Error) => void
+/** An append at a position that is the caller's choice: what a log server of a replicated loglet does. */
+export interface Placement {
+  readonly at: number
+  /** Written although the loglet is sealed: the repair of a replica. */
+  readonly repair?: boolean
 }
 
 export class Appender {
   private readonly options: AppenderOptions
   private segment: SegmentFile
   private file: DiskFile | undefined
-  /** Offset up to which the newest file is written and synced. */
-  private end: number
+  /** Written and synced. */
+  private durable: Cursor
+  /** Written; at or past `durable`. */
+  private written: Cursor
+  /** Groups between the two, in order. */
+  private unsynced: Group[] = []
   /** Offset that the newest watermark record vouches for. */
   private vouched: number
-  private nextPosition: number
-  private lastCrc: number
   private index: SparseIndex
   private queue: Queued[] = []
   private queueBytes = 0
-  private running: Promise<void> | undefined
+  private writing: Promise<void> | undefined
+  private syncing: Promise<void> | undefined
   private failure: LogletFailedError | undefined
-  private sealing = false
-  private sealed: boolean
+  private sealing: boolean
   private readonly idle = new AbortController()
   private idleLoop: Promise<void> | undefined
   private groups = 0
@@ -104,32 +102,27 @@ export class Appender {
   constructor(options: AppenderOptions, point: AppendPoint, sealed: boolean) {
     this.options = options
     this.segment = point.segment
-    this.end = point.end
+    this.durable = { end: point.end, next: point.next, crc: point.lastCrc, sealed }
+    this.written = this.durable
     this.vouched = point.vouched ? point.end : 0
-    this.nextPosition = point.next
-    this.lastCrc = point.lastCrc
     this.index = point.index
     this.sealing = sealed
-    this.sealed = sealed
     point.segment.useIndex(point.index)
-  }
-
-  get next(): number {
-    return this.nextPosition
   }
 
   /** Synced bytes of the newest file. */
   get syncedEnd(): number {
-    return this.end
+    return this.durable.end
   }
 
   get failed(): LogletFailedError | undefined {
     return this.failure
   }
 
-  append(entry: Entry, bytes: number): Promise<Position> {
+  /** With a placement: refused when the position is not the next one by then. */
+  append(entry: Entry, bytes: number, placement?: Placement): Promise<Position> {
     if (this.failure !== undefined) return Promise.reject(this.failure)
-    if (this.sealing)
+    if (this.sealing && placement?.repair !== true)
       return Promise.reject(new LogletSealedError(`loglet ${this.options.id} is sealed`, 'refused'))
     const limit = this.options.backlogBytesMax
     if (this.queueBytes + bytes + entryOverheadBytes > limit)
@@ -139,7 +132,13 @@ export class Appender {
           `loglet ${this.options.id} has ${this.queueBytes} bytes queued (each entry counts ${entryOverheadBytes} more), the limit is ${limit}`,
         ),
       )
-    return this.enqueue(recordType.data, entry, bytes)
+    return this.enqueue(recordType.data, entry, bytes, placement?.at)
+  }
+
+  /** Moves the next position up to `to`: what lies between is not here. */
+  skip(to: number): Promise<Position> {
+    if (this.failure !== undefined) return Promise.reject(this.failure)
+    return this.enqueue(recordType.skip, [], 0, to)
   }
 
   /** Drains what is queued, then makes the seal durable. */
@@ -147,7 +146,7 @@ export class Appender {
     if (this.failure !== undefined) throw this.failure
     this.sealing = true
     try {
-      await this.enqueue(recordType.seal, [], 0)
+      await this.enqueue(recordType.seal, [], 0, undefined)
     } catch (error) {
       if (error instanceof LogletRefusedError) this.sealing = false
       throw error
@@ -158,7 +157,8 @@ export class Appender {
   async close(): Promise<void> {
     this.idle.abort()
     await this.idleLoop
-    await this.running
+    while (this.writing !== undefined || this.syncing !== undefined)
+      await Promise.all([this.writing, this.syncing])
     if (this.failure !== undefined) return
     try {
       await this.vouch()
@@ -167,26 +167,40 @@ export class Appender {
     }
   }
 
-  private enqueue(type: Queued['type'], entry: Entry, bytes: number): Promise<Position> {
+  private enqueue(
+    type: Queued['type'],
+    entry: Entry,
+    bytes: number,
+    at: number | undefined,
+  ): Promise<Position> {
     return new Promise((resolve, reject) => {
-      this.queue.push({ type, entry, bytes, resolve, reject })
+      this.queue.push({ type, entry, bytes, at, resolve, reject })
       this.queueBytes += bytes + entryOverheadBytes
-      this.running ??= Promise.resolve().then(() => this.run())
+      this.writing ??= this.startWriting()
     })
   }
 
-  private async run(): Promise<void> {
+  private startWriting(): Promise<void> {
+    return Promise.resolve().then(() => this.writeAll())
+  }
+
+  /** Writes what is queued, group after group, whether or not a sync runs. */
+  private async writeAll(): Promise<void> {
     try {
       while (this.queue.length > 0 && this.failure === undefined) {
-        await this.commit(this.takeGroup())
         // A seal stays in the newest file: that is where a later open looks for it.
-        if (this.end >= this.options.segmentBytes && !this.sealed) await this.roll()
+        if (this.written.end >= this.options.segmentBytes && !this.written.sealed) {
+          await this.syncing
+          if (this.failure !== undefined) break
+          await this.roll()
+        }
+        const items = this.misplaced(this.takeGroup())
+        if (items.length > 0) await this.write(items)
       }
     } catch (error) {
       this.fail(error)
     }
-    this.running = undefined
-    this.idleLoop ??= this.watchIdle()
+    this.writing = undefined
   }
 
   private takeGroup(): Queued[] {
@@ -201,104 +215,104 @@ export class Appender {
     return this.queue.splice(0, count)
   }
 
-  private async commit(group: readonly Queued[]): Promise<void> {
-    const { clock, onDurable, onSync } = this.options
-    this.groups++
-    const { buffers, bytes, positions, offsets, crc, next, sealed } = this.encode(group)
-    this.file ??= await this.segment.file()
-    try {
-      await this.file.write(buffers, this.end)
-    } catch (error) {
-      if (!isNoSpace(error)) throw this.failGroup(group, error)
-      await this.undo(group, error)
-      return
-    }
-    const start = clock.now()
-    try {
-      await this.file.datasync()
-    } catch (error) {
-      throw this.failGroup(group, error)
-    }
-    onSync?.({ kind: 'sync', ms: clock.now() - start, bytes, entries: group.length })
-    group.forEach((item, i) => {
-      if (item.type === recordType.data)
-        this.index.add(positions[i] as number, offsets[i] as number)
+  /** Refuses what cannot go where it was to go: one before it was refused. Returns the rest. */
+  private misplaced(items: readonly Queued[]): readonly Queued[] {
+    let { next } = this.written
+    return items.filter(item => {
+      const { type, at } = item
+      const fits = at === undefined || (type === recordType.skip ? at >= next : at === next)
+      if (!fits) {
+        item.reject(
+          new LogletRefusedError(
+            'out-of-order',
+            `loglet ${this.options.id}: position ${at} cannot follow, the next one is ${next}`,
+          ),
+        )
+      } else if (type === recordType.data) next++
+      else if (at !== undefined) next = at
+      return fits
     })
-    this.end += bytes
-    this.lastCrc = crc
-    this.nextPosition = next
-    this.sealed ||= sealed
-    // The tail moves before anyone is told: whoever holds an ack finds it below the tail.
-    onDurable(next, sealed)
-    group.forEach((item, i) => item.resolve(positions[i] as Position))
   }
 
-  /** Lays a group out behind the end. Entry buffers are used as they are. */
-  private encode(group: readonly Queued[]): {
-    buffers: Uint8Array[]
-    bytes: number
-    positions: number[]
-    offsets: number[]
-    crc: number
-    next: number
-    sealed: boolean
-  } {
-    const headers = new Uint8Array(group.length * recordHeaderBytes)
-    const buffers: Uint8Array[] = []
-    const positions: number[] = []
-    const offsets: number[] = []
-    let at = this.end
-    let crc = this.lastCrc
-    let next = this.nextPosition
-    let sealed = false
-    group.forEach((item, i) => {
-      const headerAt = i * recordHeaderBytes
-      crc = encodeRecordHeader(
-        headers,
-        headerAt,
-        {
-          type: item.type,
-          position: next,
-          watermark: this.end,
-          length: item.bytes,
-          previousCrc: crc,
-        },
-        item.entry,
-        this.segment.salt,
-      )
-      buffers.push(headers.subarray(headerAt, headerAt + recordHeaderBytes))
-      for (const buffer of item.entry) if (buffer.length > 0) buffers.push(buffer)
-      positions.push(next)
-      offsets.push(at)
-      at += recordHeaderBytes + item.bytes
-      if (item.type === recordType.data) next++
-      else sealed = true
-    })
-    return { buffers, bytes: at - this.end, positions, offsets, crc, next, sealed }
+  private async write(items: readonly Queued[]): Promise<void> {
+    this.groups++
+    const group = layOut(items, this.written, this.durable.end, this.segment.salt)
+    this.file ??= await this.segment.file()
+    try {
+      await this.file.write(group.buffers, this.written.end)
+    } catch (error) {
+      if (!isNoSpace(error)) throw this.failGroup(items, error)
+      await this.undo(items, error)
+      return
+    }
+    this.written = group.after
+    this.unsynced.push(group)
+    this.syncing ??= this.syncAll(this.file)
+  }
+
+  /** Syncs what is written until nothing un-synced is left. */
+  private async syncAll(file: DiskFile): Promise<void> {
+    const { clock, onSync } = this.options
+    for (let covered = this.takeUnsynced(); covered.length > 0; covered = this.takeUnsynced()) {
+      const start = clock.now()
+      try {
+        await file.datasync()
+        // A write that failed meanwhile ended everything: an ack now would speak for a file that nobody trusts.
+        if (this.failure !== undefined) throw this.failure
+      } catch (error) {
+        for (const { items } of covered) this.failGroup(items, error)
+        break
+      }
+      onSync?.({ kind: 'sync', ms: clock.now() - start, ...sizeOf(covered) })
+      this.settle(covered)
+    }
+    this.syncing = undefined
+    this.idleLoop ??= this.watchIdle()
+  }
+
+  private takeUnsynced(): readonly Group[] {
+    const covered = this.unsynced
+    this.unsynced = []
+    return covered
+  }
+
+  private settle(covered: readonly Group[]): void {
+    for (const { items, positions, offsets } of covered)
+      items.forEach((item, i) => {
+        if (item.type === recordType.data)
+          this.index.add(positions[i] as number, offsets[i] as number)
+      })
+    this.durable = (covered.at(-1) as Group).after
+    // The tail moves before anyone is told: whoever holds an ack finds it below the tail.
+    this.options.onDurable(this.durable.next, this.durable.sealed)
+    for (const { items, positions } of covered)
+      items.forEach((item, i) => item.resolve(positions[i] as Position))
   }
 
   /**
    * The disk is full: takes back what may have been written and refuses the group. Synced, because whole records of the group may be on
    * the disk already: a power cut must not bring a refused entry back.
    */
-  private async undo(group: readonly Queued[], cause: unknown): Promise<void> {
+  private async undo(items: readonly Queued[], cause: unknown): Promise<void> {
+    await this.syncing
+    if (this.failure !== undefined) throw this.failGroup(items, this.failure)
     try {
-      await this.file?.truncate(this.end)
+      await this.file?.truncate(this.durable.end)
       await this.file?.datasync()
     } catch (error) {
-      throw this.failGroup(group, error)
+      throw this.failGroup(items, error)
     }
     const refused = new LogletRefusedError(
       'no-space',
       `the disk below ${this.options.directory} is full`,
       cause,
     )
-    for (const item of group) item.reject(refused)
+    for (const item of items) item.reject(refused)
   }
 
-  private failGroup(group: readonly Queued[], cause: unknown): LogletFailedError {
+  private failGroup(items: readonly Queued[], cause: unknown): LogletFailedError {
     const error = this.fail(cause)
-    for (const item of group) item.reject(error)
+    for (const item of items) item.reject(error)
     return error
   }
 
@@ -310,6 +324,7 @@ export class Appender {
       'unknown',
       cause,
     )
+    for (const { items } of this.takeUnsynced()) for (const item of items) item.reject(this.failure)
     for (const item of this.queue) item.reject(this.failure)
     this.queue = []
     this.queueBytes = 0
@@ -323,7 +338,7 @@ export class Appender {
    */
   private async roll(): Promise<void> {
     const { disk, directory, id, onRoll } = this.options
-    const first = this.nextPosition
+    const { end, next: first, crc } = this.durable
     try {
       await createSegmentFile(disk, directory, id, first)
     } catch (error) {
@@ -332,55 +347,31 @@ export class Appender {
       await discardSegmentFile(disk, directory, first)
       return
     }
-    try {
-      await this.finish()
-    } catch (error) {
-      if (!isNoSpace(error)) throw error
-      await this.file?.truncate(this.end)
-    }
+    this.file ??= await this.segment.file()
+    const { salt } = this.segment
+    await finishSegmentFile(this.file, { end, next: first, lastCrc: crc, salt }, this.index.points)
     const segment = new SegmentFile(disk, `${directory}/${segmentName(first)}`, id, first)
     this.file = await segment.file()
     this.segment = segment
-    this.end = fileHeaderBytes
-    this.vouched = this.end
-    this.lastCrc = segment.salt
+    this.durable = { end: fileHeaderBytes, next: first, crc: segment.salt, sealed: false }
+    this.written = this.durable
+    this.vouched = fileHeaderBytes
     this.index = new SparseIndex()
     segment.useIndex(this.index)
     onRoll(segment)
   }
 
-  /** Index record and trailer of a file that takes no more. */
-  private async finish(): Promise<void> {
-    const body = encodeIndex(this.index.points)
-    const header = new Uint8Array(recordHeaderBytes)
-    encodeRecordHeader(
-      header,
-      0,
-      {
-        type: recordType.index,
-        position: this.nextPosition,
-        watermark: this.end,
-        length: body.length,
-        previousCrc: this.lastCrc,
-      },
-      [body],
-      this.segment.salt,
-    )
-    await this.file?.write([header, body, encodeTrailer(this.end)], this.end)
-    await this.file?.datasync()
-  }
-
-  /** Makes sure that a later open need not doubt what is synced. */
-  async vouch(): Promise<void> {
-    if (this.end === this.vouched) return
+  /** Makes sure that a later open need not doubt what is synced. Nothing else is written meanwhile. */
+  private async vouch(): Promise<void> {
+    if (this.durable.end === this.vouched) return
     this.file ??= await this.segment.file()
-    const { end, nextPosition: next, lastCrc } = this
+    const { end, next, crc: lastCrc } = this.durable
     const { salt } = this.segment
     const crc = await writeWatermark(this.file, { end, next, lastCrc, salt })
     if (crc === undefined) return
-    this.end += recordHeaderBytes
-    this.vouched = this.end
-    this.lastCrc = crc
+    this.durable = { ...this.durable, end: end + recordHeaderBytes, crc }
+    this.written = this.durable
+    this.vouched = this.durable.end
   }
 
   private async watchIdle(): Promise<void> {
@@ -388,22 +379,32 @@ export class Appender {
     try {
       for (let seen = -1; !this.idle.signal.aborted && this.failure === undefined; ) {
         await clock.sleep(idleMs, this.idle.signal)
-        if (this.running !== undefined || this.queue.length > 0) continue
+        if (this.writing !== undefined || this.syncing !== undefined) continue
         if (seen !== this.groups) {
           seen = this.groups
           continue
         }
         // Nothing came for a while. The writer's turn is taken so that no group starts meanwhile.
-        this.running = this.vouch().catch(error => {
+        this.writing = this.vouch().catch(error => {
           this.fail(error)
         })
-        await this.running
-        this.running = this.queue.length > 0 ? Promise.resolve().then(() => this.run()) : undefined
-        if (this.running === undefined) break
+        await this.writing
+        this.writing = this.queue.length > 0 ? this.startWriting() : undefined
+        if (this.writing === undefined) break
       }
     } catch {
       // Closed.
     }
     this.idleLoop = undefined
   }
+}
+
+function sizeOf(groups: readonly Group[]): { bytes: number; entries: number } {
+  let bytes = 0
+  let entries = 0
+  for (const group of groups) {
+    bytes += group.bytes
+    entries += group.items.length
+  }
+  return { bytes, entries }
 }

@@ -7,8 +7,8 @@
 //   32 u32 CRC-32 of header [0, 32) and body     36 u32 CRC-32 of header [0, 36), seeded with the salt of the file      40 body
 //   trailer of a closed file, 16 bytes: u64 offset of its index record, u32 magic "LEND", u32 CRC-32 of [0, 12)
 //
-// Types: 1 data (body = the entry), 2 seal, 3 watermark, 4 index (body = pairs of u64 position, u64 file offset). Seal, watermark and index
-// carry the next position. The chain (each record names the CRC of the one before) tells stale bytes from current ones; the header's own
+// Types: 1 data (body = the entry), 2 seal, 3 watermark, 4 index (body = pairs of u64 position, u64 file offset), 5 skip (positions before
+// its own are not in this replica). All but data carry the next position. The chain (each record names the CRC of the one before) tells stale bytes from current ones; the header's own
 // CRC keeps the length trustworthy when a body is damaged, and its salt (the CRC of the file header) keeps records of other files out: an
 // entry may hold a copy of a segment file. The watermark says: bytes below this offset of this file were synced.
 
@@ -23,7 +23,7 @@ const recordMagic = 0x4c524543
 const trailerMagic = 0x4c454e44
 const format = 2
 
-export const recordType = { data: 1, seal: 2, watermark: 3, index: 4 } as const
+export const recordType = { data: 1, seal: 2, watermark: 3, index: 4, skip: 5 } as const
 
 export interface RecordHeader {
   readonly type: number

@@ -5,7 +5,7 @@
 // W is the highest watermark of any record header that is whole; the body behind it need not be, since a watermark speaks of earlier bytes.
 // Below W a bad stretch is damage: the range is lost, never truncated. At or past W the first bad stretch is where a write was torn: it and
 // what follows were never acked as far as anyone can know, and are cut. The whole records between W and there may exist in the page cache
-// only: they are rewritten by the caller, never trusted. Memory is bounded by what lies past W: about one group.
+// only: they are rewritten by the caller, never trusted. Memory is bounded by what lies past W: what was written during two syncs.
 
 import type { DiskFile } from '../ports.ts'
 import { fileHeaderBytes, type RecordHeader, recordHeaderBytes, recordType } from './format.ts'
@@ -98,7 +98,7 @@ export async function recoverFile(file: DiskFile, first: number, salt: number): 
       expected = nextOf(header)
     }
     watermark = Math.max(watermark, header.watermark)
-    // A group at most waits here: every record carries the end of the group before its own.
+    // Little waits here: every record carries where the last sync before it ended.
     for (let old = doubtful[0]; old !== undefined && old.at < watermark; old = doubtful[0]) {
       certain.add(old)
       doubtful.shift()
@@ -117,12 +117,13 @@ function mismatch(
   expected: number,
   crc: number | undefined,
 ): string | undefined {
-  const { position, previousCrc, watermark } = header
+  const { type, position, previousCrc, watermark } = header
   if (watermark > at) return `its watermark ${watermark} lies ahead`
   // After a bad stretch positions must still rise.
   if (crc === undefined) return position < expected ? `position ${position} again` : undefined
   if (previousCrc !== crc) return 'it does not follow the record before'
-  return position === expected ? undefined : `position ${position}, expected ${expected}`
+  const follows = type === recordType.skip ? position >= expected : position === expected
+  return follows ? undefined : `position ${position}, expected ${expected}`
 }
 
 /** What lies below the watermark, in order. */
@@ -194,4 +195,5 @@ async function judge(
   }
 }
 
-const isContent = (type: number): boolean => type === recordType.data || type === recordType.seal
+const isContent = (type: number): boolean =>
+  type === recordType.data || type === recordType.seal || type === recordType.skip

@@ -1,7 +1,14 @@
-// The first bytes of a segment file, and the watermark records that vouch for what was synced in it (DESIGN 4.4 "file").
+// The first and the last bytes of a segment file, and the watermark records that vouch for what was synced in it (DESIGN 4.4 "file").
 
 import type { Disk, DiskFile } from '../ports.ts'
-import { encodeFileHeader, encodeRecordHeader, recordHeaderBytes, recordType } from './format.ts'
+import {
+  encodeFileHeader,
+  encodeIndex,
+  encodeRecordHeader,
+  encodeTrailer,
+  recordHeaderBytes,
+  recordType,
+} from './format.ts'
 
 /** `0000000000000042.log`: names sort as positions do. */
 export function segmentName(first: number): string {
@@ -64,6 +71,26 @@ export async function writeWatermark(
     if (!isNoSpace(error)) throw error
     await file.truncate(end)
     return undefined
+  }
+}
+
+/** Index record and trailer of a file that takes no more; left out when the disk is full, which leaves the file as it was. */
+export async function finishSegmentFile(
+  file: DiskFile,
+  { end, next, lastCrc, salt }: Watermark,
+  points: readonly number[],
+): Promise<void> {
+  const body = encodeIndex(points)
+  const header = new Uint8Array(recordHeaderBytes)
+  const { index: type } = recordType
+  const fields = { type, position: next, watermark: end, length: body.length, previousCrc: lastCrc }
+  encodeRecordHeader(header, 0, fields, [body], salt)
+  try {
+    await file.write([header, body, encodeTrailer(end)], end)
+    await file.datasync()
+  } catch (error) {
+    if (!isNoSpace(error)) throw error
+    await file.truncate(end)
   }
 }
 

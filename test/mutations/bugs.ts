@@ -16,45 +16,53 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: 'file: acks before the sync',
     file: 'loglets/file/appender.ts',
     find: `const start = clock.now()
-    try {
-      await this.file.datasync()`,
+      try {
+        await file.datasync()`,
     replace: `const start = clock.now()
-    group.forEach((item, i) => item.resolve(positions[i] as Position))
-    try {
-      await this.file.datasync()`,
+      for (const { items, positions } of covered)
+        items.forEach((item, i) => item.resolve(positions[i] as Position))
+      try {
+        await file.datasync()`,
     scenario: 'log',
   },
   {
     name: 'file: no sync at all',
     file: 'loglets/file/appender.ts',
     find: `const start = clock.now()
-    try {
-      await this.file.datasync()`,
+      try {
+        await file.datasync()`,
     replace: `const start = clock.now()
-    try {`,
+      try {`,
     scenario: 'log',
   },
   {
     name: 'file: the tail moves before the write',
     file: 'loglets/file/appender.ts',
-    find: `await this.file.write(buffers, this.end)`,
-    replace: `onDurable(next, sealed)
-      await this.file.write(buffers, this.end)`,
+    find: `await this.file.write(group.buffers, this.written.end)`,
+    replace: `this.options.onDurable(group.after.next, group.after.sealed)
+      await this.file.write(group.buffers, this.written.end)`,
+    scenario: 'log',
+  },
+  {
+    name: 'file: a sync acks what was written after it began',
+    file: 'loglets/file/appender.ts',
+    find: `this.settle(covered)`,
+    replace: `this.settle([...covered, ...this.takeUnsynced()])`,
     scenario: 'log',
   },
   {
     name: 'file: appends go on behind the seal',
     file: 'loglets/file/appender.ts',
-    find: `if (this.sealing)`,
+    find: `if (this.sealing && placement?.repair !== true)`,
     replace: `if (false as boolean)`,
     scenario: 'log',
   },
   {
     name: 'file: says sealed before appends in flight are settled',
     file: 'loglets/file/appender.ts',
-    find: `await this.enqueue(recordType.seal, [], 0)`,
-    replace: `this.options.onDurable(this.nextPosition, true)
-      await this.enqueue(recordType.seal, [], 0)`,
+    find: `await this.enqueue(recordType.seal, [], 0, undefined)`,
+    replace: `this.options.onDurable(this.durable.next, true)
+      await this.enqueue(recordType.seal, [], 0, undefined)`,
     scenario: 'log',
   },
   {
