@@ -17,6 +17,8 @@ export interface Segment {
   /** Absent while the segment is open. */
   readonly end?: Lsn
   readonly spec: string
+  /** Where the loglet's leaves live, leaf by leaf; opaque here. Absent for kinds without a choice. */
+  readonly placement?: readonly string[]
   /** Wall clock, ms since 1970; for people only. */
   readonly createdAt?: number
   /** Why this segment was opened; for people only. */
@@ -43,6 +45,7 @@ export interface Chain {
 export interface SegmentPlan {
   readonly id: string
   readonly spec: string
+  readonly placement?: readonly string[]
   readonly createdAt?: number
   readonly reason?: string
 }
@@ -122,7 +125,7 @@ export function modify(
   chain: Chain,
   index: number,
   expectedId: string,
-  plan: { readonly id: string; readonly spec: string; readonly holes: readonly Hole[] },
+  plan: SegmentPlan & { readonly holes: readonly Hole[] },
 ): Chain {
   const old = segmentByIndex(chain, index)
   if (old === undefined || old.id !== expectedId)
@@ -131,7 +134,7 @@ export function modify(
     )
   if (old.end === undefined)
     throw new ChainConflictError(`segment ${index} is open: only a sealed one can be replaced`)
-  const { holes: _, ...rest } = old
+  const { holes: _, placement: __, ...rest } = old
   const { holes, ...place } = plan
   const replaced: Segment = { ...rest, ...place, ...(holes.length > 0 ? { holes } : {}) }
   return validate({
@@ -168,6 +171,7 @@ function faultOf(segment: Segment, before: Segment | undefined, last: boolean): 
   if (!isCount(index)) return 'its index is not a whole number from 0'
   if (typeof id !== 'string' || id.length === 0) return 'it has no id'
   if (typeof spec !== 'string' || spec.length === 0) return 'it has no spec'
+  if (!isPlacement(segment.placement)) return 'its placement is not a list of texts'
   if (!isCount(start)) return `its start ${start} is not a position`
   if (last && end !== undefined) return 'it is the last and has an end'
   if (!last && end === undefined) return 'it has no end and is not the last'
@@ -178,6 +182,11 @@ function faultOf(segment: Segment, before: Segment | undefined, last: boolean): 
   if (before !== undefined && start !== before.end)
     return `it starts at ${start}, but the segment before it ends at ${before.end}`
   return holesFault(segment)
+}
+
+function isPlacement(placement: unknown): boolean {
+  if (placement === undefined) return true
+  return Array.isArray(placement) && placement.every(text => typeof text === 'string')
 }
 
 function holesFault({ holes, start, end }: Segment): string | undefined {

@@ -119,6 +119,15 @@ export interface LogletParams {
   readonly kind: string
   /** `key=value` pairs of the spec; unknown keys MUST be refused by `validate`. */
   readonly options: Readonly<Record<string, string>>
+  /** What {@link LogletProvider.place} chose when the loglet was made; the chain keeps it. Absent for kinds without a choice. */
+  readonly placement?: string
+}
+
+/** Which leaf of a spec is placed, of how many; `servers` as the operator wrote it on `striped`. */
+export interface PlaceRequest {
+  readonly leaf: number
+  readonly leaves: number
+  readonly servers: 'shared' | 'disjoint'
 }
 
 /** Makes and opens the loglets of one kind. Constructors do no I/O. */
@@ -129,12 +138,17 @@ export interface LogletProvider {
   readonly volatile: boolean
   /** @throws {LogletSpecError} on unknown or bad options. Called before anything is made or sealed. */
   validate(params: LogletParams): void
+  /**
+   * Chooses where a new loglet lives, among what is alive now: opaque text for the chain, handed to `create`, `open` and `remove` later.
+   * @throws {LogletError} when there is no place. Absent: there is nothing to choose.
+   */
+  place?(params: LogletParams, request: PlaceRequest): string
   /** Makes the store of a new loglet, once, durably, and opens it. An id that exists already is a LogletError (LOGLET_EXISTS). */
   create(id: string, params: LogletParams): Promise<Loglet>
   /** Opens what `create` made. **Absent storage never opens empty**: @throws {LogletLostError}. */
   open(id: string, params: LogletParams): Promise<Loglet>
   /** Deletes the store of a loglet that is in no chain any more. Idempotent. */
-  remove(id: string): Promise<void>
+  remove(id: string, params: LogletParams): Promise<void>
 }
 
 export type AppendOutcome = 'refused' | 'unknown'
@@ -172,6 +186,14 @@ export class LogletRefusedError extends LogletError {
 /** Storage failed (for example fsync): the loglet is unusable in this process, which must stop. Outcome `unknown`. */
 export class LogletFailedError extends LogletError {
   readonly code = 'LOGLET_FAILED'
+}
+
+/** Too few of the loglet's members answer: nobody knows, and another try or a reconfiguration may help. Outcome `unknown`. */
+export class LogletUnavailableError extends LogletError {
+  readonly code = 'LOGLET_UNAVAILABLE'
+  constructor(message: string, cause?: unknown) {
+    super(message, 'unknown', cause)
+  }
 }
 
 /** The store that the chain names does not exist, or its tail is gone. */

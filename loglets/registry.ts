@@ -11,7 +11,14 @@ import {
   LogletSpecError,
   type Scope,
 } from './contract.ts'
-import { isStriped, type LeafSpec, type LogletSpec, parseSpec } from './spec.ts'
+import {
+  isStriped,
+  leavesOf,
+  type LeafSpec,
+  type LogletSpec,
+  parseSpec,
+  type StripedSpec,
+} from './spec.ts'
 import { StripedLoglet, type StripedPorts } from './striped/striped-loglet.ts'
 
 const scopes: readonly Scope[] = ['process', 'node', 'cluster']
@@ -20,6 +27,9 @@ const scopes: readonly Scope[] = ['process', 'node', 'cluster']
 export function covers(scope: Scope, needed: Scope): boolean {
   return scopes.indexOf(scope) >= scopes.indexOf(needed)
 }
+
+/** One text per leaf, in the order of the leaves. */
+export type Placement = readonly string[]
 
 export class LogletRegistry {
   private readonly providers: ReadonlyMap<string, LogletProvider>
@@ -51,19 +61,39 @@ export class LogletRegistry {
     return this.leafProviders(parseSpec(specText)).some(p => p.volatile)
   }
 
+  /** Where a new loglet's leaves are to live, leaf by leaf; undefined when no leaf has a choice. @throws {LogletError} when there is no place */
+  place(specText: string): Placement | undefined {
+    const spec = this.validated(specText)
+    const leaf = leafOf(spec)
+    const provider = this.providerOf(leaf)
+    if (provider.place === undefined) return undefined
+    const leaves = leavesOf(spec)
+    const servers = serversOf(spec)
+    const params = paramsOf(leaf, undefined)
+    return Array.from(
+      { length: leaves },
+      (_, i) => provider.place?.(params, { leaf: i, leaves, servers }) ?? '',
+    )
+  }
+
   /** Makes every leaf, then opens the whole. What was made is removed when a leaf fails. */
-  create(id: string, specText: string, ports?: StripedPorts): Promise<Loglet> {
-    return this.createTree(id, this.validated(specText), ports)
+  create(
+    id: string,
+    specText: string,
+    ports?: StripedPorts,
+    placement?: Placement,
+  ): Promise<Loglet> {
+    return this.createTree(id, this.validated(specText), ports, placement)
   }
 
   /** @throws {LogletLostError} when a leaf is absent */
-  open(id: string, specText: string, ports?: StripedPorts): Promise<Loglet> {
-    return this.openTree(id, this.validated(specText), ports)
+  open(id: string, specText: string, ports?: StripedPorts, placement?: Placement): Promise<Loglet> {
+    return this.openTree(id, this.validated(specText), ports, placement)
   }
 
   /** Deletes every leaf. Idempotent; the loglet must be closed. */
-  async remove(id: string, specText: string): Promise<void> {
-    await this.removeTree(id, parseSpec(specText))
+  async remove(id: string, specText: string, placement?: Placement): Promise<void> {
+    await this.removeTree(id, parseSpec(specText), placement)
   }
 
   private validated(specText: string): LogletSpec {
@@ -74,12 +104,18 @@ export class LogletRegistry {
 
   private validateTree(spec: LogletSpec): void {
     if (!isStriped(spec)) {
-      this.providerOf(spec).validate(paramsOf(spec))
+      this.providerOf(spec).validate(paramsOf(spec, undefined))
       return
     }
-    const [key] = Object.keys(spec.options)
-    if (key !== undefined)
-      throw new LogletSpecError(`striped has no option ${key}: write striped:${spec.stripes}:SPEC`)
+    const placed = this.providerOf(leafOf(spec)).place !== undefined
+    for (const [key, value] of Object.entries(spec.options)) {
+      if (key !== 'servers' || !placed)
+        throw new LogletSpecError(
+          `striped has no option ${key} here: write striped:${spec.stripes}:SPEC`,
+        )
+      if (value !== 'shared' && value !== 'disjoint')
+        throw new LogletSpecError(`servers=${value}: use servers=shared or servers=disjoint`)
+    }
     this.validateTree(spec.inner)
   }
 
@@ -96,10 +132,17 @@ export class LogletRegistry {
     return isStriped(spec) ? this.leafProviders(spec.inner) : [this.providerOf(spec)]
   }
 
-  private async createTree(id: string, spec: LogletSpec, ports?: StripedPorts): Promise<Loglet> {
-    if (!isStriped(spec)) return this.providerOf(spec).create(id, paramsOf(spec))
+  private async createTree(
+    id: string,
+    spec: LogletSpec,
+    ports?: StripedPorts,
+    placement?: Placement,
+  ): Promise<Loglet> {
+    if (!isStriped(spec)) return this.providerOf(spec).create(id, paramsOf(spec, placement))
     const made = await Promise.allSettled(
-      stripeIds(id, spec.stripes).map(stripe => this.createTree(stripe, spec.inner, ports)),
+      stripeIds(id, spec.stripes).map((stripe, i) =>
+        this.createTree(stripe, spec.inner, ports, partOf(placement, spec, i)),
+      ),
     )
     const loglets = fulfilled(made)
     if (loglets.length === made.length) return this.stripe(loglets, ports)
@@ -107,14 +150,21 @@ export class LogletRegistry {
     const failure = firstRejection(made)
     // An id that exists is somebody else's: its other leaves are not ours to delete.
     if (!(failure instanceof LogletExistsError))
-      await Promise.allSettled([this.removeTree(id, spec)])
+      await Promise.allSettled([this.removeTree(id, spec, placement)])
     throw failure
   }
 
-  private async openTree(id: string, spec: LogletSpec, ports?: StripedPorts): Promise<Loglet> {
-    if (!isStriped(spec)) return this.providerOf(spec).open(id, paramsOf(spec))
+  private async openTree(
+    id: string,
+    spec: LogletSpec,
+    ports?: StripedPorts,
+    placement?: Placement,
+  ): Promise<Loglet> {
+    if (!isStriped(spec)) return this.providerOf(spec).open(id, paramsOf(spec, placement))
     const opened = await Promise.allSettled(
-      stripeIds(id, spec.stripes).map(stripe => this.openTree(stripe, spec.inner, ports)),
+      stripeIds(id, spec.stripes).map((stripe, i) =>
+        this.openTree(stripe, spec.inner, ports, partOf(placement, spec, i)),
+      ),
     )
     const loglets = fulfilled(opened)
     if (loglets.length === opened.length) return this.stripe(loglets, ports)
@@ -131,20 +181,45 @@ export class LogletRegistry {
     }
   }
 
-  private async removeTree(id: string, spec: LogletSpec): Promise<void> {
+  private async removeTree(id: string, spec: LogletSpec, placement?: Placement): Promise<void> {
     if (!isStriped(spec)) {
-      await this.providerOf(spec).remove(id)
+      await this.providerOf(spec).remove(id, paramsOf(spec, placement))
       return
     }
     const removed = await Promise.allSettled(
-      stripeIds(id, spec.stripes).map(stripe => this.removeTree(stripe, spec.inner)),
+      stripeIds(id, spec.stripes).map((stripe, i) =>
+        this.removeTree(stripe, spec.inner, partOf(placement, spec, i)),
+      ),
     )
     if (removed.some(r => r.status === 'rejected')) throw firstRejection(removed)
   }
 }
 
-function paramsOf({ kind, options }: LeafSpec): LogletParams {
-  return { kind, options }
+function paramsOf({ kind, options }: LeafSpec, placement: Placement | undefined): LogletParams {
+  const [first] = placement ?? []
+  return first === undefined ? { kind, options } : { kind, options, placement: first }
+}
+
+/** What the leaves below stripe `i` got. */
+function partOf(
+  placement: Placement | undefined,
+  { inner }: StripedSpec,
+  i: number,
+): Placement | undefined {
+  const leaves = leavesOf(inner)
+  return placement?.slice(i * leaves, (i + 1) * leaves)
+}
+
+/** All leaves of a spec are alike. */
+function leafOf(spec: LogletSpec): LeafSpec {
+  return isStriped(spec) ? leafOf(spec.inner) : spec
+}
+
+/** The outermost word counts; stripes share their servers unless told otherwise. */
+function serversOf(spec: LogletSpec): 'shared' | 'disjoint' {
+  if (!isStriped(spec)) return 'shared'
+  const { servers } = spec.options
+  return servers === 'shared' || servers === 'disjoint' ? servers : serversOf(spec.inner)
 }
 
 function stripeIds(id: string, stripes: number): readonly string[] {

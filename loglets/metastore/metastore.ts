@@ -24,6 +24,7 @@ export type WriteResult =
 export interface Note {
   readonly id: string
   readonly spec: string
+  readonly placement?: readonly string[]
   readonly expectedIndex?: number
   readonly expectedVersion?: number
 }

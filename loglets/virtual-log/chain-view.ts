@@ -249,7 +249,8 @@ export class ChainView {
       return new SegmentReader(segment, ready)
     }
     try {
-      const loglet = await registry.open(segment.id, segment.spec, { clock, random })
+      const { id, spec, placement } = segment
+      const loglet = await registry.open(id, spec, { clock, random }, placement)
       return new SegmentReader(segment, loglet)
     } catch (error) {
       if (!(error instanceof LogletLostError)) throw error

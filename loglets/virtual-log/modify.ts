@@ -58,20 +58,20 @@ export async function modifySegment(
   try {
     copied = await copySegment(view, reader, made.loglet, trimPoint)
   } catch (error) {
-    await maker.discard(made)
+    await maker.discard(made.source)
     throw error
   }
   const chain = await install(view, maker, old, made, copied.holes)
   if (chain === undefined) {
     await maker.discard(old)
-    await maker.discard(made)
+    await maker.discard(made.source)
     return false
   }
-  await maker.placed(made.id)
+  await maker.placed(made.source.id)
   await maker.discard(old)
   // A trim that came during the copy reached the old loglet only.
   const { loglet, segment } = view.readerAt(old.start) ?? reader
-  if (segment.id === made.id && loglet !== undefined)
+  if (segment.id === made.source.id && loglet !== undefined)
     await loglet.prefixTrim(position(Math.max(0, Math.min(trimPoint(), old.end) - old.start)))
   onEvent({
     type: 'modified',
@@ -88,19 +88,20 @@ async function install(
   view: ChainView,
   maker: LogletMaker,
   old: Segment,
-  { id, spec }: NewLoglet,
+  { source }: NewLoglet,
   holes: readonly Hole[],
 ): Promise<Chain | undefined> {
-  await maker.retire(old.id, old.spec, view.chain.version)
+  const { id } = source
+  await maker.retire(old, view.chain.version)
   let noted = -1
   try {
     for (;;) {
       const base = view.chain
       // The note has to count on the version that the write counts on, before the write is sent.
-      if (noted !== base.version) await maker.renote({ id, spec, expectedVersion: base.version })
+      if (noted !== base.version) await maker.renote({ ...source, expectedVersion: base.version })
       noted = base.version
       const { installed, chain } = await view.change(
-        current => modify(current, old.index, old.id, { id, spec, holes }),
+        current => modify(current, old.index, old.id, { ...source, holes }),
         current => current.segments.some(s => s.id === id),
         base,
       )

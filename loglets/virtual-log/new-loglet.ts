@@ -8,12 +8,19 @@
 
 import { type Chain, lastSegment } from '../chain.ts'
 import { type Loglet, LogletExistsError, LogletLostError } from '../contract.ts'
+import type { Placement } from '../registry.ts'
 import type { Note } from '../metastore/metastore.ts'
 import type { ChainView } from './chain-view.ts'
 
-export interface NewLoglet {
+/** What it takes to find a loglet again. */
+export interface LogletSource {
   readonly id: string
   readonly spec: string
+  readonly placement?: Placement
+}
+
+export interface NewLoglet {
+  readonly source: LogletSource
   readonly loglet: Loglet
 }
 
@@ -35,8 +42,8 @@ export class LogletMaker {
   }
 
   /** Notes a loglet that is about to leave the chain. */
-  async retire(id: string, spec: string, expectedVersion: number): Promise<void> {
-    await this.view.options.metaStore.notes?.put({ id, spec, expectedVersion })
+  async retire(source: LogletSource, expectedVersion: number): Promise<void> {
+    await this.view.options.metaStore.notes?.put({ ...sourceOf(source), expectedVersion })
   }
 
   /** Replaces what the note of a loglet made here counts on. */
@@ -51,11 +58,11 @@ export class LogletMaker {
   }
 
   /** The loglet did not come into the chain, and cannot any more: deletes it. */
-  async discard({ id, spec }: { id: string; spec: string }): Promise<void> {
+  async discard({ id, spec, placement }: LogletSource): Promise<void> {
     try {
       await this.view.abandon(id)
       await this.view.left(id)
-      await this.view.options.registry.remove(id, spec)
+      await this.view.options.registry.remove(id, spec, placement)
       await this.forget(id)
     } catch {
       // The note stays; collectOrphans tries again.
@@ -93,19 +100,21 @@ export class LogletMaker {
     const id = `${String(index).padStart(6, '0')}-${random.hex(3)}`
     const listed = (await metaStore.notes?.list()) ?? []
     if (this.busy.has(id) || listed.some(note => note.id === id)) return undefined
+    const placement = registry.place(spec)
+    const source = sourceOf({ id, spec, ...(placement === undefined ? {} : { placement }) })
     this.busy.add(id)
     try {
-      await metaStore.notes?.put({ ...expectation, id, spec })
-      const loglet = await registry.create(id, spec, { clock, random })
+      await metaStore.notes?.put({ ...expectation, ...source })
+      const loglet = await registry.create(id, spec, { clock, random }, placement)
       this.view.prepare(id, loglet)
-      return { id, spec, loglet }
+      return { source, loglet }
     } catch (error) {
       if (error instanceof LogletExistsError) {
         // Somebody else's: its store is not ours to delete.
         await this.placed(id)
         return undefined
       }
-      await this.discard({ id, spec })
+      await this.discard(source)
       throw error
     }
   }
@@ -113,6 +122,11 @@ export class LogletMaker {
   private async forget(id: string): Promise<void> {
     await this.view.options.metaStore.notes?.delete(id).catch(() => {})
   }
+}
+
+/** Of a segment or a note: nothing but what finds the loglet. */
+export function sourceOf({ id, spec, placement }: LogletSource): LogletSource {
+  return placement === undefined ? { id, spec } : { id, spec, placement }
 }
 
 function isPast(chain: Chain, { expectedIndex, expectedVersion }: Note): boolean {

@@ -25,14 +25,15 @@ export async function openChain(view: ChainView, maker: LogletMaker, spec: strin
 async function firstStart(view: ChainView, maker: LogletMaker, spec: string): Promise<void> {
   const made = await maker.make(0, spec, { expectedIndex: -1 })
   const { clock } = view.options
-  const first = firstChain({ id: made.id, spec, createdAt: clock.wall(), reason: 'first start' })
+  const { source } = made
+  const first = firstChain({ ...source, createdAt: clock.wall(), reason: 'first start' })
   try {
     const installed = await view.begin(first)
-    if (installed) await maker.placed(made.id)
-    else await maker.discard(made)
+    if (installed) await maker.placed(source.id)
+    else await maker.discard(source)
   } catch (error) {
     // Nobody knows whether it is in: the next start finds out.
-    await maker.leave(made.id)
+    await maker.leave(source.id)
     throw error
   }
 }
@@ -46,15 +47,16 @@ async function closeForgotten(view: ChainView, maker: LogletMaker): Promise<void
     if (!registry.volatile(spec)) throw lostTailError(index, id, spec)
     const end = lsn(segment.start + lostSpan) satisfies Lsn
     const made = await maker.make(index + 1, spec, { expectedIndex: index })
-    const plan = { id: made.id, spec, createdAt: clock.wall(), reason: `segment ${index} was lost` }
+    const { source } = made
+    const plan = { ...source, createdAt: clock.wall(), reason: `segment ${index} was lost` }
     const { installed, chain } = await view.change(
       current => extend(current, index, end, plan),
-      current => current.segments.some(s => s.id === made.id),
+      current => current.segments.some(s => s.id === source.id),
     )
     if (installed) {
-      await maker.placed(made.id)
+      await maker.placed(source.id)
       onEvent({ type: 'lost', segment: { ...segment, end }, from: segment.start, to: end })
-    } else await maker.discard(made)
+    } else await maker.discard(source)
     if (lastSegment(chain).index === index) throw lostTailError(index, id, spec)
   }
 }

@@ -71,7 +71,7 @@ export async function reconfigure(
   const totalMs = clock.now() - startedAt
   const { chain } = changed
   if (changed.installed) {
-    await maker.placed(made.id)
+    await maker.placed(made.source.id)
     const from = segmentByIndex(chain, expectedIndex) ?? { ...last, end }
     const to = segmentByIndex(chain, expectedIndex + 1) as Segment
     onEvent({
@@ -85,7 +85,7 @@ export async function reconfigure(
     })
     return { installed: true, sealed: from, opened: to, chain, sealMs, totalMs }
   }
-  await maker.discard(made)
+  await maker.discard(made.source)
   const result = lostRace(chain, wish, sealMs, totalMs)
   onEvent({
     type: 'reconfigured',
@@ -135,7 +135,7 @@ async function endOf(
     const end = decided()
     if (end !== undefined) return end
     // No write was tried, and only this call knows the new id: it can go at once.
-    await maker.discard(made)
+    await maker.discard(made.source)
     throw error
   }
 }
@@ -143,11 +143,12 @@ async function endOf(
 async function install(
   view: ChainView,
   maker: LogletMaker,
-  { expectedIndex, spec, reason }: Wish,
-  { id }: NewLoglet,
+  { expectedIndex, reason }: Wish,
+  { source }: NewLoglet,
   end: Lsn,
 ): Promise<{ installed: boolean; chain: Chain }> {
-  const plan = { id, spec, createdAt: view.options.clock.wall(), reason }
+  const { id } = source
+  const plan = { ...source, createdAt: view.options.clock.wall(), reason }
   try {
     return await view.change(
       chain => extend(chain, expectedIndex, end, plan),

@@ -44,7 +44,7 @@ export async function truncateChain(
   const before = view.chain
   const leaving = before.segments.filter(s => s.end !== undefined && s.end <= trimmed)
   if (leaving.length === 0) return before
-  for (const { id, spec } of leaving) await maker.retire(id, spec, before.version)
+  for (const segment of leaving) await maker.retire(segment, before.version)
   const { installed, chain } = await view.change(
     current => truncate(current, trimmed),
     () => false,

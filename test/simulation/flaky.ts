@@ -68,8 +68,8 @@ export class SharedFlakyProvider implements LogletProvider {
     return this.share(id)
   }
 
-  async remove(id: string): Promise<void> {
-    await this.inner.remove(id)
+  async remove(id: string, params: LogletParams): Promise<void> {
+    await this.inner.remove(id, params)
   }
 
   private happens(p: number): boolean {
