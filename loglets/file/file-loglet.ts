@@ -15,7 +15,7 @@ import {
 } from '../contract.ts'
 import type { Disk } from '../ports.ts'
 import { TailWatch } from '../tail-watch.ts'
-import type { Appender } from './appender.ts'
+import type { Appender, Placement } from './appender.ts'
 import type { Damage } from './recovery.ts'
 import type { SegmentFile } from './segment-file.ts'
 import type { SliceAnswer, SliceRequest } from './slice-reader.ts'
@@ -61,6 +61,25 @@ export class FileLoglet implements Loglet {
   }
 
   append(entry: Entry): Promise<Position> {
+    return this.put(entry)
+  }
+
+  /** Appends at a position that must be the next one by then; see {@link Placement}. For log servers, who follow another's order. */
+  appendAt(entry: Entry, placement: Placement): Promise<Position> {
+    return this.put(entry, placement)
+  }
+
+  /** Moves the tail up to `to` without content: it was never here, and reads of it are `lost`. */
+  async skipTo(to: Position): Promise<void> {
+    if (this.closing !== undefined) throw this.closed()
+    await this.parts.appender.skip(to)
+  }
+
+  get trimPoint(): number {
+    return this.trimmed
+  }
+
+  private put(entry: Entry, placement?: Placement): Promise<Position> {
     if (this.closing !== undefined) return Promise.reject(this.closed())
     let bytes = 0
     for (const buffer of entry) bytes += buffer.length
@@ -75,7 +94,7 @@ export class FileLoglet implements Loglet {
           `the entry has ${bytes} bytes, the limit is ${entryBytesMax} (entryBytesMax)`,
         ),
       )
-    return this.parts.appender.append(entry, bytes)
+    return this.parts.appender.append(entry, bytes, placement)
   }
 
   async checkTail(signal?: AbortSignal): Promise<TailState> {

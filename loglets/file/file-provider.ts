@@ -1,7 +1,6 @@
 // Makes, opens and removes file loglets: `<root>/<id>/<first position>.log`. Absent storage never opens empty (DESIGN 4.1 rule 7).
 
 import {
-  type Loglet,
   LogletExistsError,
   type LogletFailedError,
   LogletLostError,
@@ -58,7 +57,7 @@ export class FileLogletProvider implements LogletProvider {
     segmentBytesOf(params)
   }
 
-  async create(id: string, params: LogletParams): Promise<Loglet> {
+  async create(id: string, params: LogletParams): Promise<FileLoglet> {
     const segmentBytes = segmentBytesOf(params)
     const { disk, root } = this.options
     const directory = this.directoryOf(id)
@@ -84,7 +83,7 @@ export class FileLogletProvider implements LogletProvider {
     })
   }
 
-  async open(id: string, params: LogletParams): Promise<Loglet> {
+  async open(id: string, params: LogletParams): Promise<FileLoglet> {
     const segmentBytes = segmentBytesOf(params)
     const { disk } = this.options
     const directory = this.directoryOf(id)
@@ -103,6 +102,15 @@ export class FileLogletProvider implements LogletProvider {
     if (!(await disk.exists(this.directoryOf(id)))) return
     await disk.remove(this.directoryOf(id))
     await disk.syncDir(root)
+  }
+
+  /** Deletes the files of a loglet but the one named `kept`. */
+  async clear(id: string, kept: string): Promise<void> {
+    const { disk } = this.options
+    const directory = this.directoryOf(id)
+    for (const name of await disk.list(directory))
+      if (name !== kept) await disk.remove(`${directory}/${name}`)
+    await disk.syncDir(directory)
   }
 
   private directoryOf(id: string): string {

@@ -136,7 +136,7 @@ async function crashPoints(steps: readonly Step[]): Promise<CrashPoint[]> {
     points.push({ disk: disk.fork(), known: { ...known, attempted: [...known.attempted] } })
   }
   disk.onOperation = keep
-  let loglet = await provider(disk).create(id, params)
+  let loglet: Loglet = await provider(disk).create(id, params)
   known.created = true
   for (const step of steps) loglet = (await step(loglet, known, disk)) ?? loglet
   keep()

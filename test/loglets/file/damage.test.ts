@@ -113,7 +113,7 @@ describe('damage in the newest file', () => {
   it('loses an entry below the watermark and cuts nothing', async () => {
     const disk = await written(10)
     disk.corrupt(fileOf(8), recordAt(0) + recordHeaderBytes + 1, byte => byte ^ 1)
-    const loglet = (await provider(disk).open(id, params)) as FileLoglet
+    const loglet = await provider(disk).open(id, params)
     expect(await summary(loglet)).toEqual({ served: [0, 1, 2, 3, 4, 5, 6, 7, 9], lost: [[8, 9]] })
     expect(loglet.damage()).toMatchObject([{ from: 8, to: 9 }])
     expect(await loglet.append([entry(10)])).toBe(10)

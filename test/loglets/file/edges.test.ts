@@ -132,7 +132,7 @@ describe('what was acked', () => {
     await first.close()
     for (let n = 0; n < 2; n++) await (await provider(disk).open(id, params)).close()
     disk.corrupt(fileOf(0), recordAt(2) + recordHeaderBytes + 5, byte => byte ^ 1)
-    const loglet = (await provider(disk).open(id, params)) as FileLoglet
+    const loglet = await provider(disk).open(id, params)
     expect(await contents(loglet)).toEqual([1, 2, 'lost'])
     expect(loglet.damage()).toMatchObject([{ from: 2, to: 3 }])
     expect(await loglet.append([entry(3)])).toBe(3)
@@ -152,7 +152,7 @@ describe('what was acked', () => {
     // The header of the third record made it to the disk, its body did not.
     disk.crash(op => (op.kind === 'write' ? 512 : 'all'))
     disk.corrupt(fileOf(0), recordAt(1) + recordHeaderBytes + 5, byte => byte ^ 1)
-    const again = (await provider(disk).open(id, params)) as FileLoglet
+    const again = await provider(disk).open(id, params)
     expect(await contents(again)).toEqual([1, 'lost'])
     expect(again.damage()).toMatchObject([{ from: 1, to: 2 }])
     expect(await again.append([entry(2)])).toBe(2)
@@ -175,7 +175,7 @@ describe('what was acked', () => {
     disk.onOperation = () => {}
     const sectors = Array.from({ length: 16 }, (_, i) => i > 0)
     disk.crash(op => (op.kind === 'write' ? sectors : 'all'))
-    const again = (await provider(disk).open('000002-abcdef', params)) as FileLoglet
+    const again = await provider(disk).open('000002-abcdef', params)
     expect(await contents(again)).toEqual([8])
     expect(again.damage()).toEqual([])
     expect(await again.append([entry(9)])).toBe(1)
@@ -186,7 +186,7 @@ describe('what was acked', () => {
 describe('readers', () => {
   it('report what they find damaged', async () => {
     const disk = await freshDisk()
-    const loglet = (await provider(disk).create(id, params)) as FileLoglet
+    const loglet = await provider(disk).create(id, params)
     for (let n = 0; n < 6; n++) await loglet.append([entry(n)])
     disk.corrupt(fileOf(0), recordAt(1) + recordHeaderBytes + 5, byte => byte ^ 1)
     expect(await contents(loglet)).toEqual([1, 'lost', 3, 4, 5, 6])

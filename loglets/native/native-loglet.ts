@@ -1,0 +1,243 @@
+// The `native` loglet as one client sees it: the paper's NativeLoglet (OSDI 2020, section 4.1), put together from its verbs.
+//
+//   append     to the sequencer           seal.ts, find-tail.ts (with repair.ts), read.ts     to the log servers
+//
+// Guarantees the Loglet contract while a majority of the log servers answers; appends need the sequencer too. It holds no replica itself:
+// converged or not, its servers are reached through the Net.
+
+import { setMaxListeners } from 'node:events'
+import {
+  type Entry,
+  entryBytesMax,
+  type Loglet,
+  LogletClosedError,
+  LogletRefusedError,
+  LogletSealedError,
+  LogletUnavailableError,
+  type LogItem,
+  type Position,
+  position,
+  type Slice,
+  type SliceResult,
+  type TailState,
+} from '../contract.ts'
+import { NetError, RemoteError } from '../net.ts'
+import { TailWatch } from '../tail-watch.ts'
+import { findTail } from './find-tail.ts'
+import { count, stateOf, verbs } from './messages.ts'
+import type { LogServerId } from './placement.ts'
+import { ask, callServer, type LogletContext } from './quorum.ts'
+import { readNext, readSlices } from './read.ts'
+import { seal } from './seal.ts'
+import type { Sequencer } from './sequencer.ts'
+import { appendErrorOf } from './sequencers.ts'
+
+export interface NativeLogletOptions extends Omit<LogletContext, 'knownTail' | 'closing'> {
+  /** The sequencer, when it runs in this process. */
+  readonly sequencer: Sequencer | undefined
+  /** Names this client among all that append; unique per process and loglet. */
+  readonly client: string
+}
+
+interface InFlight {
+  readonly reject: (error: Error) => void
+}
+
+/** An append whose sequencer is alive but gathers no majority. */
+const appendTimeoutMs = 2000
+const waitTimeoutMs = 2000
+const trimTimeoutMs = 2000
+const trimGraceMs = 50
+const watchRetryMs = 100
+
+export class NativeLoglet implements Loglet {
+  readonly kind = 'native'
+  private readonly options: NativeLogletOptions
+  private readonly context: LogletContext
+  private readonly closer = new AbortController()
+  private readonly watch = new TailWatch()
+  private readonly inFlight = new Map<number, InFlight>()
+  private nextRequest = 0
+  private following: Promise<void> | undefined
+  private trimmed = 0
+  /** A majority has said what is trimmed. */
+  private trimKnown = false
+  private closed: Promise<void> | undefined
+
+  constructor(options: NativeLogletOptions) {
+    this.options = options
+    const { id, placement, net, clock, random } = options
+    const knownTail = (): number => this.watch.tail
+    const closing = this.closer.signal
+    this.context = { id, placement, net, clock, random, knownTail, closing }
+    // One listener per request.
+    setMaxListeners(0, closing)
+  }
+
+  append(entry: Entry): Promise<Position> {
+    if (this.closed !== undefined) return Promise.reject(this.closedError('refused'))
+    const bytes = entry.reduce((sum, part) => sum + part.length, 0)
+    if (bytes === 0)
+      return Promise.reject(
+        new LogletRefusedError('empty', 'an empty entry is the filler and cannot be appended'),
+      )
+    if (bytes > entryBytesMax)
+      return Promise.reject(
+        new LogletRefusedError(
+          'too-large',
+          `the entry has ${bytes} bytes, the limit is ${entryBytesMax} (entryBytesMax)`,
+        ),
+      )
+    if (this.watch.sealed)
+      return Promise.reject(new LogletSealedError(`loglet ${this.context.id} is sealed`, 'refused'))
+    return new Promise((resolve, reject) => {
+      const request = this.nextRequest++
+      this.inFlight.set(request, { reject })
+      this.send(request, entry).then(
+        at => {
+          this.inFlight.delete(request)
+          this.watch.merge(at + 1, false)
+          resolve(at)
+        },
+        error => {
+          this.inFlight.delete(request)
+          reject(error as Error)
+        },
+      )
+    })
+  }
+
+  async checkTail(signal?: AbortSignal): Promise<TailState> {
+    signal?.throwIfAborted()
+    if (this.closed !== undefined) throw this.closedError('unknown')
+    const state = await this.rethrowClosed(findTail(this.context, signal))
+    if (state.sealed) {
+      // What has not been answered by now is unknown: nobody may hear "sealed at T" while an ack is still to come.
+      const error = new LogletSealedError(`loglet ${this.context.id} was sealed`, 'unknown')
+      for (const { reject } of this.inFlight.values()) reject(error)
+      this.inFlight.clear()
+    }
+    this.watch.merge(state.tail, state.sealed)
+    // Another client may have learned more meanwhile.
+    return { tail: position(this.watch.tail), sealed: state.sealed }
+  }
+
+  async readNext(
+    from: Position,
+    to: Position,
+    maxBytes: number,
+    signal?: AbortSignal,
+  ): Promise<readonly LogItem[]> {
+    signal?.throwIfAborted()
+    if (this.closed !== undefined) throw this.closedError('unknown')
+    if (from >= to) return []
+    return this.rethrowClosed(readNext(this.context, from, to, maxBytes, signal))
+  }
+
+  async readSlices(
+    slices: readonly Slice[],
+    signal?: AbortSignal,
+  ): Promise<readonly SliceResult[]> {
+    signal?.throwIfAborted()
+    if (this.closed !== undefined) throw this.closedError('unknown')
+    return this.rethrowClosed(readSlices(this.context, slices, signal))
+  }
+
+  waitTail(beyond: Position, signal?: AbortSignal): Promise<TailState> {
+    const waiting = this.watch.wait(beyond, signal)
+    if (this.watch.watched) this.following ??= this.follow()
+    return waiting
+  }
+
+  async prefixTrim(before: Position): Promise<Position> {
+    if (this.closed !== undefined) throw this.closedError('unknown')
+    // What this client has not heard of may still be there: an unheard tail is no proof of emptiness.
+    if (before > this.watch.tail) await this.checkTail()
+    const goal = Math.min(before, this.watch.tail)
+    if (goal > this.trimmed || !this.trimKnown) {
+      const options = { timeoutMs: trimTimeoutMs, graceMs: trimGraceMs }
+      const fields = { before: goal }
+      const answers = await this.rethrowClosed(
+        ask(this.context, verbs.trim, fields, stateOf, options),
+      )
+      // What any of a majority has trimmed may be gone on all of them.
+      this.trimmed = Math.max(this.trimmed, goal, ...answers.map(({ value }) => value.trimmed))
+      this.trimKnown = true
+    }
+    return position(this.trimmed)
+  }
+
+  async seal(): Promise<void> {
+    if (this.closed !== undefined) throw this.closedError('unknown')
+    await this.rethrowClosed(seal(this.context))
+    this.options.sequencer?.onSealed()
+  }
+
+  close(): Promise<void> {
+    this.closed ??= this.shutDown()
+    return this.closed
+  }
+
+  private async shutDown(): Promise<void> {
+    const error = this.closedError('unknown')
+    for (const { reject } of this.inFlight.values()) reject(error)
+    this.inFlight.clear()
+    this.closer.abort(error)
+    this.watch.end(error)
+    await this.following
+  }
+
+  private async send(request: number, entry: Entry): Promise<Position> {
+    const { sequencer, client } = this.options
+    if (sequencer !== undefined) return sequencer.append(entry)
+    const { id, net, placement } = this.context
+    const [settled = request] = this.inFlight.keys()
+    const { incarnation, node } = placement.sequencer
+    const fields = { id, incarnation, client, request, settled, entry }
+    try {
+      const options = { timeoutMs: appendTimeoutMs, signal: this.closer.signal }
+      return position(count(await net.call(node, verbs.append, fields, options), 'position'))
+    } catch (error) {
+      if (error instanceof RemoteError) throw appendErrorOf(error.code, error.message)
+      if (error instanceof NetError)
+        throw new LogletUnavailableError(`the sequencer of loglet ${id}: ${error.message}`, error)
+      throw error
+    }
+  }
+
+  /** Learns of the tail from the log servers for as long as somebody waits. */
+  private async follow(): Promise<void> {
+    const { placement, net, clock } = this.context
+    const own = placement.servers.findIndex(server => server.node === net.self)
+    let turn = Math.max(0, own)
+    while (this.watch.watched && !this.closer.signal.aborted) {
+      const server = placement.servers[turn % placement.servers.length] as LogServerId
+      try {
+        const fields = { known: this.watch.tail, timeoutMs: waitTimeoutMs }
+        const options = { timeoutMs: waitTimeoutMs * 2 }
+        const reply = await callServer(this.context, server, verbs.wait, fields, options)
+        const { knownTail, sealed } = stateOf(reply)
+        this.watch.merge(knownTail, sealed)
+      } catch {
+        turn++
+        if (this.closer.signal.aborted) break
+        await clock.sleep(watchRetryMs, this.closer.signal).catch(() => {})
+      }
+    }
+    this.following = undefined
+  }
+
+  /** What an aborted step reports is the end of the loglet. */
+  private async rethrowClosed<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      if (this.closed !== undefined) throw this.closedError('unknown')
+      throw error
+    }
+  }
+
+  private closedError(outcome: 'refused' | 'unknown'): LogletClosedError {
+    return new LogletClosedError(`loglet ${this.options.id} is closed`, outcome)
+  }
+}
