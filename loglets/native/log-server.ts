@@ -234,7 +234,7 @@ export class LogServer {
     if (text(request, 'store') !== this.options.store)
       throw new NativeError(
         nativeErrors.unknownLoglet,
-        `the data directory here is ${this.options.store}, not ${String(request.store)}`,
+        `the data directory here is ${this.options.store}, not ${text(request, 'store')}`,
       )
     return id
   }

@@ -89,7 +89,10 @@ export function stateMessage({ tail, sealed, knownTail, trimmed }: ReplicaState)
 export function count(message: Message, key: string): number {
   const value = message[key]
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
-  throw new NativeError('INVALID_REQUEST', `${key} is ${String(value)}, not an integer from 0`)
+  throw new NativeError(
+    'INVALID_REQUEST',
+    `${key} is ${JSON.stringify(value)}, not an integer from 0`,
+  )
 }
 
 /** @throws {NativeError} */
@@ -126,7 +129,8 @@ export function itemsOf(values: readonly MessageValue[], from: number, to: numbe
   let at = from
   return values.map(value => {
     const [first, second, kind] = Array.isArray(value) ? (value as readonly MessageValue[]) : []
-    if (first !== at) throw new NativeError('INVALID_REPLY', `an item begins at ${String(first)}`)
+    if (first !== at)
+      throw new NativeError('INVALID_REPLY', `an item begins at ${JSON.stringify(first)}`)
     if (second instanceof Uint8Array && at < to)
       return { kind: 'entry', position: position(at++), bytes: second }
     const gap = gapKinds.find(k => k === kind)

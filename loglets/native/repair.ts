@@ -42,7 +42,7 @@ async function bring(
     const { status } = await callServer(context, target.server, verbs.store, request, options)
     if (status !== 'stored')
       throw new LogletUnavailableError(
-        `${target.server.node} does not take the repair of loglet ${context.id}: ${String(status)}`,
+        `${target.server.node} does not take the repair of loglet ${context.id}: ${JSON.stringify(status)}`,
       )
   }
   if (from >= tail) {

@@ -80,7 +80,7 @@ export class Sequencers {
 
   close(): void {
     for (const stop of this.stops) stop()
-    for (const id of [...this.running.keys()]) this.stop(id)
+    for (const id of this.running.keys()) this.stop(id)
   }
 
   private async serve(request: Message): Promise<Position> {

@@ -10,7 +10,6 @@ import {
   LogletRefusedError,
   type Position,
 } from '../../../loglets/contract.ts'
-import type { FileLoglet } from '../../../loglets/file/file-loglet.ts'
 import { FileLogletProvider } from '../../../loglets/file/file-provider.ts'
 import { fileHeaderBytes, recordHeaderBytes } from '../../../loglets/file/format.ts'
 import { nodeClock } from '../../../loglets/node-clock.ts'
