@@ -3,14 +3,25 @@
 // Guarantees: an answer to a write comes from apply; `sync` makes what follows it linearizable. Knows nothing of sockets or of how the log
 // stores anything.
 
-import type { Clock, Disk, Random } from '../loglets/ports.ts'
+import { setMaxListeners } from 'node:events'
+import type { Lsn } from '../loglets/contract.ts'
 import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../wire/errors.ts'
+import {
+  type BrokerHealth,
+  type BrokerOptions,
+  type BrokerSettings,
+  defaultBrokerSettings,
+} from './broker-options.ts'
 import { Applier } from './engine/applier.ts'
 import type { EncodedEntry } from './engine/entry.ts'
+import { HashChecks, hashCheckEvery, type HashNote } from './engine/hash-checks.ts'
+import { Healer, isUnavailable } from './engine/healer.ts'
+import { watchPeers } from './engine/peers-watch.ts'
 import { Persister } from './engine/persister.ts'
 import { Proposer } from './engine/proposer.ts'
 import { TailCache } from './engine/tail-cache.ts'
+import { followTail } from './engine/tail-follower.ts'
 import { WallClock } from './engine/wall-clock.ts'
 import {
   LogOperations,
@@ -25,71 +36,10 @@ import type { Command, Decision } from './state/commands.ts'
 import { metaKey } from './state/keys.ts'
 import { stateVersion } from './state/state-hash.ts'
 import { type ApplyResult, StateMachine } from './state/state-machine.ts'
-import type { StateStore } from './state/store.ts'
 import type { PartitionState, TopicState } from './state/topics.ts'
 
-/** Bounds of the core; docs/limits.md lists them with what happens when they are reached. */
-export interface BrokerSettings {
-  readonly appendsInFlightMax: number
-  readonly entryBytesMax: number
-  readonly tailCacheBytes: number
-  readonly backlogBytesMax: number
-  readonly stateCommitIntervalMs: number
-  /** Producers idle for this long are forgotten. */
-  readonly producerIdExpirationMs: number
-  /** A wall clock that moves further than this against the monotonic one is not believed. */
-  readonly clockJumpMaxMs: number
-  /** Where sealed segments of a volatile loglet are copied; undefined keeps them (a broker without a data directory). */
-  readonly durableSpec?: string
-}
-
-export const defaultBrokerSettings: BrokerSettings = {
-  appendsInFlightMax: 8,
-  entryBytesMax: 1 << 20,
-  tailCacheBytes: 64 << 20,
-  backlogBytesMax: 64 << 20,
-  stateCommitIntervalMs: 1000,
-  producerIdExpirationMs: 86_400_000,
-  clockJumpMaxMs: 10 * 60_000,
-}
-
-/** What metrics and logs may want to know. Called on hot paths: implementations only count. */
-export interface BrokerObserver {
-  /** An append was acked by the loglet of a segment with this spec. */
-  appended?(spec: string, bytes: number, records: number, ms: number): void
-}
-
-export interface BrokerLogger {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
-
-export interface BrokerOptions {
-  readonly disk: Disk
-  readonly clock: Clock
-  readonly random: Random
-  /** Runs a function after the events of this turn; `setImmediate` in production. */
-  readonly defer: (fn: () => void) => void
-  readonly log: VirtualLog
-  readonly store: StateStore
-  readonly checkpointsDir: string
-  readonly nodeId: string
-  readonly settings?: Partial<BrokerSettings>
-  readonly observe?: BrokerObserver
-  readonly onFatal: (error: Error) => void
-  readonly logger?: BrokerLogger
-}
-
-export interface BrokerHealth {
-  readonly status: 'ok' | 'degraded' | 'failed'
-  readonly tail: number
-  readonly applied: number
-  readonly loglet: string
-  readonly problems: readonly string[]
-}
-
 const replayReadBytes = 4 << 20
+const unavailableRetryMs = 50
 
 export class Broker {
   readonly settings: BrokerSettings
@@ -104,11 +54,14 @@ export class Broker {
   private readonly reader: Reader
   private readonly logOperations: LogOperations
   private readonly wall: WallClock
+  private readonly healer: Healer
+  private readonly hashes: HashChecks
   private readonly listeners = new Map<PartitionState, Set<() => void>>()
   private readonly damage = new Map<number, string>()
   private readonly unsubscribe: () => void
   private readonly stopping = new AbortController()
-  private expiry: Promise<void> = Promise.resolve()
+  /** Loops that run until `stopping`. */
+  private readonly loops: Promise<void>[] = []
   private failure: Error | undefined
   private closing: Promise<void> | undefined
   private running: Promise<void> | undefined
@@ -119,6 +72,8 @@ export class Broker {
     const { log, clock, defer } = options
     const onFatal = (error: Error): void => this.fail(error)
     this.options = options
+    // One listener per tail check.
+    setMaxListeners(0, this.stopping.signal)
     this.settings = settings
     this.machine = machine
     this.wall = new WallClock(clock, settings.clockJumpMaxMs)
@@ -140,6 +95,18 @@ export class Broker {
           'the state could not be stored; trying again',
         ),
     })
+    this.healer = new Healer({
+      log,
+      clock,
+      random: options.random,
+      onTrouble: (error, index) =>
+        options.logger?.warn(
+          { index, error: error.message },
+          'the log does not go on; trying again',
+        ),
+    })
+    this.hashes = new HashChecks(machine.applied)
+    machine.onNote = note => this.compare(note)
     this.applier = new Applier({
       log,
       machine,
@@ -149,6 +116,7 @@ export class Broker {
       onLost: (from, to) =>
         this.reportDamage(from, `positions up to ${to} are lost; offsets jumped`),
       onFatal,
+      onUnavailable: () => clock.sleep(unavailableRetryMs, this.stopping.signal),
       readBytesMax: replayReadBytes,
     })
     this.proposer = new Proposer({
@@ -163,6 +131,7 @@ export class Broker {
       stamp: () => this.wall.now(),
       onCommitted: (lsn, entry, ms, index) => this.onCommitted(lsn, entry, ms, index),
       onFatal,
+      onUnavailable: (index, cause) => this.healer.heal(index, cause.message),
     })
     this.logOperations = new LogOperations({
       log,
@@ -187,7 +156,7 @@ export class Broker {
 
   /** Loads the state, replays what it lacks, opens a session. @throws when the state cannot be brought up to the log. */
   static async open(options: BrokerOptions): Promise<Broker> {
-    const { store, disk, checkpointsDir, log } = options
+    const { store, disk, checkpointsDir } = options
     if (store.get(metaKey) === undefined) {
       const applied = await restoreCheckpoint(disk, checkpointsDir, store)
       if (applied !== undefined)
@@ -195,7 +164,7 @@ export class Broker {
     }
     const broker = new Broker(options, new StateMachine(store))
     try {
-      await broker.replay(log)
+      await broker.replay()
       await broker.proposer.open()
     } catch (error) {
       broker.applier.stop(error as Error)
@@ -203,15 +172,7 @@ export class Broker {
       throw broker.failure ?? error
     }
     broker.logOperations.onChain()
-    broker.expiry = expireIdleProducers(
-      {
-        machine: broker.machine,
-        clock: options.clock,
-        idleMs: broker.settings.producerIdExpirationMs,
-        propose: command => broker.propose(command),
-      },
-      broker.stopping.signal,
-    )
+    broker.startLoops()
     return broker
   }
 
@@ -344,6 +305,7 @@ export class Broker {
         ? ['the state store takes no more (disk full?): requests that write are refused']
         : []),
       ...(this.wall.distrusted ? ['the wall clock jumped and is not followed'] : []),
+      ...(this.healer.problem === undefined ? [] : [this.healer.problem]),
       ...this.logOperations.problems(),
       ...[...this.damage]
         .slice(0, 10)
@@ -353,7 +315,7 @@ export class Broker {
     return {
       status: failed
         ? 'failed'
-        : this.persister.stalled || this.damage.size > 0
+        : this.persister.stalled || this.damage.size > 0 || this.healer.problem !== undefined
           ? 'degraded'
           : 'ok',
       tail: this.applier.tail,
@@ -369,9 +331,54 @@ export class Broker {
     return this.closing
   }
 
-  private async replay(log: VirtualLog): Promise<void> {
+  private startLoops(): void {
+    const { machine, settings, proposer, applier } = this
+    const { clock, log } = this.options
+    const { signal } = this.stopping
+    const propose = (command: Command): Promise<Decision> => this.propose(command)
+    const idleMs = settings.producerIdExpirationMs
+    this.loops.push(expireIdleProducers({ machine, clock, idleMs, propose }, signal))
+    if (!settings.shared) return
+    const { stampEveryMs, sessionTimeoutMs } = settings
+    const ownSession = (): number | undefined => proposer.sessionId
+    const lastNote = (): HashNote | undefined => this.hashes.last
+    this.loops.push(
+      followTail(log, applier, clock, signal),
+      watchPeers(
+        { machine, clock, ownSession, propose, lastNote, stampEveryMs, sessionTimeoutMs },
+        signal,
+      ),
+    )
+  }
+
+  /** Another broker told the hash of its state: two that differ must not go on (invariant 8). */
+  private compare(note: HashNote): void {
+    if (this.hashes.agrees(note)) return
+    this.fail(
+      new LogloomError(
+        'STATE_DIVERGED',
+        `the state at log position ${note.at * hashCheckEvery} differs from another broker's: one of them is wrong`,
+      ),
+    )
+  }
+
+  /** The tail, from whichever segment answers: reconfigures when the last one does not. */
+  private async checkTail(): Promise<Lsn> {
+    const { log } = this.options
+    for (;;) {
+      const index = log.chain.segments.at(-1)?.index ?? 0
+      try {
+        return await log.checkTail(this.stopping.signal)
+      } catch (error) {
+        if (!isUnavailable(error) || this.stopping.signal.aborted) throw error
+        await this.healer.heal(index, (error as Error).message)
+      }
+    }
+  }
+
+  private async replay(): Promise<void> {
     const { machine, applier } = this
-    const tail = await log.checkTail()
+    const tail = await this.checkTail()
     if (machine.applied > tail)
       throw new LogloomError(
         'LOG_LOST',
@@ -385,7 +392,7 @@ export class Broker {
 
   private async syncOnce(): Promise<void> {
     if (this.failure !== undefined) throw new LogloomError('SHUTTING_DOWN', this.failure.message)
-    const tail = await this.options.log.checkTail()
+    const tail = await this.checkTail()
     this.applier.advance(tail)
     await this.applier.appliedUpTo(tail)
   }
@@ -401,6 +408,7 @@ export class Broker {
   }
 
   private onApplied(result: ApplyResult): void {
+    this.hashes.note(this.machine.applied, () => this.machine.digest())
     if (result.opened !== undefined) this.proposer.onOpened(result.opened)
     for (const applied of result.applied) this.proposer.onApplied(applied)
     if (result.applied.length > 0) this.logOperations.onReply()
@@ -453,7 +461,8 @@ export class Broker {
     if (this.failure === undefined) await Promise.race([this.proposer.drain(), timeout])
     deadline.abort()
     this.proposer.end(new LogloomError('SHUTTING_DOWN', 'the broker is shutting down'))
-    await this.expiry
+    this.healer.stop()
+    await Promise.all(this.loops)
     await this.logOperations.close()
     this.applier.stop(new LogloomError('SHUTTING_DOWN', 'the broker is shutting down'))
     this.unsubscribe()

@@ -1,5 +1,6 @@
 // What `import … from 'logloom'` gives: a broker to embed.
 
-export { Broker, type BrokerHealth, type BrokerLogger } from './broker.ts'
+export { Broker } from './broker.ts'
+export type { BrokerHealth, BrokerLogger } from './broker-options.ts'
 export { resolveSettings, type Settings, settingsTable } from './settings.ts'
 export { type RunningBroker, startBroker, type StartBrokerOptions } from './start-broker.ts'

@@ -1,7 +1,7 @@
 // Logs: JSON lines on standard error by pino. Values that came from outside lose their control characters, and are never payloads.
 
 import { destination, pino } from 'pino'
-import type { BrokerLogger } from './broker.ts'
+import type { BrokerLogger } from './broker-options.ts'
 
 const textMax = 1000
 const controlCharacters = /\p{Cc}/gu

@@ -59,6 +59,10 @@ const table = {
     false,
     'the range holds live records of the topics named; pass force to drop them',
   ),
+  STATE_DIVERGED: spec(
+    false,
+    'stop the broker, delete its state folder and let it rebuild; report it with the logs of both brokers',
+  ),
   LOG_LOST: spec(false, 'the storage of this range is damaged or gone; see `logloom log verify`'),
   INTERNAL: spec(false, 'a defect: please report it with the broker log'),
   CONNECTION_CLOSED: spec(false, 'the connection ended before an answer; the outcome is unknown'),

@@ -11,6 +11,7 @@ import type { LsnItem, VirtualLog } from '../../loglets/virtual-log/virtual-log.
 import type { ParsedEntry } from '../state/commands.ts'
 import type { ApplyResult, StateMachine } from '../state/state-machine.ts'
 import { parseEntry } from './entry.ts'
+import { isUnavailable } from './healer.ts'
 
 export interface ApplierOptions {
   readonly log: VirtualLog
@@ -23,6 +24,8 @@ export interface ApplierOptions {
   readonly beforeSegment: (end: number) => Promise<void> | undefined
   readonly onLost: (from: number, to: number) => void
   readonly onFatal: (error: Error) => void
+  /** The log could not be read now; resolves when it is worth trying again. */
+  readonly onUnavailable: (error: Error) => Promise<void>
   readonly readBytesMax: number
 }
 
@@ -115,7 +118,7 @@ export class Applier {
         const lsn = machine.applied
         await this.enterSegment(lsn)
         if (this.failure !== undefined) return
-        if (!this.own.has(lsn)) await this.readSome(lsn)
+        if (!this.own.has(lsn)) await this.readPatiently(lsn)
         this.progress()
         if (this.failure !== undefined) return
       }
@@ -140,6 +143,15 @@ export class Applier {
     const segments = this.options.log.chain.segments
     const starts = segments.some(s => s.start === lsn) && lsn !== this.entered
     this.boundary = starts ? lsn : (segments.find(s => s.start > lsn)?.start ?? -1)
+  }
+
+  private async readPatiently(from: number): Promise<void> {
+    try {
+      await this.readSome(from)
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
+      await this.options.onUnavailable(error as Error)
+    }
   }
 
   private async readSome(from: number): Promise<void> {

@@ -13,6 +13,7 @@ import { AppendError, type VirtualLog } from '../../loglets/virtual-log/virtual-
 import { LogloomError } from '../../wire/errors.ts'
 import type { Command, Decision } from '../state/commands.ts'
 import type { AppliedEntry } from '../state/state-machine.ts'
+import { isUnavailable } from './healer.ts'
 import { commandBytes, type EncodedEntry, encodeEntry, entryHeaderBytes } from './entry.ts'
 
 export interface ProposerOptions {
@@ -35,6 +36,8 @@ export interface ProposerOptions {
     segmentIndex: number,
   ) => void
   readonly onFatal: (error: Error) => void
+  /** A segment did not answer an append; resolves when it is worth trying again. */
+  readonly onUnavailable: (segmentIndex: number, cause: Error) => Promise<void>
 }
 
 interface Proposal {
@@ -271,6 +274,10 @@ export class Proposer {
       await this.options.log.waitWritable(error.segmentIndex)
       return false
     }
+    if (isUnavailable(cause)) {
+      await this.options.onUnavailable(error.segmentIndex, cause as Error)
+      return false
+    }
     if (error.outcome === 'refused') {
       flight.refusal = refusalOf(cause)
       this.settling = true
@@ -328,6 +335,8 @@ export class Proposer {
       } catch (error) {
         if (!(error instanceof AppendError) || error.cause instanceof LogletFailedError) throw error
         if (error.cause instanceof LogletSealedError) await log.waitWritable(error.segmentIndex)
+        else if (isUnavailable(error))
+          await this.options.onUnavailable(error.segmentIndex, error.cause)
         else if (
           error.outcome === 'refused' &&
           this.session === undefined &&

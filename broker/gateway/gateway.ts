@@ -11,7 +11,8 @@ import {
   type SocketServer,
   type UpgradeVerdict,
 } from '../../wire/server.ts'
-import type { Broker, BrokerLogger } from '../broker.ts'
+import type { Broker } from '../broker.ts'
+import type { BrokerLogger } from '../broker-options.ts'
 import type { Settings } from '../settings.ts'
 import { closeCode, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'

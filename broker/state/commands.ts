@@ -55,7 +55,8 @@ export type Command =
   | { readonly type: 'trim'; readonly before: number }
   | { readonly type: 'open'; readonly node: string; readonly incarnation: string }
   | { readonly type: 'expire'; readonly session: number; readonly next: number }
-  | { readonly type: 'stamp' }
+  /** `note`: the proposer's hash at an earlier position, for the others to compare. */
+  | { readonly type: 'stamp'; readonly note?: { readonly at: number; readonly hash: string } }
   | { readonly type: 'void' }
 
 export type CommandType = Command['type']

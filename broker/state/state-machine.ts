@@ -59,6 +59,8 @@ export class StateMachine {
   readonly sessions: Sessions
   /** Partitions that changed since the owner last looked; the owner clears it. */
   readonly touched = new Set<PartitionState>()
+  /** What another broker says about its state; no part of this one. */
+  onNote: ((note: { readonly at: number; readonly hash: string }) => void) | undefined
   private readonly hash = new StateHash()
   private appliedLsn = 0
   private time = 0
@@ -275,6 +277,8 @@ export class StateMachine {
       case 'open':
         throw new Error('a session can only be opened by an entry of its own')
       case 'stamp':
+        if (command.note !== undefined) this.onNote?.(command.note)
+        break
       case 'void':
         break
     }

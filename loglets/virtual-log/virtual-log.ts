@@ -208,6 +208,11 @@ export class VirtualLog {
     }
   }
 
+  /** Reads the MetaStore and adopts what is newer: somebody said that the chain has moved. */
+  refresh(): Promise<Chain> {
+    return this.own(this.view.refresh())
+  }
+
   /** Resolves with the first chain, now or later, whose version is greater. */
   waitChain(beyondVersion: number, signal?: AbortSignal): Promise<Chain> {
     return this.view.waitFor(chain => chain.version > beyondVersion, signal)

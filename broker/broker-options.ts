@@ -1,0 +1,75 @@
+// What the core of a broker is made of and told: its ports, its bounds, who observes it, and how it says that it is well.
+
+import type { Clock, Disk, Random } from '../loglets/ports.ts'
+import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
+import type { StateStore } from './state/store.ts'
+
+/** Bounds of the core; docs/limits.md lists them with what happens when they are reached. */
+export interface BrokerSettings {
+  readonly appendsInFlightMax: number
+  readonly entryBytesMax: number
+  readonly tailCacheBytes: number
+  readonly backlogBytesMax: number
+  readonly stateCommitIntervalMs: number
+  /** Producers idle for this long are forgotten. */
+  readonly producerIdExpirationMs: number
+  /** A wall clock that moves further than this against the monotonic one is not believed. */
+  readonly clockJumpMaxMs: number
+  /** Where sealed segments of a volatile loglet are copied; undefined keeps them (a broker without a data directory). */
+  readonly durableSpec?: string
+  /** Other brokers append to the same log: follow its tail, show signs of life, compare states. */
+  readonly shared: boolean
+  /** How often an idle broker of a shared log shows that it lives. */
+  readonly stampEveryMs: number
+  /** A broker of a shared log that shows no sign of life for this long is expired. */
+  readonly sessionTimeoutMs: number
+}
+
+export const defaultBrokerSettings: BrokerSettings = {
+  appendsInFlightMax: 8,
+  entryBytesMax: 1 << 20,
+  tailCacheBytes: 64 << 20,
+  backlogBytesMax: 64 << 20,
+  stateCommitIntervalMs: 1000,
+  producerIdExpirationMs: 86_400_000,
+  clockJumpMaxMs: 10 * 60_000,
+  shared: false,
+  stampEveryMs: 2000,
+  sessionTimeoutMs: 15_000,
+}
+
+/** What metrics and logs may want to know. Called on hot paths: implementations only count. */
+export interface BrokerObserver {
+  /** An append was acked by the loglet of a segment with this spec. */
+  appended?(spec: string, bytes: number, records: number, ms: number): void
+}
+
+export interface BrokerLogger {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface BrokerOptions {
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly random: Random
+  /** Runs a function after the events of this turn; `setImmediate` in production. */
+  readonly defer: (fn: () => void) => void
+  readonly log: VirtualLog
+  readonly store: StateStore
+  readonly checkpointsDir: string
+  readonly nodeId: string
+  readonly settings?: Partial<BrokerSettings>
+  readonly observe?: BrokerObserver
+  readonly onFatal: (error: Error) => void
+  readonly logger?: BrokerLogger
+}
+
+export interface BrokerHealth {
+  readonly status: 'ok' | 'degraded' | 'failed'
+  readonly tail: number
+  readonly applied: number
+  readonly loglet: string
+  readonly problems: readonly string[]
+}
