@@ -5,7 +5,6 @@
 
 import { setMaxListeners } from 'node:events'
 import type { Lsn } from '../loglets/contract.ts'
-import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../wire/errors.ts'
 import {
   type BrokerHealth,

@@ -5,7 +5,7 @@
 // moved; a broker whose tries do not help waits longer each time, so that two nodes that see the network differently do not take the log
 // from each other for ever.
 
-import { LogletUnavailableError } from '../../loglets/contract.ts'
+import { LogletLostError, LogletUnavailableError } from '../../loglets/contract.ts'
 import type { Clock, Random } from '../../loglets/ports.ts'
 import { LogletStalledError } from '../../loglets/striped/striped-loglet.ts'
 import { AppendError, type VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
@@ -27,7 +27,12 @@ const calmMs = 30_000
 /** True when the log may answer again, here or after a reconfiguration, and nothing is broken for good. */
 export function isUnavailable(error: unknown): boolean {
   const cause = error instanceof AppendError ? error.cause : error
-  return cause instanceof LogletUnavailableError || cause instanceof LogletStalledError
+  return (
+    cause instanceof LogletUnavailableError ||
+    cause instanceof LogletStalledError ||
+    // A chain that is out of date may name a loglet that was dropped.
+    cause instanceof LogletLostError
+  )
 }
 
 export class Healer {

@@ -230,7 +230,7 @@ export class LogServer {
     const id = text(request, 'id')
     if (!idPattern.test(id)) throw new NativeError('INVALID_REQUEST', 'the id of a loglet is none')
     if (this.closing.signal.aborted)
-      throw new NativeError(nativeErrors.unknownLoglet, 'the log server is closing')
+      throw new NativeError(nativeErrors.closing, 'the log server is closing')
     if (text(request, 'store') !== this.options.store)
       throw new NativeError(
         nativeErrors.unknownLoglet,

@@ -38,6 +38,8 @@ export const verbs = {
 export const nativeErrors = {
   /** This server has no such loglet, or not in this store. */
   unknownLoglet: 'UNKNOWN_LOGLET',
+  /** It may have the loglet, and says nothing more. */
+  closing: 'LOG_SERVER_CLOSING',
   /** The node does not run this sequencer (any more). Nothing was appended. */
   noSequencer: 'NO_SEQUENCER',
   sealed: 'LOGLET_SEALED',

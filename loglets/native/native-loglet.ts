@@ -57,6 +57,8 @@ export class NativeLoglet implements Loglet {
   private readonly closer = new AbortController()
   private readonly watch = new TailWatch()
   private readonly inFlight = new Map<number, InFlight>()
+  /** Lower bound on the global tail. */
+  private committed = 0
   private nextRequest = 0
   private following: Promise<void> | undefined
   private trimmed = 0
@@ -67,7 +69,7 @@ export class NativeLoglet implements Loglet {
   constructor(options: NativeLogletOptions) {
     this.options = options
     const { id, placement, net, clock, random } = options
-    const knownTail = (): number => this.watch.tail
+    const knownTail = (): number => this.committed
     const closing = this.closer.signal
     this.context = { id, placement, net, clock, random, knownTail, closing }
     // One listener per request.
@@ -96,7 +98,7 @@ export class NativeLoglet implements Loglet {
       this.send(request, entry).then(
         at => {
           this.inFlight.delete(request)
-          this.watch.merge(at + 1, false)
+          this.commit(at + 1)
           resolve(at)
         },
         error => {
@@ -117,9 +119,11 @@ export class NativeLoglet implements Loglet {
       for (const { reject } of this.inFlight.values()) reject(error)
       this.inFlight.clear()
     }
-    this.watch.merge(state.tail, state.sealed)
-    // Another client may have learned more meanwhile.
-    return { tail: position(this.watch.tail), sealed: state.sealed }
+    // A sealed tail is provisional: the chain may end the segment before it, so it is no news for others.
+    if (state.sealed) this.watch.merge(state.tail, true)
+    else this.commit(state.tail)
+    // This client may have learned more meanwhile.
+    return { tail: position(Math.max(state.tail, this.committed)), sealed: state.sealed }
   }
 
   async readNext(
@@ -187,6 +191,11 @@ export class NativeLoglet implements Loglet {
     await this.following
   }
 
+  private commit(tail: number): void {
+    this.committed = Math.max(this.committed, tail)
+    this.watch.merge(this.committed, false)
+  }
+
   private async send(request: number, entry: Entry): Promise<Position> {
     const { sequencer, client } = this.options
     if (sequencer !== undefined) return sequencer.append(entry)
@@ -217,7 +226,8 @@ export class NativeLoglet implements Loglet {
         const options = { timeoutMs: waitTimeoutMs * 2 }
         const reply = await callServer(this.context, server, verbs.wait, fields, options)
         const { knownTail, sealed } = stateOf(reply)
-        this.watch.merge(knownTail, sealed)
+        this.commit(knownTail)
+        if (sealed) this.watch.merge(knownTail, true)
       } catch {
         turn++
         if (this.closer.signal.aborted) break
@@ -227,12 +237,14 @@ export class NativeLoglet implements Loglet {
     this.following = undefined
   }
 
-  /** What an aborted step reports is the end of the loglet. */
+  /** What an aborted step reports is the end of the loglet; a server that fails in the middle of one may be well the next time. */
   private async rethrowClosed<T>(work: Promise<T>): Promise<T> {
     try {
       return await work
     } catch (error) {
       if (this.closed !== undefined) throw this.closedError('unknown')
+      if (error instanceof NetError || error instanceof RemoteError)
+        throw new LogletUnavailableError(`loglet ${this.context.id}: ${error.message}`, error)
       throw error
     }
   }

@@ -39,7 +39,7 @@ export async function readNext(
       if (first?.kind === 'gap') lostUpTo = Math.min(lostUpTo, first.to)
     } catch (error) {
       throwIfOver(context, signal)
-      failures.push(`${server.node}: ${(error as Error).message}`)
+      if (!lacks(error)) failures.push(`${server.node}: ${(error as Error).message}`)
     }
   }
   if (failures.length > 0) throw unreadable(context, from, failures)
@@ -71,12 +71,17 @@ export async function readSlices(
       throwIfOver(context, signal)
       if (error instanceof RemoteError && error.code === nativeErrors.outOfRange)
         throw new RangeError(error.message)
-      failures.push(`${server.node}: ${(error as Error).message}`)
+      if (!lacks(error)) failures.push(`${server.node}: ${(error as Error).message}`)
     }
   }
   if (missing.length > 0 && failures.length > 0)
     throw unreadable(context, (slices[missing[0] as number] as Slice).position, failures)
   return results
+}
+
+/** The server has no copy at all: it was never made there, is lost, or was removed with its segment. */
+function lacks(error: unknown): boolean {
+  return error instanceof RemoteError && error.code === nativeErrors.unknownLoglet
 }
 
 function nearestFirst({ placement, net }: LogletContext): readonly LogServerId[] {

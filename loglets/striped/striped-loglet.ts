@@ -90,7 +90,7 @@ export class StripedLoglet implements Loglet {
     this.ports = ports
     // One listener per stripe.
     setMaxListeners(0, this.closing.signal)
-    this.tails = states.map(s => s.tail)
+    this.tails = states.map(committedTail)
     this.heard = [...this.tails]
     this.next = [...this.tails]
     this.inFlight = this.tails.map(() => 0)
@@ -184,7 +184,7 @@ export class StripedLoglet implements Loglet {
   }
 
   async prefixTrim(before: Position): Promise<Position> {
-    await this.look()
+    if (await this.look()) await this.finish()
     const count = this.stripes.length
     const limit = Math.min(before, this.watch.tail)
     const trims = await Promise.all(
@@ -298,7 +298,7 @@ export class StripedLoglet implements Loglet {
   /** Asks every stripe for its tail. True when one of them is sealed. */
   private async look(signal?: AbortSignal): Promise<boolean> {
     const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail(signal)))
-    states.forEach((state, i) => this.hear(i, state.tail))
+    states.forEach((state, i) => this.hear(i, committedTail(state)))
     return states.some(state => state.sealed)
   }
 
@@ -367,13 +367,12 @@ export class StripedLoglet implements Loglet {
         this.sealSeen = true
       }),
     )
-    for (;;) {
-      const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
-      states.forEach((state, i) => this.hear(i, state.tail))
-      if (states.every(state => state.sealed)) break
-    }
+    let states: readonly TailState[]
+    do states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
+    while (!states.every(state => state.sealed))
     while (this.inFlightTotal > 0) await this.idle()
-    this.watch.merge(openTail(this.heard), true)
+    // Provisional, as every stripe's own "sealed at": another client may find less, and the chain decides. So nothing is acked by it.
+    this.watch.merge(openTail(states.map(state => state.tail)), true)
     this.pending.rejectAll(sealedError('unknown'))
     return this.watch.state
   }
@@ -398,7 +397,7 @@ export class StripedLoglet implements Loglet {
     try {
       while (this.watch.watched) {
         const state = await loglet.waitTail(position(this.heard[i] as number), this.closing.signal)
-        this.hear(i, state.tail)
+        this.hear(i, committedTail(state))
         if (!state.sealed) continue
         await this.finish()
         break
@@ -443,6 +442,11 @@ async function readOne(loglet: Loglet, slice: Slice, signal?: AbortSignal): Prom
   if (prefix instanceof Uint8Array && prefix[0] === 0) return { gap: 'filler' }
   const [result] = await loglet.readSlices([slice], signal)
   return result as SliceResult
+}
+
+/** What a sealed stripe says of its tail may not come into the chain: it counts for nothing that is acked or shown. */
+function committedTail({ tail, sealed }: TailState): number {
+  return sealed ? 0 : tail
 }
 
 function closedError(outcome: 'refused' | 'unknown'): LogletClosedError {

@@ -8,7 +8,7 @@ export interface PlantedBug {
   readonly find: string
   readonly replace: string
   /** Which scenario has to find it. */
-  readonly scenario: 'log' | 'broker'
+  readonly scenario: 'log' | 'broker' | 'cluster'
 }
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -111,17 +111,12 @@ export const plantedBugs: readonly PlantedBug[] = [
         this.sealSeen = true
       }),
     )
-    for (;;) {
-      const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
-      states.forEach((state, i) => this.hear(i, state.tail))
-      if (states.every(state => state.sealed)) break
-    }
-    while (this.inFlightTotal > 0) await this.idle()`,
+    let states: readonly TailState[]
+    do states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
+    while (!states.every(state => state.sealed))`,
     replace: `const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
-    states.forEach((state, i) => this.hear(i, state.tail))
-    const tails = [...this.heard]
     await Promise.all(this.stripes.map(loglet => loglet.seal()))
-    this.heard.splice(0, tails.length, ...tails)`,
+    this.sealSeen = true`,
     scenario: 'log',
   },
   {
@@ -133,15 +128,12 @@ export const plantedBugs: readonly PlantedBug[] = [
         this.sealSeen = true
       }),
     )
-    for (;;) {
-      const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
-      states.forEach((state, i) => this.hear(i, state.tail))
-      if (states.every(state => state.sealed)) break
-    }`,
+    let states: readonly TailState[]
+    do states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
+    while (!states.every(state => state.sealed))`,
     replace: `await (this.stripes[0] as Loglet).seal()
     this.sealSeen = true
-    const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))
-    states.forEach((state, i) => this.hear(i, state.tail))`,
+    const states = await Promise.all(this.stripes.map(loglet => loglet.checkTail()))`,
     scenario: 'log',
   },
   {
@@ -276,5 +268,129 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: `version: stateVersion,
         applied: this.appliedLsn + 1,`,
     scenario: 'broker',
+  },
+  {
+    name: 'striped: a sealed stripe counts as committed',
+    file: 'loglets/striped/striped-loglet.ts',
+    find: `return sealed ? 0 : tail`,
+    replace: `return sealed || tail >= 0 ? tail : 0`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: a duplicate is answered before the seal is looked at',
+    file: 'loglets/native/replica.ts',
+    find: `      if (this.sealing) return 'sealed'
+`,
+    replace: `      if (this.sealing && at + entries.length > this.local.tail) return 'sealed'
+`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: a log server takes what does not follow',
+    file: 'loglets/native/replica.ts',
+    find: `if (at > Math.max(this.staged, this.known.tail)) return 'gap'`,
+    replace: `if (at < 0) return 'gap'`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: one log server is a majority',
+    file: 'loglets/native/placement.ts',
+    find: `return Math.floor(servers.length / 2) + 1`,
+    replace: `return servers.length > 0 ? 1 : 0`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: the sequencer acks at the first server',
+    file: 'loglets/native/sequencer.ts',
+    find: `tails[this.majority - 1]`,
+    replace: `tails[0]`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: a log server answers before its sync',
+    file: 'loglets/native/replica.ts',
+    find: `      await write
+      this.local.merge(tail, false)`,
+    replace: `      void write.catch(() => {})
+      this.local.merge(tail, false)`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: appends go on behind the seal',
+    file: 'loglets/native/replica.ts',
+    find: `this.sealing = true
+    try {
+      await this.loglet.seal()`,
+    replace: `try {
+      await Promise.resolve()`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: checkTail believes the lowest sealed tail',
+    file: 'loglets/native/repair.ts',
+    find: `const tail = Math.max(...answers.map(({ value }) => value.tail))`,
+    replace: `const tail = Math.min(...answers.map(({ value }) => value.tail))`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: checkTail repairs nothing',
+    file: 'loglets/native/repair.ts',
+    find: `.filter(({ value }) => value.tail < tail)`,
+    replace: `.filter(({ value }) => value.tail < 0)`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: the open tail is the highest one',
+    file: 'loglets/native/find-tail.ts',
+    find: `if (isCommitted(context, answers, goal)) return`,
+    replace: `if (isCommitted(context, answers, goal) || goal > 0) return`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: one server is asked for the tail',
+    file: 'loglets/native/find-tail.ts',
+    find: `const options = { timeoutMs: askTimeoutMs, signal }`,
+    replace: `const options = { timeoutMs: askTimeoutMs, signal, answers: 1 }`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: a seal on one server is enough',
+    file: 'loglets/native/seal.ts',
+    find: `{ timeoutMs: sealTimeoutMs, signal }`,
+    replace: `{ timeoutMs: sealTimeoutMs, signal, answers: 1 }`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: a provisional tail is told as committed',
+    file: 'loglets/native/native-loglet.ts',
+    find: `if (state.sealed) this.watch.merge(state.tail, true)
+    else this.commit(state.tail)`,
+    replace: `this.commit(state.tail)
+    if (state.sealed) this.watch.merge(state.tail, true)`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: a restarted process goes on sequencing',
+    file: 'loglets/native/sequencers.ts',
+    find: `incarnation !== this.self.incarnation ||
+      this.started.has(id) ||`,
+    replace: `id === '' ||`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: a request that comes twice is appended twice',
+    file: 'loglets/native/sequencers.ts',
+    find: `if (done === undefined) {`,
+    replace: `if (number >= 0) {`,
+    scenario: 'cluster',
+  },
+  {
+    name: 'native: a removed loglet can be made again',
+    file: 'loglets/native/log-server.ts',
+    find: `      if (note?.removed === true)
+        throw new NativeError(nativeErrors.unknownLoglet, `,
+    replace: `      if (note?.removed === true && id === '')
+        throw new NativeError(nativeErrors.unknownLoglet, `,
+    scenario: 'cluster',
   },
 ]

@@ -137,10 +137,10 @@ export class LogModel {
     this.forgotten.push({ from, to })
   }
 
-  /** Invariant 1 at the end: everything acked was read, unless trimmed or forgotten. */
-  finish(readable: ReadonlyMap<number, string>): void {
+  /** Invariant 1 at the end: everything acked below `tail` was read, unless trimmed or forgotten. */
+  finish(readable: ReadonlyMap<number, string>, tail = Number.POSITIVE_INFINITY): void {
     for (const [lsn, { payload }] of this.acked)
-      if (lsn >= this.trimmed && !this.isForgotten(lsn))
+      if (lsn >= this.trimmed && lsn < tail && !this.isForgotten(lsn))
         this.check(
           readable.get(lsn) === payload,
           `acked ${payload} at ${lsn} reads as ${readable.get(lsn)}`,

@@ -3,11 +3,13 @@
 
 import { pathToFileURL } from 'node:url'
 import { brokerScenario } from './broker-scenario.ts'
+import { clusterScenario } from './cluster-scenario.ts'
 import { logScenario, type RunResult } from './log-scenario.ts'
 
 export const scenarios: Readonly<Record<string, (seed: number) => Promise<RunResult>>> = {
   log: logScenario,
   broker: brokerScenario,
+  cluster: clusterScenario,
 }
 
 export interface SeedsReport {

@@ -172,6 +172,7 @@ export class Process implements Clock {
   alive = true
   private readonly world: World
   private readonly wallOffset: number
+  private parked: (() => void)[] | undefined
 
   constructor(world: World) {
     this.world = world
@@ -188,6 +189,25 @@ export class Process implements Clock {
 
   kill(): void {
     this.alive = false
+    this.parked = undefined
+  }
+
+  /** As SIGSTOP: nothing of it runs until `resume`; then everything that was due does, late. */
+  pause(): void {
+    this.parked ??= []
+  }
+
+  resume(): void {
+    const { parked } = this
+    this.parked = undefined
+    for (const run of parked ?? []) this.world.at(0, () => this.enter(run))
+  }
+
+  /** Runs one event of this process: now, after the pause, or never when it is dead. */
+  enter(run: () => void): void {
+    if (!this.alive) return
+    if (this.parked !== undefined) this.parked.push(run)
+    else run()
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
@@ -198,18 +218,18 @@ export class Process implements Clock {
       }
       const abort = (): void => reject(signal?.reason as Error)
       signal?.addEventListener('abort', abort, { once: true })
-      this.world.at(ms, () => {
-        signal?.removeEventListener('abort', abort)
-        if (this.alive) resolve()
-      })
+      this.world.at(ms, () =>
+        this.enter(() => {
+          signal?.removeEventListener('abort', abort)
+          resolve()
+        }),
+      )
     })
   }
 
   /** Runs a function after this turn, at a seeded place among other events. */
   readonly defer = (fn: () => void): void => {
-    this.world.at(0, () => {
-      if (this.alive) fn()
-    })
+    this.world.at(0, () => this.enter(fn))
   }
 
   /** A seeded latency; never returns to a dead process. */
