@@ -63,7 +63,7 @@ export class LogServer {
     // One listener per long poll.
     setMaxListeners(0, this.closing.signal)
     const serve = (verb: string, handle: (request: Message) => Promise<Message>): (() => void) =>
-      options.net.handle(verb, (_, request) => handle(request))
+      options.net.handle(verb, async (_, request) => handle(request))
     this.stops = [
       serve(verbs.create, request => this.create(request)),
       serve(verbs.store, request => this.storeEntries(request)),

@@ -354,10 +354,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'cluster',
   },
   {
-    name: 'native: a seal on one server is enough',
-    file: 'loglets/native/seal.ts',
-    find: `{ timeoutMs: sealTimeoutMs, signal }`,
-    replace: `{ timeoutMs: sealTimeoutMs, signal, answers: 1 }`,
+    name: 'native: one sealed log server is enough',
+    file: 'loglets/native/find-tail.ts',
+    find: `if (sealed === answers.length)`,
+    replace: `if (sealed > 0)`,
     scenario: 'cluster',
   },
   {
@@ -370,27 +370,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'cluster',
   },
   {
-    name: 'native: a restarted process goes on sequencing',
-    file: 'loglets/native/sequencers.ts',
-    find: `incarnation !== this.self.incarnation ||
-      this.started.has(id) ||`,
-    replace: `id === '' ||`,
-    scenario: 'cluster',
-  },
-  {
     name: 'native: a request that comes twice is appended twice',
     file: 'loglets/native/sequencers.ts',
     find: `if (done === undefined) {`,
     replace: `if (number >= 0) {`,
-    scenario: 'cluster',
-  },
-  {
-    name: 'native: a removed loglet can be made again',
-    file: 'loglets/native/log-server.ts',
-    find: `      if (note?.removed === true)
-        throw new NativeError(nativeErrors.unknownLoglet, `,
-    replace: `      if (note?.removed === true && id === '')
-        throw new NativeError(nativeErrors.unknownLoglet, `,
     scenario: 'cluster',
   },
 ]

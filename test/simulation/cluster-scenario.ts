@@ -22,6 +22,16 @@ import { Process, StalledError, World } from './world.ts'
 
 const healMs = 30_000
 const runMs = 120_000
+const faultKinds = [
+  'crash',
+  'crash',
+  'pause',
+  'cut',
+  'cut one way',
+  'majority',
+  'all',
+  'new disk',
+] as const
 const text = new TextEncoder()
 
 /** Runs the scenario of one seed. @throws InvariantError, StalledError */
@@ -36,9 +46,11 @@ export async function clusterScenario(seed: number): Promise<RunResult> {
 /** One node: a disk that outlives its processes, and the process of now. */
 interface Node {
   readonly id: NodeId
-  readonly disk: SimDisk
+  disk: SimDisk
   process: Process
   incarnation: number
+  /** Of the disk: a node whose disk was replaced has another. */
+  store: number
   log: VirtualLog | undefined
   healer: Healer | undefined
 }
@@ -58,6 +70,8 @@ export class ClusterRun {
   private readonly specs: readonly string[]
   private readonly diskMs: number
   private chaotic = true
+  /** One replica of each loglet may be lost for good, no more. */
+  private wiped = false
   private payloads = 0
 
   constructor(world: World) {
@@ -77,6 +91,7 @@ export class ClusterRun {
       disk: new SimDisk(),
       process: new Process(world),
       incarnation: 0,
+      store: 0,
       log: undefined,
       healer: undefined,
     }))
@@ -96,9 +111,9 @@ export class ClusterRun {
     const { rng } = this.world
     for (const { disk } of this.nodes) await disk.mkdir('loglets')
     await Promise.all(this.nodes.map(node => this.start(node)))
-    const rounds = 2 + rng.int(6)
+    const rounds = 1 + rng.int(5)
     for (let round = 0; round < rounds; round++) {
-      await this.driver.sleep(50 + rng.next() * 500)
+      await this.driver.sleep(20 + rng.next() * 250)
       await this.mischief()
     }
     await this.heal()
@@ -109,9 +124,9 @@ export class ClusterRun {
     const { rng } = this.world
     const { driver } = this
     const node = rng.pick(this.nodes)
-    const kind = rng.pick(['crash', 'crash', 'pause', 'cut', 'cut one way', 'majority', 'all'])
+    const kind = rng.pick(faultKinds)
     this.model.reached(`fault: ${kind}`)
-    const forMs = rng.pick([5, 100, 1500, 4000]) * rng.next()
+    const forMs = rng.pick([5, 50, 500, 3000]) * rng.next()
     if (kind === 'pause') {
       node.process.pause()
       await driver.sleep(forMs)
@@ -128,6 +143,15 @@ export class ClusterRun {
         this.net.mend(node.id, other.id)
         this.net.mend(other.id, node.id)
       }
+    } else if (kind === 'new disk') {
+      if (this.wiped || !this.specs.every(spec => !spec.includes('disjoint'))) return
+      this.wiped = true
+      this.crash(node)
+      node.disk = new SimDisk()
+      node.store++
+      await node.disk.mkdir('loglets')
+      await driver.sleep(forMs)
+      await this.start(node)
     } else {
       const count =
         kind === 'crash'
@@ -161,7 +185,7 @@ export class ClusterRun {
       if (process.alive) world.fail(error)
     }
     const files = new FileLogletProvider({ disk, root: 'loglets', clock: process, onFatal: fail })
-    const server = { net, disk, clock: process, store: `${node.id}-disk`, root: 'loglets', files }
+    const server = { net, disk, clock: process, store: storeOf(node), root: 'loglets', files }
     void new LogServer(server)
     const sequencers = new Sequencers(net, process, `${node.id}-${node.incarnation}`)
     const provider = new NativeLogletProvider({
@@ -178,7 +202,7 @@ export class ClusterRun {
           .map(other => ({
             node: other.id,
             incarnation: `${other.id}-${other.incarnation}`,
-            store: `${other.id}-disk`,
+            store: storeOf(other),
           })),
       serversTotal: () => this.nodes.length,
     })
@@ -271,7 +295,7 @@ export class ClusterRun {
       const payload = `p${this.payloads++}`
       const size = rng.int(rng.pick([10, 1500]))
       await this.append(node, log, payload, size)
-      await process.sleep(rng.next() * 8)
+      await process.sleep(rng.next() * 25)
     }
   }
 
@@ -319,7 +343,7 @@ export class ClusterRun {
           next = item.to
         }
       }
-      if (rng.chance(0.2)) await process.sleep(rng.next() * 20)
+      await process.sleep(rng.next() * 20)
     }
   }
 
@@ -330,7 +354,7 @@ export class ClusterRun {
       const tail = await this.tolerant(process, () => log.checkTail())
       if (tail !== undefined) this.model.tail(tail, began)
       else await node.healer?.heal(index, 'tail unknown')
-      await process.sleep(this.world.rng.next() * 30)
+      await process.sleep(this.world.rng.next() * 80)
     }
   }
 
@@ -420,6 +444,10 @@ export class ClusterRun {
         }
     this.model.finish(readable, tail)
   }
+}
+
+function storeOf({ id, store }: Node): string {
+  return `${id}-disk${store}`
 }
 
 /** Payloads are text followed by zeros. */

@@ -76,9 +76,11 @@ export class LogModel {
         to <= this.trimmed,
         `[${from}, ${to}) reads as trimmed, trimmed is ${this.trimmed}`,
       )
-    for (const [lsn, { payload }] of this.acked)
-      if (lsn >= from && lsn < to && kind !== 'trimmed')
-        this.check(this.isForgotten(lsn), `acked ${payload} at ${lsn} reads as ${kind}`)
+    if (kind === 'trimmed') return
+    // Acked, or seen by any reader: both are promises (invariants 1 and 2).
+    for (const [lsn, payload] of this.values)
+      if (lsn >= from && lsn < to)
+        this.check(this.isForgotten(lsn), `acked or read ${payload} at ${lsn} reads as ${kind}`)
   }
 
   /** A tail check that began when `before` was the highest ack and `tailBefore` the highest tail answered. */
