@@ -66,7 +66,12 @@ export function readChallenge(frame: Frame): string {
 }
 
 /** The dialer's answer to a challenge; `to` is the node that it means to reach. */
-export function helloFrame(me: Identity, to: NodeId, dialerNonce: string, challenge: string): Frame {
+export function helloFrame(
+  me: Identity,
+  to: NodeId,
+  dialerNonce: string,
+  challenge: string,
+): Frame {
   const { clusterId, node, incarnation, version, protocols } = me
   const proof = prove(me.secret, [
     'logloom peer dialer',
@@ -119,7 +124,10 @@ export function checkHello(
     ...[String(theirs.min), String(theirs.max), nonce, challenge],
   ])
   if (!same(proof, matching(frame, 'proof', hexPattern)))
-    throw new LogloomError('PEER_SECRET', `node ${node} does not have the secret of node ${me.node}`)
+    throw new LogloomError(
+      'PEER_SECRET',
+      `node ${node} does not have the secret of node ${me.node}`,
+    )
   if (to !== me.node)
     throw new LogloomError(
       'PEER_MISDIRECTED',
