@@ -44,7 +44,12 @@ export class CallTable {
       const id = this.nextId++
       const abort = (): void => this.fail(id, signal?.reason)
       const call: Waiting = {
-        ...{ to, verb, timeoutMs, deadline: now + timeoutMs, resolve, reject },
+        to,
+        verb,
+        timeoutMs,
+        deadline: now + timeoutMs,
+        resolve,
+        reject,
         forgetSignal: () => signal?.removeEventListener('abort', abort),
         unsent: undefined,
       }
@@ -96,7 +101,7 @@ export class CallTable {
 
   /** Rejects all calls. */
   failAll(code: NetError['code'], message: string): void {
-    for (const id of [...this.waiting.keys()]) this.fail(id, new NetError(code, message))
+    for (const id of this.waiting.keys()) this.fail(id, new NetError(code, message))
   }
 
   private take(id: number): Waiting | undefined {

@@ -75,14 +75,27 @@ export function helloFrame(
   const { clusterId, node, incarnation, version, protocols } = me
   const proof = prove(me.secret, [
     'logloom peer dialer',
-    ...[clusterId, node, incarnation, to, version],
-    ...[String(protocols.min), String(protocols.max), dialerNonce, challenge],
+    clusterId,
+    node,
+    incarnation,
+    to,
+    version,
+    String(protocols.min),
+    String(protocols.max),
+    dialerNonce,
+    challenge,
   ])
   return {
     op: 'peer-hello',
     protocolMin: protocols.min,
     protocolMax: protocols.max,
-    ...{ clusterId, node, incarnation, version, to, nonce: dialerNonce, proof },
+    clusterId,
+    node,
+    incarnation,
+    version,
+    to,
+    nonce: dialerNonce,
+    proof,
   }
 }
 
@@ -120,8 +133,15 @@ export function checkHello(
     )
   const proof = prove(me.secret, [
     'logloom peer dialer',
-    ...[clusterId, node, incarnation, to, version],
-    ...[String(theirs.min), String(theirs.max), nonce, challenge],
+    clusterId,
+    node,
+    incarnation,
+    to,
+    version,
+    String(theirs.min),
+    String(theirs.max),
+    nonce,
+    challenge,
   ])
   if (!same(proof, matching(frame, 'proof', hexPattern)))
     throw new LogloomError(
@@ -137,7 +157,9 @@ export function checkHello(
   const welcome = {
     op: 'peer-welcome',
     protocol,
-    ...{ node: me.node, incarnation: me.incarnation, version: me.version },
+    node: me.node,
+    incarnation: me.incarnation,
+    version: me.version,
     proof: proveWelcome(me.secret, me, protocol, node, nonce, challenge),
   }
   return { peer: { node, incarnation, protocol, version }, welcome }
@@ -193,7 +215,13 @@ function proveWelcome(
   const { node, incarnation, version } = acceptor
   return prove(secret, [
     'logloom peer acceptor',
-    ...[node, incarnation, version, String(protocol), dialer, dialerNonce, challenge],
+    node,
+    incarnation,
+    version,
+    String(protocol),
+    dialer,
+    dialerNonce,
+    challenge,
   ])
 }
 

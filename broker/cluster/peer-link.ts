@@ -71,12 +71,12 @@ export class PeerLink {
     const { to, now } = this.options
     return this.calls.add(to, verb, now(), options, id => {
       const { state } = this
-      if (state.kind === 'pausing' || state.kind === 'closed')
+      if (state.kind === 'closed')
+        throw new NetError('UNREACHABLE', `node ${to} is not a peer any more`)
+      if (state.kind === 'pausing')
         throw new NetError(
           'UNREACHABLE',
-          state.kind === 'closed'
-            ? `node ${to} is not a peer any more`
-            : `node ${to} cannot be reached: ${state.why}; the next attempt is in ${Math.max(0, Math.round(state.until - now()))} ms`,
+          `node ${to} cannot be reached: ${state.why}; the next attempt is in ${Math.max(0, Math.round(state.until - now()))} ms`,
         )
       const bytes = packCall(id, verb, request)
       const waiting = (this.connection?.outputBytes ?? 0) + this.calls.unsentBytes
@@ -120,7 +120,11 @@ export class PeerLink {
     // A failure may be told before the way to give up is known.
     let failed = false
     const giveUp = dial({
-      ...{ me, to, url, peerTimeoutMs, now },
+      me,
+      to,
+      url,
+      peerTimeoutMs,
+      now,
       onConnection: connection => this.opened(connection),
       onFailure: error => {
         failed = true

@@ -116,7 +116,11 @@ export class PeerNet implements Net {
     this.self = self
     this.peerTimeoutMs = options.peerTimeoutMs ?? peerTimeoutMsDefault
     this.me = {
-      ...{ clusterId, incarnation, version, node: self, secret: clusterSecret },
+      clusterId,
+      incarnation,
+      version,
+      node: self,
+      secret: clusterSecret,
       protocols: options.protocols ?? protocolRange,
     }
     this.tickedAt = clock.now()
@@ -177,7 +181,10 @@ export class PeerNet implements Net {
     const { clock, random = nodeRandom, logger } = this.options
     const entry: PeerEntry = {
       link: new PeerLink({
-        ...{ me: this.me, to: node, url, peerTimeoutMs: this.peerTimeoutMs },
+        me: this.me,
+        to: node,
+        url,
+        peerTimeoutMs: this.peerTimeoutMs,
         now: () => clock.now(),
         random: () => random.next(),
         admit: peer => this.admit(peer),
