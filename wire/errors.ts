@@ -77,6 +77,19 @@ const table = {
     false,
     'bind to 127.0.0.1, or pass --insecure-public to accept unauthenticated clients',
   ),
+  DATA_DIR_FOREIGN: spec(
+    false,
+    'give the directory that belongs to this node, or start this node with an empty one',
+  ),
+  PEER_SECRET: spec(false, 'give all nodes of a cluster the same secret'),
+  PEER_CLUSTER: spec(false, 'correct the cluster id, or the URL that leads to another cluster'),
+  PEER_PROTOCOL: spec(false, 'upgrade the older node; neighbouring versions understand each other'),
+  PEER_UNKNOWN: spec(false, 'add the node to the peer lists of all the others'),
+  PEER_MISDIRECTED: spec(false, 'correct the URL of this node in the peer list'),
+  PEER_DUPLICATE: spec(
+    true,
+    'a restarted node gets in once its former process is gone; else two nodes have one id: rename one',
+  ),
   FORBIDDEN_HOST: spec(false, 'add the host to allowedHosts'),
   FORBIDDEN_ORIGIN: spec(false, 'add the origin to allowedOrigins'),
 } as const satisfies Record<string, ErrorSpec>

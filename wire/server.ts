@@ -16,6 +16,8 @@ export interface ServerSocket extends FrameSocket {
   uncork(): void
   ping(): void
   terminate(): void
+  /** Calls `listener` with the size of every chunk that comes, beginning with the next one; one listener at a time. */
+  watchBytes(listener: (bytes: number) => void): void
   readonly remoteAddress: string
   onPong: () => void
   /** A text message came; the protocol has none. */
@@ -31,6 +33,8 @@ export type UpgradeVerdict =
 
 export interface SocketServerOptions {
   readonly frameBytesMax: number
+  /** Pieces that one message may arrive in, on a bad link; default 16,384. */
+  readonly messageChunksMax?: number
   readonly verify: (request: IncomingMessage) => UpgradeVerdict
   readonly onSocket: (socket: ServerSocket, request: IncomingMessage) => void
 }
@@ -51,7 +55,7 @@ export function createSocketServer(options: SocketServerOptions): SocketServer {
     autoPong: true,
     maxFragments: 1024,
     // 2 MiB in the small segments of a bad link.
-    maxBufferedChunks: 16_384,
+    maxBufferedChunks: options.messageChunksMax ?? 16_384,
   })
   return {
     handleUpgrade: (request, socket, head) => {
@@ -61,7 +65,10 @@ export function createSocketServer(options: SocketServerOptions): SocketServer {
         return
       }
       server.handleUpgrade(request, socket, head, ws =>
-        options.onSocket(new WsServerSocket(ws, socket, request), request),
+        options.onSocket(
+          new WsStreamSocket(ws, socket, request.socket.remoteAddress ?? ''),
+          request,
+        ),
       )
     },
     close: () => server.close(),
@@ -76,7 +83,8 @@ function refuse(socket: Duplex, verdict: UpgradeVerdict & { ok: false }): void {
   )
 }
 
-class WsServerSocket implements ServerSocket {
+/** A WebSocket together with the stream below it. */
+export class WsStreamSocket implements ServerSocket {
   onMessage: (bytes: Uint8Array) => void = () => {}
   onClose: (code: number, reason: string) => void = () => {}
   onPong: () => void = () => {}
@@ -85,11 +93,12 @@ class WsServerSocket implements ServerSocket {
   readonly remoteAddress: string
   private readonly ws: WebSocket
   private readonly stream: Duplex
+  private onBytes: ((bytes: number) => void) | undefined
 
-  constructor(ws: WebSocket, stream: Duplex, request: IncomingMessage) {
+  constructor(ws: WebSocket, stream: Duplex, remoteAddress: string) {
     this.ws = ws
     this.stream = stream
-    this.remoteAddress = request.socket.remoteAddress ?? ''
+    this.remoteAddress = remoteAddress
     ws.binaryType = 'nodebuffer'
     ws.on('message', (data, isBinary) => {
       if (isBinary) this.onMessage(data as Buffer)
@@ -136,5 +145,12 @@ class WsServerSocket implements ServerSocket {
 
   terminate(): void {
     this.ws.terminate()
+  }
+
+  watchBytes(listener: (bytes: number) => void): void {
+    // Behind the WebSocket's own listener: a message is seen before the chunk that completed it is counted.
+    if (this.onBytes === undefined)
+      this.stream.on('data', (chunk: Uint8Array) => this.onBytes?.(chunk.length))
+    this.onBytes = listener
   }
 }
