@@ -70,6 +70,12 @@ export {
 } from './metastore/metastore.ts'
 export { FileMetaStore, type FileMetaStoreOptions } from './metastore/file.ts'
 export { MemoryMetaStore } from './metastore/memory.ts'
+export { Acceptor, type AcceptorOptions } from './metastore/paxos/acceptor.ts'
+export {
+  MetaStoreUnavailableError,
+  PaxosMetaStore,
+  type PaxosMetaStoreOptions,
+} from './metastore/paxos/paxos-metastore.ts'
 export { type MemoryLogletOptions, MemoryLogletProvider } from './memory/memory-provider.ts'
 export { FileLogletProvider, type FileLogletProviderOptions } from './file/file-provider.ts'
 export { LogletStalledError, StripedLoglet, type StripedPorts } from './striped/striped-loglet.ts'

@@ -17,7 +17,7 @@ import {
 import { nodeRandom } from '../../loglets/node-clock.ts'
 import type { Clock, Random } from '../../loglets/ports.ts'
 import { LogloomError } from '../../wire/errors.ts'
-import type { BrokerLogger } from '../broker.ts'
+import type { BrokerLogger } from '../broker-options.ts'
 import { CallTable } from './call-table.ts'
 import { type Identity, isName, type Peer, type ProtocolRange, protocolRange } from './handshake.ts'
 import { codedError } from './messages.ts'

@@ -7,7 +7,7 @@ import type { Handler, Message } from '../../loglets/net.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { map, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
-import type { BrokerLogger } from '../broker.ts'
+import type { BrokerLogger } from '../broker-options.ts'
 import { codedError, packError, packReply } from './messages.ts'
 import type { PeerConnection } from './peer-connection.ts'
 import {

@@ -14,7 +14,7 @@ import {
   LogletUnavailableError,
   type PlaceRequest,
 } from '../contract.ts'
-import type { Net, NodeId } from '../net.ts'
+import type { Message, MessageValue, Net, NodeId } from '../net.ts'
 import { RemoteError } from '../net.ts'
 import type { Clock, Random } from '../ports.ts'
 import { nativeErrors, stateOf, verbs } from './messages.ts'
@@ -102,7 +102,8 @@ export class NativeLogletProvider implements LogletProvider {
   async create(id: string, params: LogletParams): Promise<Loglet> {
     const context = this.contextOf(id, params)
     const { 'segment.bytes': segmentBytes } = params.options
-    const options = segmentBytes === undefined ? {} : { 'segment.bytes': segmentBytes }
+    const options: Record<string, string> =
+      segmentBytes === undefined ? {} : { 'segment.bytes': segmentBytes }
     const fields = { options, placement: params.placement }
     try {
       const answers = await ask(context, verbs.create, fields, stateOf, {
@@ -111,7 +112,7 @@ export class NativeLogletProvider implements LogletProvider {
       })
       if (answers.some(({ value }) => value.tail > 0 || value.sealed))
         throw new LogletExistsError(`loglet ${id} exists`, 'refused')
-      await this.startSequencer(context, params.placement as string)
+      await this.startSequencer(context, params.placement as string, options)
     } catch (error) {
       throw error instanceof LogletError ? error : unavailableFrom(id, error)
     }
@@ -165,14 +166,18 @@ export class NativeLogletProvider implements LogletProvider {
     return { id, placement, net, clock, random, knownTail: () => 0, closing }
   }
 
-  private async startSequencer({ id, placement }: LogletContext, text: string): Promise<void> {
+  private async startSequencer(
+    { id, placement }: LogletContext,
+    text: string,
+    options: Message & MessageValue,
+  ): Promise<void> {
     const { sequencers, net } = this.options
-    if (isOwn(placement, sequencers)) sequencers.start(id, text)
+    if (isOwn(placement, sequencers)) sequencers.start(id, text, options)
     else
       await net.call(
         placement.sequencer.node,
         verbs.sequence,
-        { id, placement: text },
+        { id, placement: text, options },
         { timeoutMs: createTimeoutMs },
       )
   }

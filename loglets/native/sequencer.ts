@@ -14,7 +14,7 @@ import {
 } from '../contract.ts'
 import type { Net } from '../net.ts'
 import type { Clock } from '../ports.ts'
-import { majorityOf, type NativePlacement } from './placement.ts'
+import { type LogServerId, majorityOf, type NativePlacement } from './placement.ts'
 import { ServerStream, type StreamSource } from './server-stream.ts'
 
 export interface SequencerOptions {
@@ -22,8 +22,8 @@ export interface SequencerOptions {
   readonly placement: NativePlacement
   readonly net: Net
   readonly clock: Clock
-  /** The global tail moved. */
-  readonly onKnownTail?: (tail: number) => void
+  /** Makes the loglet on a server that was away when it was made. */
+  readonly create: (server: LogServerId) => Promise<void>
 }
 
 interface Kept {
@@ -45,7 +45,7 @@ export class Sequencer implements StreamSource {
   base = 0
   private readonly majority: number
   private readonly streams: readonly ServerStream[]
-  private readonly onKnownTail: (tail: number) => void
+  readonly create: (server: LogServerId) => Promise<void>
   /** Of positions from `base` on. */
   private kept: Kept[] = []
   private committed = 0
@@ -54,11 +54,11 @@ export class Sequencer implements StreamSource {
   private ended: Error | undefined
   private pumping = false
 
-  constructor({ id, placement, net, clock, onKnownTail }: SequencerOptions) {
+  constructor({ id, placement, net, clock, create }: SequencerOptions) {
     this.id = id
     this.incarnation = placement.sequencer.incarnation
     this.majority = majorityOf(placement)
-    this.onKnownTail = onKnownTail ?? (() => {})
+    this.create = create
     this.streams = placement.servers.map(server => new ServerStream(server, this, net, clock))
   }
 
@@ -148,7 +148,6 @@ export class Sequencer implements StreamSource {
   private commit(reached: number): void {
     const from = this.committed
     this.committed = reached
-    this.onKnownTail(reached)
     for (let at = from; at < reached; at++) {
       const kept = this.kept[at - this.base] as Kept
       this.waitingBytes -= kept.bytes

@@ -11,10 +11,10 @@ import {
   LogletUnavailableError,
   type Position,
 } from '../contract.ts'
-import type { Message, Net } from '../net.ts'
+import type { Message, MessageValue, Net } from '../net.ts'
 import type { Clock } from '../ports.ts'
 import { count, entryOf, NativeError, nativeErrors, text, verbs } from './messages.ts'
-import { decodePlacement, type SequencerId } from './placement.ts'
+import { decodePlacement, type LogServerId, type SequencerId } from './placement.ts'
 import { Sequencer } from './sequencer.ts'
 
 /** Requests of one client that may still come again. */
@@ -40,7 +40,7 @@ export class Sequencers {
     this.self = { node: net.self, incarnation }
     this.stops = [
       net.handle(verbs.sequence, async (_, request) => {
-        this.start(text(request, 'id'), text(request, 'placement'))
+        this.start(text(request, 'id'), text(request, 'placement'), request.options ?? {})
         return {}
       }),
       net.handle(verbs.append, async (_, request) => ({ position: await this.serve(request) })),
@@ -48,7 +48,7 @@ export class Sequencers {
   }
 
   /** Starts the sequencer of a new loglet. Idempotent while it runs. @throws {NativeError} when it is not for this process, or has ended */
-  start(id: string, placementText: string): void {
+  start(id: string, placementText: string, options: MessageValue): void {
     if (this.running.has(id)) return
     const placement = decodePlacement(placementText)
     const { node, incarnation } = placement.sequencer
@@ -64,7 +64,12 @@ export class Sequencers {
       )
     this.started.add(id)
     const { net, clock } = this
-    this.running.set(id, new Sequencer({ id, placement, net, clock }))
+    const create = async (server: LogServerId): Promise<void> => {
+      const { store } = server
+      const request = { id, store, options, placement: placementText }
+      await net.call(server.node, verbs.create, request, { timeoutMs: createTimeoutMs })
+    }
+    this.running.set(id, new Sequencer({ id, placement, net, clock, create }))
   }
 
   find(id: string): Sequencer | undefined {
@@ -112,6 +117,7 @@ export class Sequencers {
   }
 }
 
+const createTimeoutMs = 3000
 /** Sequencers that one process starts in its life; then it has to be restarted. */
 const startedMax = 1_000_000
 

@@ -24,6 +24,8 @@ export interface StreamSource {
   take(at: number, bytesMax: number): readonly Entry[]
   /** The server stored something, or said that it is sealed. */
   onStored(): void
+  /** Makes the loglet on a server that was away when it was made. Rejects when that server cannot have it. */
+  create(server: LogServerId): Promise<void>
   onSealed(): void
 }
 
@@ -47,6 +49,8 @@ export class ServerStream {
   private told = 0
   private inFlight = 0
   private failed = false
+  /** The server said that it has no such loglet. */
+  private missing = false
   private retryMs = retryMsMin
 
   constructor(server: LogServerId, source: StreamSource, net: Net, clock: Clock) {
@@ -105,11 +109,11 @@ export class ServerStream {
     } else if (outcome === 'sealed') {
       this.source.onSealed()
       return
-    } else if (outcome === 'gone' || outcome === 'foreign') {
-      // It has no copy, or belongs to another sequencer, and that will not change.
+    } else if (outcome === 'foreign') {
       this.stop()
       return
     } else this.failed = true
+    this.missing ||= outcome === 'gone'
     if (!this.failed) this.pump()
     else if (this.inFlight === 0) void this.startAgain()
   }
@@ -120,9 +124,15 @@ export class ServerStream {
     this.retryMs = Math.min(this.retryMs * 2, retryMsMax)
     try {
       await this.clock.sleep(pauseMs, this.over.signal)
-    } catch {
+      if (this.missing) await this.source.create(this.server)
+    } catch (error) {
+      if (this.over.signal.aborted) return
+      // It has lost its copy, or has dropped it: that will not change.
+      if (error instanceof RemoteError && error.code === nativeErrors.unknownLoglet) this.stop()
+      else void this.startAgain()
       return
     }
+    this.missing = false
     this.failed = false
     this.sent = this.acked
     this.told = 0

@@ -17,6 +17,7 @@ import {
   LogletFailedError,
   LogletRefusedError,
   LogletSealedError,
+  LogletUnavailableError,
   type LogItem,
   type Position,
   position,
@@ -104,7 +105,7 @@ export class StripedLoglet implements Loglet {
     stripes: readonly Loglet[],
     ports: StripedPorts = impatient,
   ): Promise<StripedLoglet> {
-    const states = await Promise.all(stripes.map(loglet => loglet.checkTail()))
+    const states = await Promise.all(stripes.map(loglet => loglet.checkTail().catch(unknownTail)))
     return new StripedLoglet(stripes, states, ports)
   }
 
@@ -184,7 +185,8 @@ export class StripedLoglet implements Loglet {
   }
 
   async prefixTrim(before: Position): Promise<Position> {
-    if (await this.look()) await this.finish()
+    // Who only asks where the log begins needs no stripe's tail, which may be unknown while one of them does not answer.
+    if (before > this.watch.tail && (await this.look())) await this.finish()
     const count = this.stripes.length
     const limit = Math.min(before, this.watch.tail)
     const trims = await Promise.all(
@@ -442,6 +444,12 @@ async function readOne(loglet: Loglet, slice: Slice, signal?: AbortSignal): Prom
   if (prefix instanceof Uint8Array && prefix[0] === 0) return { gap: 'filler' }
   const [result] = await loglet.readSlices([slice], signal)
   return result as SliceResult
+}
+
+/** A stripe that does not answer now can be sealed and read later; nothing is claimed of its tail. @throws anything else */
+function unknownTail(error: unknown): TailState {
+  if (error instanceof LogletUnavailableError) return { tail: position(0), sealed: false }
+  throw error
 }
 
 /** What a sealed stripe says of its tail may not come into the chain: it counts for nothing that is acked or shown. */

@@ -6,11 +6,18 @@ import { Healer, isUnavailable } from '../../broker/engine/healer.ts'
 import { LogletError, LogletSealedError, type Lsn } from '../../loglets/contract.ts'
 import { FileLogletProvider } from '../../loglets/file/file-provider.ts'
 import { MemoryMetaStore } from '../../loglets/metastore/memory.ts'
+import { Acceptor } from '../../loglets/metastore/paxos/acceptor.ts'
+import {
+  MetaStoreUnavailableError,
+  PaxosMetaStore,
+} from '../../loglets/metastore/paxos/paxos-metastore.ts'
 import type { MetaStore } from '../../loglets/metastore/metastore.ts'
 import { LogServer } from '../../loglets/native/log-server.ts'
+import { decodePlacement } from '../../loglets/native/placement.ts'
 import { NativeLogletProvider } from '../../loglets/native/native-provider.ts'
 import { Sequencers } from '../../loglets/native/sequencers.ts'
-import type { NodeId } from '../../loglets/net.ts'
+import type { Net, NodeId } from '../../loglets/net.ts'
+import type { Disk } from '../../loglets/ports.ts'
 import { LogletRegistry } from '../../loglets/registry.ts'
 import { AppendError, VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { crashDisk } from './crash.ts'
@@ -59,6 +66,14 @@ class RegisterError extends Error {
   readonly code = 'REGISTER'
 }
 
+function isTransient(error: unknown): error is Error & { readonly code: string } {
+  return (
+    error instanceof LogletError ||
+    error instanceof RegisterError ||
+    error instanceof MetaStoreUnavailableError
+  )
+}
+
 export class ClusterRun {
   readonly model = new LogModel()
   private readonly world: World
@@ -66,7 +81,8 @@ export class ClusterRun {
   private readonly faults: NetFaults
   private readonly net: SimNet
   private readonly nodes: readonly Node[]
-  private readonly metaStore: MetaStore
+  /** Undefined: the nodes keep the register themselves. */
+  private readonly metaStore: MetaStore | undefined
   private readonly specs: readonly string[]
   private readonly diskMs: number
   private chaotic = true
@@ -95,7 +111,7 @@ export class ClusterRun {
       log: undefined,
       healer: undefined,
     }))
-    this.metaStore = new MemoryMetaStore()
+    this.metaStore = rng.chance(0.3) ? new MemoryMetaStore() : undefined
     this.specs =
       count === 3
         ? ['native', 'native,segment.bytes=4096', 'striped:2,servers=shared:native']
@@ -144,7 +160,7 @@ export class ClusterRun {
         this.net.mend(other.id, node.id)
       }
     } else if (kind === 'new disk') {
-      if (this.wiped || !this.specs.every(spec => !spec.includes('disjoint'))) return
+      if (this.wiped || !(await this.isReplicated())) return
       this.wiped = true
       this.crash(node)
       node.disk = new SimDisk()
@@ -164,6 +180,22 @@ export class ClusterRun {
       await driver.sleep(forMs)
       await Promise.all(victims.map(victim => this.start(victim)))
     }
+  }
+
+  /** Every leaf of every segment is on three disks: then one may be lost. */
+  private async isReplicated(): Promise<boolean> {
+    const log = this.nodes.find(node => node.log !== undefined)?.log
+    for (const { id, placement = [] } of log?.chain.segments ?? [])
+      for (const [leaf, text] of placement.entries()) {
+        const { servers } = decodePlacement(text)
+        const path = `loglets/${placement.length > 1 ? `${id}.${leaf}` : id}/replica.json`
+        const copies = servers.map(async server => {
+          const node = this.nodes.find(other => storeOf(other) === server.store)
+          return node !== undefined && (await node.disk.exists(path))
+        })
+        if (servers.length < 3 || (await Promise.all(copies)).includes(false)) return false
+      }
+    return log !== undefined
   }
 
   private crash(node: Node): void {
@@ -207,11 +239,12 @@ export class ClusterRun {
       serversTotal: () => this.nodes.length,
     })
     const registry = new LogletRegistry([provider])
+    const metaStore = this.register(node, process, net, disk)
     const go = (task: () => Promise<void>): void => {
       task().catch(fail)
     }
     go(async () => {
-      const log = await this.open(node, process, registry)
+      const log = await this.open(process, registry, metaStore)
       node.log = log
       node.healer = new Healer({
         log,
@@ -229,12 +262,16 @@ export class ClusterRun {
   }
 
   /** Opening needs enough of the cluster: it is tried until it works. */
-  private async open(node: Node, process: Process, registry: LogletRegistry): Promise<VirtualLog> {
+  private async open(
+    process: Process,
+    registry: LogletRegistry,
+    metaStore: MetaStore,
+  ): Promise<VirtualLog> {
     const { world, model } = this
     for (;;) {
       try {
         const log = await VirtualLog.open({
-          metaStore: this.slow(process, node),
+          metaStore,
           registry,
           clock: process,
           random: world.rng,
@@ -263,16 +300,31 @@ export class ClusterRun {
         })
         return log
       } catch (error) {
-        if (!(error instanceof LogletError) && !(error instanceof RegisterError)) throw error
+        if (!isTransient(error)) throw error
         model.reached(`open failed ${error.code}`)
         await process.sleep(20)
       }
     }
   }
 
-  /** The register, over the same network; its answers may get lost. */
-  private slow(process: Process, { id }: Node): MetaStore {
-    const { world, metaStore, faults } = this
+  private register(node: Node, process: Process, net: Net, disk: Disk): MetaStore {
+    if (this.metaStore !== undefined) return this.slow(process, node, this.metaStore)
+    const { rng } = this.world
+    const initialMembers = this.nodes.map(other => `${other.id}@${other.id}-disk0`)
+    const acceptor = new Acceptor({
+      net,
+      disk,
+      dir: 'metastore',
+      store: storeOf(node),
+      initialMembers,
+    })
+    const incarnation = `${node.incarnation}`
+    return new PaxosMetaStore({ net, clock: process, random: rng, acceptor, incarnation })
+  }
+
+  /** One register outside, over the same network; its answers may get lost. */
+  private slow(process: Process, { id }: Node, metaStore: MetaStore): MetaStore {
+    const { world, faults } = this
     const through = async <T>(work: () => Promise<T>): Promise<T> => {
       await process.sleep(world.rng.next() * 4 * faults.delayMs)
       if (world.rng.chance(faults.drop / 2))
