@@ -28,7 +28,18 @@ export const settingsTable = {
   },
   data: text('./.logloom', 'data directory'),
   loglet: text('striped:2:file', 'spec of the first segment of a new log'),
-  metastore: text('file', 'where the chain is kept: file'),
+  metastore: text('file', 'where the chain is kept: file, or paxos (the default in a cluster)'),
+  node: text('', 'name of this node in its cluster; a broker alone has none'),
+  peers: list('all nodes of the cluster: NODE=ws://HOST:PORT of each listener for nodes'),
+  peerHost: text('127.0.0.1', 'address of the listener for nodes; its port is that in peers'),
+  clusterId: text('logloom', 'name of the cluster: nodes of another one are refused'),
+  clusterSecret: text('', 'secret that all nodes share; better in clusterSecretFile'),
+  clusterSecretFile: text('', 'file with the secret that all nodes share'),
+  roles: {
+    ...list('what a node of a cluster does (default: broker,logserver)'),
+    default: ['broker', 'logserver'],
+  },
+  advertisedUrl: text('', 'where clients reach this broker, told to them by the other nodes'),
   insecurePublic: flag(false, 'accept unauthenticated clients on an address that is not loopback'),
   allowedHosts: list('Host headers to accept besides loopback and the bound address'),
   allowedOrigins: list('Origins of web pages to accept besides same-origin and loopback pages'),
@@ -174,15 +185,24 @@ export function resolveSettings(sources: SettingSources = {}): Settings {
             : ['default', setting.default]
     resolved[name] = parse(found[0], found[1], setting)
   }
-  if (resolved.metastore !== 'file')
+  if (resolved.node !== '') inCluster(resolved, sources)
+  if (resolved.metastore !== 'file' && resolved.metastore !== 'paxos')
     throw invalid(
-      `metastore=${String(resolved.metastore)} is not available in this version`,
+      `metastore=${String(resolved.metastore)} is not known`,
       'metastore',
-      'use file',
+      'use file or paxos',
     )
   const settings = resolved as Settings
   checkTogether(settings)
   return settings
+}
+
+/** Defaults that a node of a cluster has otherwise; what is given stays. */
+function inCluster(resolved: Record<string, unknown>, { flags, env, file }: SettingSources): void {
+  const given = (name: SettingName): boolean =>
+    (flags?.[name] ?? env?.[environmentName(name)] ?? file?.[name]) !== undefined
+  if (!given('metastore')) resolved.metastore = 'paxos'
+  if (!given('loglet')) resolved.loglet = 'native'
 }
 
 /** Room that a frame needs around the largest batch. */

@@ -9,14 +9,18 @@ import { MemoryLogletProvider } from '../loglets/memory/memory-provider.ts'
 import { FileMetaStore } from '../loglets/metastore/file.ts'
 import { MemoryMetaStore } from '../loglets/metastore/memory.ts'
 import type { MetaStore } from '../loglets/metastore/metastore.ts'
+import { MetaStoreUnavailableError } from '../loglets/metastore/paxos/paxos-metastore.ts'
 import { nodeClock, nodeRandom } from '../loglets/node-clock.ts'
 import { nodeDisk } from '../loglets/node-disk.ts'
 import type { Disk } from '../loglets/ports.ts'
 import { LogletRegistry } from '../loglets/registry.ts'
-import { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
+import { VirtualLog, type VirtualLogEvent } from '../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../wire/errors.ts'
 import { Broker } from './broker.ts'
 import type { BrokerLogger } from './broker-options.ts'
+import { ClusterNode } from './cluster/cluster-node.ts'
+import { clusterConfigOf } from './cluster/cluster-settings.ts'
+import { isUnavailable } from './engine/healer.ts'
 import { type DataDirectory, openDataDirectory } from './data-directory.ts'
 import { checkBind, Gateway } from './gateway/gateway.ts'
 import { GatewayStats } from './gateway/stats.ts'
@@ -50,6 +54,7 @@ export interface RunningBroker {
 const silent: BrokerLogger = { info: () => {}, warn: () => {}, error: () => {} }
 /** Sealed segments of a volatile loglet are copied to this. */
 const durableSpec = 'file'
+const openRetryMs = 100
 
 /**
  * Starts a broker and resolves when it serves. With `loglet: 'memory'` and no `data` everything is in memory.
@@ -76,11 +81,12 @@ async function start(
   onFatal: (error: Error) => void,
 ): Promise<RunningBroker> {
   const version = packageVersion()
-  const nodeId = directory?.nodeId ?? 'memory'
   const logStats = new LogStats()
+  const cluster = await joinCluster(settings, directory, version, logStats, logger, onFatal)
+  const nodeId = cluster?.self ?? directory?.nodeId ?? 'memory'
   const gatewayStats = new GatewayStats(settings.metricsTopicsMax)
   const disk = directory === undefined ? passingDisk() : nodeDisk(directory.path)
-  const log = await openLog(settings, directory, disk, logStats, logger, onFatal)
+  const log = await openLog(settings, directory, disk, logStats, logger, onFatal, cluster)
   let store: StateStore
   let broker: Broker
   try {
@@ -94,7 +100,12 @@ async function start(
       store,
       checkpointsDir: 'state/checkpoints',
       nodeId,
-      settings: directory === undefined ? settings : { ...settings, durableSpec },
+      settings: {
+        ...settings,
+        shared: cluster !== undefined,
+        // Sealed volatile segments of a log on one node go to its disk.
+        ...(directory === undefined || cluster !== undefined ? {} : { durableSpec }),
+      },
       observe: {
         appended: (spec, bytes, records, ms) => logStats.appended(spec, bytes, records, ms),
       },
@@ -139,13 +150,16 @@ async function start(
     closing ??= (async () => {
       await gateway.drain(settings.drainMs)
       await broker.close({ drainMs: settings.drainMs })
+      await cluster?.close()
       directory?.release()
     })()
     return closing
   }
   const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
+  const url = `ws://${host}:${port}`
+  cluster?.announce(settings.advertisedUrl === '' ? url : settings.advertisedUrl)
   return {
-    url: `ws://${host}:${port}`,
+    url,
     port,
     pid: process.pid,
     data: directory?.path ?? 'memory',
@@ -163,7 +177,9 @@ async function openLog(
   stats: LogStats,
   logger: BrokerLogger,
   onFatal: (error: Error) => void,
+  cluster: ClusterNode | undefined,
 ): Promise<VirtualLog> {
+  if (cluster !== undefined) return openSharedLog(settings, cluster, stats, logger)
   const memory = new MemoryLogletProvider({ bytesMax: settings.memoryLogletBytesMax })
   const file = new FileLogletProvider({
     disk,
@@ -186,25 +202,90 @@ async function openLog(
     clock: nodeClock,
     random: nodeRandom,
     initialSpec: settings.loglet,
-    onEvent: event => {
-      stats.event(event)
-      if (event.type === 'reconfigured')
-        logger.info(
-          {
-            reason: event.reason,
-            from: event.from.spec,
-            to: event.to.spec,
-            sealMs: event.sealMs,
-            outcome: event.outcome,
-          },
-          'log reconfigured',
-        )
-      else if (event.type === 'lost')
-        logger.error({ from: event.from, to: event.to }, 'log positions are lost')
-      else if (event.type === 'stuck')
-        logger.warn({ error: event.error.message }, 'a reconfiguration is stuck')
-    },
+    onEvent: event => reportEvent(event, stats, logger),
   })
+}
+
+/** The log of a cluster. Waits for a majority of its nodes, and says so. */
+async function openSharedLog(
+  settings: Settings,
+  cluster: ClusterNode,
+  stats: LogStats,
+  logger: BrokerLogger,
+): Promise<VirtualLog> {
+  const { metaStore, provider } = cluster
+  let said = ''
+  for (;;) {
+    try {
+      let opened: VirtualLog | undefined
+      const log = await VirtualLog.open({
+        metaStore,
+        registry: new LogletRegistry([provider]),
+        clock: nodeClock,
+        random: nodeRandom,
+        initialSpec: settings.loglet,
+        scope: 'cluster',
+        onEvent: event => {
+          reportEvent(event, stats, logger)
+          if (opened !== undefined) cluster.onLogEvent(event, opened.chain.version)
+        },
+      })
+      opened = log
+      cluster.serve(log)
+      return log
+    } catch (error) {
+      if (!(error instanceof MetaStoreUnavailableError) && !isUnavailable(error)) throw error
+      const { message } = error as Error
+      if (message !== said) logger.warn({ error: message }, 'waiting for a majority of the cluster')
+      said = message
+      await nodeClock.sleep(openRetryMs)
+    }
+  }
+}
+
+/** Undefined for a broker without a cluster. */
+async function joinCluster(
+  settings: Settings,
+  directory: DataDirectory | undefined,
+  version: string,
+  stats: LogStats,
+  logger: BrokerLogger,
+  onFatal: (error: Error) => void,
+): Promise<ClusterNode | undefined> {
+  const config = clusterConfigOf(settings)
+  if (config === undefined) return undefined
+  if (directory === undefined)
+    throw new LogloomError('INVALID_CONFIG', 'a node of a cluster needs a data directory', {
+      key: 'data',
+    })
+  return ClusterNode.start({
+    config,
+    disk: nodeDisk(directory.path),
+    store: directory.nodeId,
+    version,
+    logger,
+    onFatal,
+    onSync: report => stats.synced('native', report.ms),
+  })
+}
+
+function reportEvent(event: VirtualLogEvent, stats: LogStats, logger: BrokerLogger): void {
+  stats.event(event)
+  if (event.type === 'reconfigured')
+    logger.info(
+      {
+        reason: event.reason,
+        from: event.from.spec,
+        to: event.to.spec,
+        sealMs: event.sealMs,
+        outcome: event.outcome,
+      },
+      'log reconfigured',
+    )
+  else if (event.type === 'lost')
+    logger.error({ from: event.from, to: event.to }, 'log positions are lost')
+  else if (event.type === 'stuck')
+    logger.warn({ error: event.error.message }, 'a reconfiguration is stuck')
 }
 
 /** A directory with loglets but without the chain that orders them is damaged, not new. @throws LOG_LOST */

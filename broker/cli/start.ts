@@ -25,7 +25,7 @@ export async function start(
   const isDataNamed =
     (flags['data'] ?? process.env[environmentName('data')] ?? file['data']) !== undefined
   const stopped = new Promise<void>(resolve => onStopSignal(() => resolve()))
-  const running = await startBroker({
+  const starting = startBroker({
     ...settings,
     // A memory loglet needs a directory only when one is named.
     ...(isDataNamed || !isMemory(settings.loglet) ? { data } : {}),
@@ -35,6 +35,9 @@ export async function start(
       process.exit(exitCodes.error)
     },
   })
+  // A node may wait long for its cluster, and has nothing to drain before it serves.
+  const running = await Promise.race([starting, stopped])
+  if (running === undefined) process.exit(exitCodes.ok)
   await announce(running, format)
   await stopped
   await running.close()

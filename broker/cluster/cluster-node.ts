@@ -1,0 +1,179 @@
+// One node of a cluster, without its broker: the links to the others, the log server, the sequencers, the vote in the register, and who is
+// up. What start-broker.ts puts a VirtualLog and a broker on; a node with the role `logserver` alone is just this.
+
+import { FileLogletProvider } from '../../loglets/file/file-provider.ts'
+import type { SyncReport } from '../../loglets/file/appender.ts'
+import { FileMetaStore } from '../../loglets/metastore/file.ts'
+import { Acceptor } from '../../loglets/metastore/paxos/acceptor.ts'
+import { PaxosMetaStore } from '../../loglets/metastore/paxos/paxos-metastore.ts'
+import { LogServer } from '../../loglets/native/log-server.ts'
+import { NativeLogletProvider } from '../../loglets/native/native-provider.ts'
+import { Sequencers } from '../../loglets/native/sequencers.ts'
+import type { NodeId } from '../../loglets/net.ts'
+import { nodeClock, nodeRandom } from '../../loglets/node-clock.ts'
+import type { Disk } from '../../loglets/ports.ts'
+import type { VirtualLog, VirtualLogEvent } from '../../loglets/virtual-log/virtual-log.ts'
+import type { BrokerLogger } from '../broker-options.ts'
+import type { ClusterConfig } from './cluster-settings.ts'
+import { Membership, type NodeDescription } from './membership.ts'
+import { PeerNet } from './peer-net.ts'
+
+export interface ClusterNodeOptions {
+  readonly config: ClusterConfig
+  readonly disk: Disk
+  /** Names the data directory. */
+  readonly store: string
+  readonly version: string
+  readonly logger: BrokerLogger
+  readonly onFatal: (error: Error) => void
+  readonly onSync?: (report: SyncReport) => void
+  /** Who is up has changed. */
+  readonly onMembers?: () => void
+}
+
+const chainVerb = 'chain.changed'
+const tellTimeoutMs = 1000
+
+export class ClusterNode {
+  readonly net: PeerNet
+  readonly metaStore: PaxosMetaStore
+  readonly provider: NativeLogletProvider
+  readonly membership: Membership
+  private readonly config: ClusterConfig
+  private readonly acceptor: Acceptor
+  private readonly sequencers: Sequencers
+  private readonly logServer: LogServer | undefined
+  private url: string | undefined
+  private log: VirtualLog | undefined
+  private closing: Promise<void> | undefined
+
+  private constructor(options: ClusterNodeOptions, net: PeerNet, incarnation: string) {
+    const { config, disk, store, version, onFatal, onSync } = options
+    const clock = nodeClock
+    this.net = net
+    this.config = config
+    const servesLog = config.roles.has('logserver')
+    const root = 'loglets'
+    const files = new FileLogletProvider({
+      disk,
+      root,
+      clock,
+      onFatal,
+      ...(onSync === undefined ? {} : { observe: onSync }),
+    })
+    this.logServer = servesLog ? new LogServer({ net, disk, clock, store, root, files }) : undefined
+    this.sequencers = new Sequencers(net, clock, incarnation)
+    this.acceptor = new Acceptor({
+      net,
+      disk,
+      dir: 'metastore/paxos',
+      store,
+      initialMembers: [...config.peers.keys()].sort(),
+    })
+    this.metaStore = new PaxosMetaStore({
+      net,
+      clock,
+      random: nodeRandom,
+      acceptor: this.acceptor,
+      incarnation,
+      notes: new FileMetaStore({ disk, dir: 'metastore' }).notes,
+    })
+    this.membership = new Membership({
+      net,
+      clock,
+      links: {
+        connected: () =>
+          new Map(net.peers().flatMap(p => (p.connected ? [[p.node, p.incarnation]] : []))),
+        onChange: listener => net.onPeer(listener),
+      },
+      nodes: [...config.peers.keys()],
+      self: () => ({
+        node: config.self,
+        incarnation,
+        version,
+        ...(servesLog ? { store } : {}),
+        ...(this.url === undefined ? {} : { url: this.url }),
+      }),
+      onChange: () => options.onMembers?.(),
+    })
+    this.provider = new NativeLogletProvider({
+      net,
+      clock,
+      random: nodeRandom,
+      sequencers: this.sequencers,
+      members: () => this.membership.hosts(),
+      serversTotal: () => config.peers.size,
+    })
+    net.handle(chainVerb, async (_, { version: changed }) => {
+      const { log } = this
+      if (log !== undefined && typeof changed === 'number' && changed > log.chain.version)
+        await log.refresh()
+      return {}
+    })
+  }
+
+  /** Binds the listener for the other nodes; what needs them comes later. @throws INVALID_CONFIG, PORT_IN_USE */
+  static async start(options: ClusterNodeOptions): Promise<ClusterNode> {
+    const { config, version, logger, disk } = options
+    const incarnation = nodeRandom.hex(8)
+    for (const dir of ['loglets', 'metastore']) await disk.mkdir(dir)
+    await disk.syncDir('.')
+    const { self, clusterId, clusterSecret, peers, listen } = config
+    const net = await PeerNet.listen({
+      self,
+      clusterId,
+      clusterSecret,
+      incarnation,
+      ...listen,
+      peers,
+      logger,
+      clock: nodeClock,
+      version,
+    })
+    return new ClusterNode(options, net, incarnation)
+  }
+
+  get self(): NodeId {
+    return this.config.self
+  }
+
+  /** Nodes of the cluster that are up, this one first. */
+  members(): readonly NodeDescription[] {
+    return this.membership.members()
+  }
+
+  /** Where clients reach this node's broker: told to the others from now on. */
+  announce(url: string): void {
+    this.url = url
+  }
+
+  /** The log that a change of the chain elsewhere concerns. */
+  serve(log: VirtualLog): void {
+    this.log = log
+  }
+
+  /** Tells the others that this node moved the chain, so that they need not find out by a refusal. */
+  onLogEvent(event: VirtualLogEvent, version: number): void {
+    const moved =
+      (event.type === 'reconfigured' && event.outcome === 'installed') ||
+      event.type === 'modified' ||
+      event.type === 'truncated'
+    if (!moved) return
+    for (const { node } of this.members())
+      if (node !== this.self)
+        this.net.call(node, chainVerb, { version }, { timeoutMs: tellTimeoutMs }).catch(() => {})
+  }
+
+  /** The VirtualLog has to be closed before. Idempotent. */
+  close(): Promise<void> {
+    this.closing ??= (async () => {
+      await this.membership.close()
+      this.metaStore.close()
+      this.acceptor.close()
+      this.sequencers.close()
+      await this.logServer?.close()
+      await this.net.close()
+    })()
+    return this.closing
+  }
+}
