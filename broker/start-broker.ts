@@ -149,6 +149,7 @@ async function start(
   const close = (): Promise<void> => {
     closing ??= (async () => {
       await gateway.drain(settings.drainMs)
+      await cluster?.release()
       await broker.close({ drainMs: settings.drainMs })
       await cluster?.close()
       directory?.release()
@@ -214,13 +215,14 @@ async function openSharedLog(
   logger: BrokerLogger,
 ): Promise<VirtualLog> {
   const { metaStore, provider } = cluster
+  const registry = new LogletRegistry([provider])
   let said = ''
   for (;;) {
     try {
       let opened: VirtualLog | undefined
       const log = await VirtualLog.open({
         metaStore,
-        registry: new LogletRegistry([provider]),
+        registry,
         clock: nodeClock,
         random: nodeRandom,
         initialSpec: settings.loglet,
@@ -231,7 +233,7 @@ async function openSharedLog(
         },
       })
       opened = log
-      cluster.serve(log)
+      cluster.serve(log, spec => registry.place(spec))
       return log
     } catch (error) {
       if (!(error instanceof MetaStoreUnavailableError) && !isUnavailable(error)) throw error

@@ -17,6 +17,7 @@ import type { BrokerLogger } from '../broker-options.ts'
 import type { ClusterConfig } from './cluster-settings.ts'
 import { Membership, type NodeDescription } from './membership.ts'
 import { PeerNet } from './peer-net.ts'
+import { watchPlacement } from './placement-watch.ts'
 
 export interface ClusterNodeOptions {
   readonly config: ClusterConfig
@@ -45,6 +46,9 @@ export class ClusterNode {
   private readonly logServer: LogServer | undefined
   private url: string | undefined
   private log: VirtualLog | undefined
+  private readonly logger: BrokerLogger
+  private readonly stopping = new AbortController()
+  private watching: Promise<void> = Promise.resolve()
   private closing: Promise<void> | undefined
 
   private constructor(options: ClusterNodeOptions, net: PeerNet, incarnation: string) {
@@ -52,6 +56,7 @@ export class ClusterNode {
     const clock = nodeClock
     this.net = net
     this.config = config
+    this.logger = options.logger
     const servesLog = config.roles.has('logserver')
     const root = 'loglets'
     const files = new FileLogletProvider({
@@ -147,9 +152,26 @@ export class ClusterNode {
     this.url = url
   }
 
-  /** The log that a change of the chain elsewhere concerns. */
-  serve(log: VirtualLog): void {
+  /** The log that a change of the chain elsewhere concerns, and whose placement this node watches with the others. */
+  serve(log: VirtualLog, place: (spec: string) => readonly string[] | undefined): void {
     this.log = log
+    this.watching = watchPlacement(
+      {
+        log,
+        place,
+        clock: nodeClock,
+        self: this.self,
+        members: () => this.members(),
+        logger: this.logger,
+      },
+      this.stopping.signal,
+    )
+  }
+
+  /** Ends what uses the log; to be called before it is closed. */
+  async release(): Promise<void> {
+    this.stopping.abort()
+    await this.watching
   }
 
   /** Tells the others that this node moved the chain, so that they need not find out by a refusal. */
@@ -167,6 +189,7 @@ export class ClusterNode {
   /** The VirtualLog has to be closed before. Idempotent. */
   close(): Promise<void> {
     this.closing ??= (async () => {
+      await this.release()
       await this.membership.close()
       this.metaStore.close()
       this.acceptor.close()
