@@ -169,9 +169,9 @@ export function netContract(
       expect(error).toBeInstanceOf(RemoteError)
       expect(error).toMatchObject({ code: 'NOT_NOW', from: a.self })
       a.handle('test.hang', () => new Promise(() => {}))
-      expect(
-        await failureOf(a.call(a.self, 'test.hang', {}, { timeoutMs: 60 })),
-      ).toMatchObject({ code: 'TIMEOUT' })
+      expect(await failureOf(a.call(a.self, 'test.hang', {}, { timeoutMs: 60 }))).toMatchObject({
+        code: 'TIMEOUT',
+      })
     })
   })
 }
