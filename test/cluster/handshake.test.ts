@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
+import { silentLogger } from '../../broker/logger.ts'
 import type { PeerNet } from '../../broker/cluster/peer-net.ts'
 import { openSocket, packFrame } from '../../wire/index.ts'
 import { createSocketServer } from '../../wire/server.ts'
@@ -146,11 +147,16 @@ describe('a stranger', () => {
   })
 
   it('is cut after 4 KiB, before a large frame has come whole', async () => {
-    const b = await node('b')
+    const reasons: string[] = []
+    const warn = (fields: object): number => reasons.push((fields as { error: string }).error)
+    const b = await node('b', { logger: { ...silentLogger, warn } })
     const raw = await RawPeer.open(urlOf(b))
     raw.socket.send(new Uint8Array(20 << 20))
     expect((await raw.closed).code).toBe(1006)
-    expect(await failureOf(RawPeer.open(urlOf(b)).then(next => next.greet('nobody')))).toBeDefined()
+    const [, bytes] = /^(\d+) bytes .*4096 \(handshakeBytesMax\)/.exec(reasons[0] ?? '') ?? []
+    expect(Number(bytes)).toBeLessThan(1 << 20)
+    const next = await RawPeer.open(urlOf(b))
+    expect(await next.greet('b')).toMatchObject({ error: { code: 'PEER_UNKNOWN' } })
   })
 
   it.each([
