@@ -16,6 +16,7 @@ import { LogletRegistry } from '../loglets/registry.ts'
 import { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../wire/errors.ts'
 import { Broker, type BrokerLogger } from './broker.ts'
+import { noCluster } from './cluster/cluster-file.ts'
 import { type DataDirectory, openDataDirectory } from './data-directory.ts'
 import { checkBind, Gateway } from './gateway/gateway.ts'
 import { GatewayStats } from './gateway/stats.ts'
@@ -59,7 +60,7 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
   const settings = resolveSettings({ flags })
   checkBind(settings)
   const inMemory = options.data === undefined && settings.loglet.split(',')[0] === 'memory'
-  const directory = inMemory ? undefined : openDataDirectory(settings.data)
+  const directory = inMemory ? undefined : openDataDirectory(settings.data, noCluster)
   try {
     return await start(settings, directory, logger, onFatal)
   } catch (error) {
