@@ -7,10 +7,10 @@ import { failureOf } from './net-contract.ts'
 import { type NodeOverrides, openNode, SilentProxy, until, urlOf } from './nodes.ts'
 import { RawPeer } from './raw-peer.ts'
 
-const open: { close?(): Promise<void>; stop?(): Promise<void> }[] = []
+const open: { close(): Promise<void> }[] = []
 
 afterEach(async () => {
-  await Promise.all(open.splice(0).map(each => each.close?.() ?? each.stop?.()))
+  await Promise.all(open.splice(0).map(each => each.close()))
 })
 
 async function node(self: string, overrides: NodeOverrides = {}): Promise<PeerNet> {

@@ -34,8 +34,9 @@ function content(): Record<string, string> {
 }
 
 function open(membership?: Membership): { nodeId: string; clusterId: string | undefined } {
-  const { nodeId, clusterId, release } = openDataDirectory(path, membership)
-  release()
+  const directory = openDataDirectory(path, membership)
+  directory.release()
+  const { nodeId, clusterId } = directory
   return { nodeId, clusterId }
 }
 

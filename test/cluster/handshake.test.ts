@@ -13,11 +13,11 @@ import { failureOf } from './net-contract.ts'
 import { introduce, type NodeOverrides, openNode, SilentProxy, until, urlOf } from './nodes.ts'
 import { RawPeer } from './raw-peer.ts'
 
-const open: { close?(): Promise<void>; stop?(): Promise<void> }[] = []
+const open: { close(): Promise<void> }[] = []
 const timeoutMs = 5000
 
 afterEach(async () => {
-  await Promise.all(open.splice(0).map(each => each.close?.() ?? each.stop?.()))
+  await Promise.all(open.splice(0).map(each => each.close()))
 })
 
 async function node(self: string, overrides: NodeOverrides = {}): Promise<PeerNet> {
@@ -181,10 +181,10 @@ describe('a stranger', () => {
     const b = await node('b', { peers: new Map([['raw', 'ws://127.0.0.1:1']]) })
     const honest = await RawPeer.open(urlOf(b))
     const sent: Uint8Array[] = []
-    const { send } = honest.socket
+    const send = honest.socket.send.bind(honest.socket)
     honest.socket.send = bytes => {
       sent.push(bytes)
-      send.call(honest.socket, bytes)
+      send(bytes)
     }
     expect(await honest.greet('b')).toMatchObject({ op: 'peer-welcome' })
     const thief = await RawPeer.open(urlOf(b))

@@ -6,11 +6,11 @@ import { NetError } from '../../loglets/net.ts'
 import { failureOf } from './net-contract.ts'
 import { introduce, type NodeOverrides, openNode, SilentProxy, until, urlOf } from './nodes.ts'
 
-const open: { close?(): Promise<void>; stop?(): Promise<void> }[] = []
+const open: { close(): Promise<void> }[] = []
 const timeoutMs = 5000
 
 afterEach(async () => {
-  await Promise.all(open.splice(0).map(each => each.close?.() ?? each.stop?.()))
+  await Promise.all(open.splice(0).map(each => each.close()))
 })
 
 async function node(self: string, overrides: NodeOverrides = {}): Promise<PeerNet> {
