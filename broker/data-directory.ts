@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   linkSync,
   mkdirSync,
@@ -16,6 +17,15 @@ import {
 } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { LogloomError } from '../wire/errors.ts'
+import {
+  checkMembership,
+  type ClusterFile,
+  clusterFileText,
+  type Membership,
+  newClusterFile,
+  noCluster,
+  parseClusterFile,
+} from './cluster/cluster-file.ts'
 
 const formatVersion = 1
 const lockTriesMax = 100
@@ -24,12 +34,19 @@ export interface DataDirectory {
   /** Absolute. */
   readonly path: string
   readonly nodeId: string
+  /** Names this directory among all that a node ever had. */
+  readonly store: string
+  /** Undefined for a broker without a cluster. */
+  readonly clusterId: string | undefined
   /** Lets another broker in. Idempotent. */
   release(): void
 }
 
-/** Makes or opens the directory and locks it. @throws DATA_DIR_UNWRITABLE, DATA_DIR_LOCKED, DATA_DIR_NEWER */
-export function openDataDirectory(directory: string): DataDirectory {
+/**
+ * Makes or opens the directory and locks it. `membership` is whose it has to be; `undefined` opens it whoever owns it, to look into it.
+ * @throws DATA_DIR_UNWRITABLE, DATA_DIR_LOCKED, DATA_DIR_NEWER, DATA_DIR_FOREIGN
+ */
+export function openDataDirectory(directory: string, membership?: Membership): DataDirectory {
   const path = resolve(directory)
   let release: () => void
   try {
@@ -46,7 +63,7 @@ export function openDataDirectory(directory: string): DataDirectory {
   }
   try {
     checkVersion(path)
-    return { path, nodeId: nodeId(path), release }
+    return { path, ...clusterFile(path, membership), release }
   } catch (error) {
     release()
     if (error instanceof LogloomError) throw error
@@ -78,13 +95,24 @@ function checkVersion(path: string): void {
     )
 }
 
-function nodeId(path: string): string {
-  const file = join(path, 'cluster.json')
-  const text = readOptional(file)
-  if (text !== undefined) return (JSON.parse(text) as { nodeId: string }).nodeId
-  const id = `n-${randomBytes(4).toString('hex')}`
-  writeDurably(path, 'cluster.json', `${JSON.stringify({ nodeId: id })}\n`)
-  return id
+function clusterFile(path: string, membership: Membership | undefined): ClusterFile {
+  const text = readOptional(join(path, 'cluster.json'))
+  if (text !== undefined) {
+    const found = parseClusterFile(path, text)
+    if (membership !== undefined) checkMembership(path, found, membership)
+    return found
+  }
+  const content = ['metastore', 'loglets', 'state'].filter(name => existsSync(join(path, name)))
+  if (content.length > 0)
+    throw new LogloomError(
+      'DATA_DIR_FOREIGN',
+      `${path} has ${content.join(', ')} but no cluster.json: nobody can tell to which node it belongs`,
+      { path },
+      { hint: 'restore cluster.json from a backup' },
+    )
+  const made = newClusterFile(membership ?? noCluster)
+  writeDurably(path, 'cluster.json', clusterFileText(made))
+  return made
 }
 
 /** A file that is there whole or not at all, even after a power cut. */

@@ -18,8 +18,9 @@ import { VirtualLog, type VirtualLogEvent } from '../loglets/virtual-log/virtual
 import { LogloomError } from '../wire/errors.ts'
 import { Broker } from './broker.ts'
 import type { BrokerLogger } from './broker-options.ts'
+import { noCluster } from './cluster/cluster-file.ts'
 import { ClusterNode } from './cluster/cluster-node.ts'
-import { clusterConfigOf } from './cluster/cluster-settings.ts'
+import { type ClusterConfig, clusterConfigOf } from './cluster/cluster-settings.ts'
 import { isUnavailable } from './engine/healer.ts'
 import { type DataDirectory, openDataDirectory } from './data-directory.ts'
 import { checkBind, Gateway } from './gateway/gateway.ts'
@@ -65,9 +66,12 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
   const settings = resolveSettings({ flags })
   checkBind(settings)
   const inMemory = options.data === undefined && settings.loglet.split(',')[0] === 'memory'
-  const directory = inMemory ? undefined : openDataDirectory(settings.data)
+  const config = clusterConfigOf(settings)
+  const owner =
+    config === undefined ? noCluster : { clusterId: config.clusterId, nodeId: config.self }
+  const directory = inMemory ? undefined : openDataDirectory(settings.data, owner)
   try {
-    return await start(settings, directory, logger, onFatal)
+    return await start(settings, config, directory, logger, onFatal)
   } catch (error) {
     directory?.release()
     throw known(error)
@@ -76,13 +80,14 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
 
 async function start(
   settings: Settings,
+  config: ClusterConfig | undefined,
   directory: DataDirectory | undefined,
   logger: BrokerLogger,
   onFatal: (error: Error) => void,
 ): Promise<RunningBroker> {
   const version = packageVersion()
   const logStats = new LogStats()
-  const cluster = await joinCluster(settings, directory, version, logStats, logger, onFatal)
+  const cluster = await joinCluster(config, directory, version, logStats, logger, onFatal)
   const nodeId = cluster?.self ?? directory?.nodeId ?? 'memory'
   const gatewayStats = new GatewayStats(settings.metricsTopicsMax)
   const disk = directory === undefined ? passingDisk() : nodeDisk(directory.path)
@@ -247,14 +252,13 @@ async function openSharedLog(
 
 /** Undefined for a broker without a cluster. */
 async function joinCluster(
-  settings: Settings,
+  config: ClusterConfig | undefined,
   directory: DataDirectory | undefined,
   version: string,
   stats: LogStats,
   logger: BrokerLogger,
   onFatal: (error: Error) => void,
 ): Promise<ClusterNode | undefined> {
-  const config = clusterConfigOf(settings)
   if (config === undefined) return undefined
   if (directory === undefined)
     throw new LogloomError('INVALID_CONFIG', 'a node of a cluster needs a data directory', {
@@ -263,7 +267,7 @@ async function joinCluster(
   return ClusterNode.start({
     config,
     disk: nodeDisk(directory.path),
-    store: directory.nodeId,
+    store: directory.store,
     version,
     logger,
     onFatal,

@@ -61,7 +61,8 @@ export class CallTable {
         if (!this.waiting.has(id)) call.unsent = undefined
         this.unsentBytes += call.unsent?.length ?? 0
       } catch (error) {
-        this.fail(id, error)
+        // Not in this turn: a caller that tries again without a pause must not keep the event loop from connecting.
+        setImmediate(() => this.fail(id, error))
       }
     })
   }

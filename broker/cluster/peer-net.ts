@@ -239,6 +239,7 @@ export class PeerNet implements Net {
   /** Ends every connection; what is in flight rejects. Waits a little for handlers under way. Idempotent. */
   close(): Promise<void> {
     this.closing ??= (async () => {
+      const listenerClosed = this.listener.close()
       for (const { session } of this.entries.values()) if (session) this.ending.add(session)
       for (const { link, session } of this.entries.values()) {
         link.close(`node ${this.self} is closing`)
@@ -253,7 +254,7 @@ export class PeerNet implements Net {
       })
       await Promise.race([handlers, late])
       clearTimeout(timer)
-      await this.listener.close()
+      await listenerClosed
     })()
     return this.closing
   }
@@ -286,6 +287,8 @@ export class PeerNet implements Net {
   /** Why a node that proved itself is not let in, whichever side dialled. */
   private admit(peer: Peer): LogloomError | undefined {
     const { node, incarnation } = peer
+    if (this.closing !== undefined)
+      return new LogloomError('SHUTTING_DOWN', `node ${this.self} is going away`)
     if (node === this.self)
       return new LogloomError(
         'PEER_DUPLICATE',
@@ -311,10 +314,8 @@ export class PeerNet implements Net {
   private accept(connection: PeerConnection): void {
     const { node } = connection.peer
     const entry = this.entries.get(node)
-    if (entry === undefined || this.closing !== undefined) {
-      connection.end('going away', 1001)
-      return
-    }
+    // `admit` has just looked.
+    if (entry === undefined) return
     // The same process dials anew only when it has given its older connection up.
     entry.session?.connection.end('replaced by a newer connection', 1001)
     const session = new PeerSession(connection, this.handlers, this.options.logger)

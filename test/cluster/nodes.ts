@@ -94,7 +94,7 @@ export class SilentProxy {
     this.#silent = silent
   }
 
-  async stop(): Promise<void> {
+  async close(): Promise<void> {
     const closed = once(this.#server, 'close')
     this.#server.close()
     for (const socket of this.#sockets) socket.destroy()

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { codeOf, importsOf, packageOf, rootDirectory, sourceFiles } from './sources.ts'
 
 const doors: Readonly<Record<string, RegExp>> = {
-  ws: /^wire\/(platform\.node|server)\.ts$/,
+  ws: /^wire\/(platform\.node|server|peer-socket)\.ts$/,
   msgpackr: /^wire\//,
   lmdb: /^broker\/state\/lmdb-store\.ts$/,
   'prom-client': /^broker\/metrics\//,
@@ -86,7 +86,7 @@ describe('folders', () => {
   })
 
   it('keep the SDK and what it shares with browsers free of Node', () => {
-    const wire = /^wire\/(?!platform\.node\.ts|server\.ts)/
+    const wire = /^wire\/(?!platform\.node\.ts|server\.ts|peer-socket\.ts)/
     const shared = imports.filter(({ file }) => file.startsWith('client/') || wire.test(file))
     expect(shared.filter(({ target }) => target.startsWith('node:'))).toEqual([])
     const guilty = [
