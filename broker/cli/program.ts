@@ -6,6 +6,7 @@
 import { Command, Option } from 'commander'
 import { addBenchCommand } from './bench-command.ts'
 import { addConsumeCommand } from './consume-command.ts'
+import { addDevCommand } from './dev-command.ts'
 import { addHealthCommand } from './health-command.ts'
 import { addLogCommand } from './log-command.ts'
 import type { Format } from './failure.ts'
@@ -39,6 +40,7 @@ export function buildProgram(version: string, format: Format): Command {
       ),
     )
   addStartCommand(program)
+  addDevCommand(program)
   addTopicCommand(program)
   addProduceCommand(program)
   addConsumeCommand(program)
