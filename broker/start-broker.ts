@@ -129,6 +129,7 @@ async function start(
     serverId: `${nodeId}-${randomBytes(4).toString('hex')}`,
     logger,
     stats: gatewayStats,
+    ...(cluster === undefined ? {} : { brokers: () => cluster.brokers() }),
     metrics: async () => {
       // Loaded at the first scrape: a broker that nobody watches starts faster.
       const { createMetrics } = await import('./metrics/metrics.ts')
@@ -164,6 +165,7 @@ async function start(
   const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
   const url = `ws://${host}:${port}`
   cluster?.announce(settings.advertisedUrl === '' ? url : settings.advertisedUrl)
+  cluster?.onMembers(() => gateway.announceBrokers())
   return {
     url,
     port,

@@ -16,6 +16,8 @@ export interface ConnectionOptions {
   /** Bound of one dial, milliseconds. */
   readonly dialTimeoutMs: number
   readonly requestTimeoutMs: number
+  /** A broker that is silent for this long while something is asked of it is left. */
+  readonly brokerTimeoutMs: number
   readonly keepAliveMs: number
   readonly backoff: Backoff
   readonly clock: ClientClock
@@ -52,6 +54,8 @@ export class Connection {
   readonly #waiters = new Set<Waiter>()
   readonly #listeners = new Set<LinkListener>()
   readonly #run: Promise<void>
+  /** Brokers of the same log that others have told of. */
+  #learned: readonly string[] = []
   #link: Link | undefined
   #closedBy: LogloomError | undefined
   #lastError: LogloomError | undefined
@@ -156,32 +160,61 @@ export class Connection {
   }
 
   async #dialForEver(): Promise<void> {
-    const { urls, backoff, clock } = this.#options
+    const { backoff, clock } = this.#options
     // The constructor returns before the first dial, so that its owner can register.
     await Promise.resolve()
     let round = 0
+    let failed = 0
+    let last = ''
     for (let attempt = 0; !this.#closedBy; attempt++) {
-      const url = urls[attempt % urls.length] ?? ''
+      const url = this.#after(last)
+      last = url
       this.status.publish({ type: 'connecting', url, attempt })
       const openedMs = await this.#useOnce(url)
       if (this.#closedBy) return
       // A link that lived longer than the longest pause earned a quick new start.
-      if (openedMs !== undefined && clock.nowMs() - openedMs > backoff.maxMs) round = 0
-      if (openedMs === undefined && (attempt + 1) % urls.length !== 0) continue
+      const isProven = openedMs !== undefined && clock.nowMs() - openedMs > backoff.maxMs
+      if (isProven) round = 0
+      failed = isProven ? 0 : failed + 1
+      // Another broker is tried at once; only when all have failed is it time to wait.
+      const others = this.#candidates().length - 1
+      if (others > 0 && failed <= others) continue
+      failed = 0
       await pause(clock, fullJitterMs(round++, backoff, clock), this.#stop.signal)
     }
   }
 
+  /** The URLs that were given, then those that were learned. */
+  #candidates(): readonly string[] {
+    const { urls } = this.#options
+    const isSecure = urls.every(url => url.startsWith('wss:'))
+    // A page that was loaded securely may not dial anything else; and nobody asked for less.
+    const learned = this.#learned.filter(url => !isSecure || url.startsWith('wss:'))
+    return [...new Set([...urls, ...learned])]
+  }
+
+  /** The next one to try. */
+  #after(last: string): string {
+    const all = this.#candidates()
+    return all[(all.indexOf(last) + 1) % all.length] ?? ''
+  }
+
   /** One dial and, if it succeeds, the life of that link. Resolves with the time at which it opened. */
   async #useOnce(url: string): Promise<number | undefined> {
-    const { clientId, dialTimeoutMs, clock } = this.#options
+    const { clientId, dialTimeoutMs, brokerTimeoutMs, clock } = this.#options
+    // With others to turn to, one that takes connections and says nothing is not worth a long wait.
+    const isAlone = this.#candidates().length === 1
+    const timeoutMs = isAlone ? dialTimeoutMs : Math.min(dialTimeoutMs, brokerTimeoutMs)
     let link: Link
     try {
       link = await openLink(url, {
         clientId,
         signal: this.#stop.signal,
-        timeoutMs: dialTimeoutMs,
+        timeoutMs,
         onGoaway: leaving => this.#leave(leaving),
+        onBrokers: brokers => {
+          this.#learned = brokers
+        },
       })
     } catch (error) {
       this.#recover(url, asLogloomError(error))
@@ -193,6 +226,7 @@ export class Connection {
     }
     const openedMs = clock.nowMs()
     this.#link = link
+    if (link.brokers.length > 0) this.#learned = link.brokers
     const { serverId, version } = link
     this.status.publish({ type: 'open', url, serverId, version })
     for (const waiter of this.#waiters) waiter.resolve(link)
@@ -227,17 +261,30 @@ export class Connection {
 
   /** Pings; a peer that does not answer within one interval is given up. Returns the way to stop. */
   #keepAlive(link: Link): () => void {
-    const { keepAliveMs, clock } = this.#options
+    const { keepAliveMs, brokerTimeoutMs, clock } = this.#options
+    const { channel } = link
+    const lookMs = Math.min(keepAliveMs, brokerTimeoutMs / 2)
     let stopped = false
     let cancel = (): void => {}
-    const ping = (): void => {
-      link.channel.request('ping', {}, { timeoutMs: keepAliveMs }).then(arm, (error: unknown) => {
-        if (error instanceof LogloomError && error.code === 'TIMEOUT') link.channel.close()
+    let seen = -1
+    let quietMs = 0
+    const ping = (timeoutMs: number): void => {
+      channel.request('ping', {}, { timeoutMs }).then(arm, (error: unknown) => {
+        if (error instanceof LogloomError && error.code === 'TIMEOUT')
+          channel.abandon(`the broker said nothing for ${Math.round(quietMs + timeoutMs)} ms`)
         else arm()
       })
     }
+    const look = (): void => {
+      quietMs = channel.received === seen ? quietMs + lookMs : 0
+      seen = channel.received
+      // Who is asked and says nothing is tried soon; who is not asked, now and then.
+      if (quietMs > 0 && channel.inFlight > 0) ping(lookMs)
+      else if (quietMs >= keepAliveMs) ping(keepAliveMs)
+      else arm()
+    }
     const arm = (): void => {
-      if (!stopped) cancel = clock.schedule(keepAliveMs, ping)
+      if (!stopped) cancel = clock.schedule(lookMs, look)
     }
     arm()
     return () => {

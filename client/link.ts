@@ -24,10 +24,14 @@ export interface LinkOptions {
   readonly timeoutMs: number
   /** Called once when the broker announces that it goes away. */
   readonly onGoaway: (link: Link) => void
+  /** Called when the broker says that the brokers of its log have changed. */
+  readonly onBrokers: (urls: readonly string[]) => void
 }
 
 const protocolVersion = 1
 const laneDepthMax = 5
+/** Learned from one broker. */
+const brokersMax = 32
 
 export class Link {
   readonly channel: RequestChannel
@@ -35,6 +39,8 @@ export class Link {
   readonly serverId: string
   readonly version: string
   readonly limits: BrokerLimits
+  /** Other brokers of the same log, by URL, as this one knows them now. */
+  brokers: readonly string[]
   /** The broker asked us to leave: nothing new is started here. */
   draining = false
   readonly #pushes: PushRouter
@@ -45,6 +51,7 @@ export class Link {
     this.#pushes = pushes
     this.serverId = textOf(hello['serverId'])
     this.version = textOf(hello['version'])
+    this.brokers = brokerUrls(hello['brokers'])
     const limits = (hello['limits'] ?? {}) as { readonly [key: string]: unknown }
     const limit = (key: string, fallback: number): number => {
       const value = limits[key]
@@ -99,6 +106,10 @@ export async function openLink(url: string, o: LinkOptions): Promise<Link> {
       pushes,
       await channel.request('hello', hello, { timeoutMs }),
     )
+    pushes.onBrokers = urls => {
+      link.brokers = urls
+      o.onBrokers(urls)
+    }
     pushes.onGoaway = () => {
       link.draining = true
       o.onGoaway(link)
@@ -113,6 +124,7 @@ export async function openLink(url: string, o: LinkOptions): Promise<Link> {
 /** Hands pushes to the sinks of their subscriptions. */
 class PushRouter {
   onGoaway: () => void = () => {}
+  onBrokers: (urls: readonly string[]) => void = () => {}
   /** Subscribe requests without an answer yet: pushes without a sink may be theirs. */
   expecting = 0
   readonly #sinks = new Map<number, PushSink>()
@@ -121,6 +133,10 @@ class PushRouter {
   route(frame: Frame): void {
     if (frame['op'] === 'goaway') {
       this.onGoaway()
+      return
+    }
+    if (frame['op'] === 'brokers') {
+      this.onBrokers(brokerUrls(frame['brokers']))
       return
     }
     const sink = this.#sinks.get(Number(frame['sub']))
@@ -142,6 +158,15 @@ class PushRouter {
   settled(): void {
     if (--this.expecting === 0) this.#early = []
   }
+}
+
+/** URLs of a list of `{ nodeId, url }`; what is no WebSocket URL is left out. */
+function brokerUrls(value: unknown): readonly string[] {
+  if (!Array.isArray(value)) return []
+  return (value as readonly unknown[])
+    .slice(0, brokersMax)
+    .map(broker => textOf((broker as { readonly url?: unknown } | null)?.url))
+    .filter(url => /^wss?:\/\//.test(url))
 }
 
 function textOf(value: unknown): string {

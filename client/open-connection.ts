@@ -22,6 +22,8 @@ export interface ClientOptions {
   readonly retryBackoffMs?: number
   /** Last upper bound of that pause, milliseconds; default 2000. */
   readonly retryBackoffMaxMs?: number
+  /** A broker from which nothing comes for this long, although something is asked of it, is left for another, milliseconds; default 2000. */
+  readonly brokerTimeoutMs?: number
   /** How often a silent connection is tried with a ping, milliseconds; default 20000. */
   readonly keepAliveMs?: number
   /** Return at once, connected or not. Default false. */
@@ -29,12 +31,12 @@ export interface ClientOptions {
   readonly clock?: ClientClock
 }
 
-/** A connection that dials; resolves when it is open, at once if `lazy`. @throws TIMEOUT, INVALID_REQUEST, the signal's reason */
+/** A connection that dials `url`, one, several, or several with commas between them; resolves when it is open, at once if `lazy`. @throws TIMEOUT, INVALID_REQUEST, the signal's reason */
 export async function openConnection(
   url: string | readonly string[],
   o: ClientOptions,
 ): Promise<Connection> {
-  const urls = typeof url === 'string' ? [url] : [...url]
+  const urls = typeof url === 'string' ? url.split(',').map(each => each.trim()) : [...url]
   if (urls.length === 0) throw new LogloomError('INVALID_REQUEST', 'connect needs a URL')
   for (const each of urls) {
     if (!/^wss?:\/\//.test(each)) {
@@ -49,6 +51,7 @@ export async function openConnection(
     clientId: o.clientId ?? 'logloom-client',
     dialTimeoutMs: connectTimeoutMs,
     requestTimeoutMs: amount('requestTimeoutMs', o.requestTimeoutMs, 30_000, 1),
+    brokerTimeoutMs: amount('brokerTimeoutMs', o.brokerTimeoutMs, 2000, 1),
     keepAliveMs: amount('keepAliveMs', o.keepAliveMs, 20_000, 1),
     backoff: {
       baseMs: amount('retryBackoffMs', o.retryBackoffMs, 50, 0),

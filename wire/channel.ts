@@ -29,14 +29,19 @@ interface Waiting {
 const sweepMs = 100
 /** Close code for a frame of the broker that breaks the protocol; pages may not send 1008. */
 const unreadableReply = 3000
+/** What a socket reports that ended without a close frame. */
+const abandoned = 1006
 const replyLimits = { elementsMax: wireLimits.replyElementsMax }
 
 /** Requests over one socket, which it owns from now on. */
 export class RequestChannel {
   readonly closed: Promise<{ readonly code: number; readonly reason: string }>
+  /** Messages that have come in: a count that stands still says that the peer is silent. */
+  received = 0
   private readonly socket: FrameSocket
   private readonly onPush: (frame: Frame) => void
   private readonly waiting = new Map<number, Waiting>()
+  private over: (code: number, reason: string) => void = () => {}
   private nextId = 1
   private sweeper: ReturnType<typeof setInterval> | undefined
   private end: LogloomError | undefined
@@ -46,11 +51,12 @@ export class RequestChannel {
     this.socket = socket
     this.onPush = options.onPush ?? (() => {})
     this.closed = new Promise(resolve => {
-      socket.onClose = (code, reason) => {
+      this.over = (code, reason) => {
         this.fail(code, reason)
         resolve({ code, reason })
       }
     })
+    socket.onClose = (code, reason) => this.over(code, reason)
     socket.onMessage = bytes => this.receive(bytes)
   }
 
@@ -96,7 +102,14 @@ export class RequestChannel {
     this.socket.close(code, reason)
   }
 
+  /** Ends at once, without the peer: it may never answer a close. */
+  abandon(reason: string): void {
+    this.over(abandoned, reason)
+    this.socket.close()
+  }
+
   private receive(bytes: Uint8Array): void {
+    this.received++
     let frame: Frame
     try {
       frame = unpackFrame(bytes, replyLimits)
@@ -162,6 +175,7 @@ export class RequestChannel {
   }
 
   private fail(code: number, reason: string): void {
+    if (this.end !== undefined) return
     this.end = new LogloomError(
       'CONNECTION_CLOSED',
       `the connection closed with ${code}${reason === '' ? '' : ` (${reason})`}`,

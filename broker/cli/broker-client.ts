@@ -19,12 +19,14 @@ export async function withBroker<T>(url: string, work: (client: Client) => Promi
   }
 }
 
-/** Resolves when the client is connected. @throws CONNECTION_CLOSED at the first dial that fails */
+/** Resolves when the client is connected. @throws CONNECTION_CLOSED when no URL can be dialled */
 async function reached(client: Client, url: string): Promise<void> {
+  // Several brokers are tried in turn: one that does not answer is no reason to give up.
+  let left = url.split(',').length
   for await (const status of client.status()) {
     if (status.type === 'open') return
     if (status.type === 'closed') throw status.error ?? unreachable(url, undefined)
-    if (status.type === 'recovering') throw unreachable(url, status.error)
+    if (status.type === 'recovering' && --left <= 0) throw unreachable(url, status.error)
   }
 }
 

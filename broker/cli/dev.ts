@@ -48,11 +48,14 @@ export async function dev(flags: Readonly<Record<string, string>>, format: Forma
   const nodes = names.map((node, i) =>
     startNode(
       node,
-      [
-        ...['start', '--format', 'json', '--node', node, '--peers', peers],
-        ...['--cluster-secret-file', secretFile, '--data', join(data, node)],
-        ...['--port', String(port === 0 ? 0 : port + i), '--loglet', flags['loglet'] ?? 'native'],
-      ],
+      {
+        node,
+        peers,
+        'cluster-secret-file': secretFile,
+        data: join(data, node),
+        port: String(port === 0 ? 0 : port + i),
+        loglet: flags['loglet'] ?? 'native',
+      },
       () => stopping,
     ),
   )
@@ -65,9 +68,15 @@ export async function dev(flags: Readonly<Record<string, string>>, format: Forma
   await Promise.all(nodes.map(({ ended }) => ended))
 }
 
-function startNode(node: string, args: readonly string[], stopping: () => boolean): DevNode {
+function startNode(
+  node: string,
+  settings: Readonly<Record<string, string>>,
+  stopping: () => boolean,
+): DevNode {
   const script = fileURLToPath(new URL('../../../broker/cli/logloom.cjs', import.meta.url))
-  const child = spawn(process.execPath, [...nodeFlags, script, ...args], {
+  const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
+  const args = [...nodeFlags, script, 'start', '--format', 'json', ...flags]
+  const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
     // Ctrl-C in the terminal goes to the whole group: only this process is to act on it.
     detached: true,

@@ -22,7 +22,7 @@ export function buildProgram(version: string, format: Format): Command {
     .description('A streaming broker on one virtual shared log.')
     .version(version)
     .addOption(
-      new Option('--url <url>', 'address of the broker')
+      new Option('--url <url>', 'address of the broker, or of several with commas between them')
         .default('ws://localhost:5640')
         .env('LOGLOOM_URL'),
     )

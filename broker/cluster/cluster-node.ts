@@ -28,8 +28,6 @@ export interface ClusterNodeOptions {
   readonly logger: BrokerLogger
   readonly onFatal: (error: Error) => void
   readonly onSync?: (report: SyncReport) => void
-  /** Who is up has changed. */
-  readonly onMembers?: () => void
 }
 
 const chainVerb = 'chain.changed'
@@ -46,6 +44,7 @@ export class ClusterNode {
   private readonly logServer: LogServer | undefined
   private url: string | undefined
   private log: VirtualLog | undefined
+  private membersChanged: () => void = () => {}
   private readonly logger: BrokerLogger
   private readonly stopping = new AbortController()
   private watching: Promise<void> = Promise.resolve()
@@ -99,7 +98,7 @@ export class ClusterNode {
         ...(servesLog ? { store } : {}),
         ...(this.url === undefined ? {} : { url: this.url }),
       }),
-      onChange: () => options.onMembers?.(),
+      onChange: () => this.membersChanged(),
     })
     this.provider = new NativeLogletProvider({
       net,
@@ -145,6 +144,18 @@ export class ClusterNode {
   /** Nodes of the cluster that are up, this one first. */
   members(): readonly NodeDescription[] {
     return this.membership.members()
+  }
+
+  /** The brokers that are up, as clients are told. */
+  brokers(): readonly { readonly nodeId: NodeId; readonly url: string }[] {
+    return this.members().flatMap(({ node, url }) =>
+      url === undefined ? [] : [{ nodeId: node, url }],
+    )
+  }
+
+  /** Calls `listener` when who is up has changed. */
+  onMembers(listener: () => void): void {
+    this.membersChanged = listener
   }
 
   /** Where clients reach this node's broker: told to the others from now on. */

@@ -6,6 +6,11 @@ import type { GatewayStats } from './stats.ts'
 import type { Timers } from './timers.ts'
 import type { TopicDirectory } from './topic-directory.ts'
 
+export interface BrokerAddress {
+  readonly nodeId: string
+  readonly url: string
+}
+
 export interface GatewayContext {
   readonly broker: Broker
   readonly settings: Settings
@@ -14,5 +19,7 @@ export interface GatewayContext {
   readonly timers: Timers
   readonly stats: GatewayStats
   readonly topics: TopicDirectory
+  /** Brokers of the same log that clients may turn to, this one included; empty for a broker alone. */
+  readonly brokers: () => readonly BrokerAddress[]
   readonly onInternalError: (error: unknown, op: string) => void
 }

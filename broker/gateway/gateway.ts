@@ -15,7 +15,7 @@ import type { Broker } from '../broker.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import type { Settings } from '../settings.ts'
 import { closeCode, Connection } from './connection.ts'
-import type { GatewayContext } from './context.ts'
+import type { BrokerAddress, GatewayContext } from './context.ts'
 import { hostAllowed, type HostRules, isLoopback, originAllowed } from './origin.ts'
 import { page, pageHeaders } from './page.ts'
 import { count, GatewayStats } from './stats.ts'
@@ -31,6 +31,8 @@ export interface GatewayOptions {
   /** Prometheus text; the gateway's own counters are in `stats`. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
   readonly stats: GatewayStats
+  /** Brokers of the same log; see {@link GatewayContext}. */
+  readonly brokers?: () => readonly BrokerAddress[]
 }
 
 const tickMs = 20
@@ -62,6 +64,7 @@ export class Gateway {
       timers: this.timers,
       stats: options.stats,
       topics: new TopicDirectory(broker, settings),
+      brokers: options.brokers ?? (() => []),
       onInternalError: (error, op) =>
         logger.error(
           { op, error: error instanceof Error ? (error.stack ?? error.message) : String(error) },
@@ -86,6 +89,12 @@ export class Gateway {
       this.sockets.handleUpgrade(request, socket, head),
     )
     this.http.on('clientError', (_error, socket) => socket.destroy())
+  }
+
+  /** Tells every client that the brokers of the log have changed. */
+  announceBrokers(): void {
+    const brokers = this.context.brokers()
+    for (const connection of this.connections) connection.push({ op: 'brokers', brokers })
   }
 
   /** Binds the port. @throws PORT_IN_USE, INSECURE_PUBLIC_BIND @returns the port that is bound */

@@ -22,6 +22,7 @@ export function hello(context: GatewayContext, frame: Frame): Frame {
       supported: protocolVersions,
     })
   const { settings, serverId, version } = context
+  const brokers = context.brokers()
   const { frameBytesMax, batchBytesMax, recordsPerPublishMax, requestsInFlightMax } = settings
   const { bytesInFlightMax, subscriptionsMax, creditBytesMax } = settings
   return {
@@ -29,6 +30,7 @@ export function hello(context: GatewayContext, frame: Frame): Frame {
     serverId,
     version,
     codecs: [...supportedCodecs],
+    ...(brokers.length > 0 ? { brokers } : {}),
     limits: {
       frameBytesMax,
       batchBytesMax,

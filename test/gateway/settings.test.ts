@@ -96,7 +96,7 @@ describe('settings', () => {
     ['a word for a switch', { env: { LOGLOOM_INSECURE_PUBLIC: 'maybe' } }, /true or false/],
     ['a number in a list', { file: { allowedHosts: [1] } }, /logloom.json: allowedHosts.*list/],
     ['a number for text', { file: { host: 5 } }, /logloom.json: host: 5 is not text/],
-    ['a metastore that is not there yet', { flags: { metastore: 'paxos' } }, /metastore=paxos/],
+    ['a metastore that is not known', { flags: { metastore: 'etcd' } }, /metastore=etcd/],
   ]
 
   it.each(wrong)(

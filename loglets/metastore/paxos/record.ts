@@ -69,7 +69,7 @@ export function recordOf(value: MessageValue | undefined): RegisterRecord {
     instance,
     version,
     value: content instanceof Uint8Array ? content.slice() : undefined,
-    members: members as readonly string[],
+    members,
     id,
   }
 }
