@@ -22,6 +22,8 @@ export interface SegmentDescription {
   readonly spec: string
   readonly state: 'open' | 'sealed' | 'lost'
   readonly volatile: boolean
+  /** Where its leaves live, for kinds that have a choice. */
+  readonly placement?: readonly string[]
 }
 
 export interface LogDescription {
@@ -103,6 +105,7 @@ export class LogOperations {
         spec: s.spec,
         state: lost.has(s.index) ? 'lost' : s.end === undefined ? 'open' : 'sealed',
         volatile: volatile.has(s.index),
+        ...(s.placement === undefined ? {} : { placement: s.placement }),
       })),
     }
   }

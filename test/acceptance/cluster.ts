@@ -1,0 +1,156 @@
+// Three node processes on this machine, with a proxy in every link between two of them, so that each direction can be cut by itself.
+
+import { mkdir, writeFile } from 'node:fs/promises'
+import { createConnection, createServer, type Server, type Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { type BrokerProcess, freePort, startBrokerProcess } from './broker-process.ts'
+
+export class ClusterOfProcesses {
+  readonly names: readonly string[]
+  readonly urls: readonly string[]
+  private readonly directory: string
+  private readonly ports: readonly number[]
+  private readonly peerPorts: readonly number[]
+  private readonly links: ReadonlyMap<string, Link>
+  private readonly processes: (BrokerProcess | undefined)[]
+
+  private constructor(
+    directory: string,
+    ports: readonly number[],
+    peerPorts: readonly number[],
+    links: ReadonlyMap<string, Link>,
+  ) {
+    this.directory = directory
+    this.ports = ports
+    this.peerPorts = peerPorts
+    this.links = links
+    this.names = ports.map((_, i) => `n${i + 1}`)
+    this.urls = ports.map(port => `ws://127.0.0.1:${port}`)
+    this.processes = ports.map(() => undefined)
+  }
+
+  /** Starts all nodes, and resolves when all serve. */
+  static async start(directory: string, nodes = 3): Promise<ClusterOfProcesses> {
+    await mkdir(directory, { recursive: true })
+    await writeFile(join(directory, 'secret'), 'a secret that the tests share\n')
+    const ports: number[] = []
+    const peerPorts: number[] = []
+    for (let i = 0; i < nodes; i++) {
+      ports.push(await freePort())
+      peerPorts.push(await freePort())
+    }
+    const links = new Map<string, Link>()
+    for (let from = 0; from < nodes; from++)
+      for (let to = 0; to < nodes; to++)
+        if (from !== to) links.set(`${from}>${to}`, await Link.to(peerPorts[to] as number))
+    const cluster = new ClusterOfProcesses(directory, ports, peerPorts, links)
+    await Promise.all(cluster.names.map((_, i) => cluster.startNode(i)))
+    return cluster
+  }
+
+  isUp(i: number): boolean {
+    return this.processes[i] !== undefined
+  }
+
+  pid(i: number): number {
+    return (this.processes[i] as BrokerProcess).pid
+  }
+
+  stderr(i: number): string {
+    return this.processes[i]?.stderr() ?? ''
+  }
+
+  async startNode(i: number): Promise<void> {
+    const peers = this.names.map((name, to) => {
+      const port = to === i ? this.peerPorts[i] : this.links.get(`${i}>${to}`)?.port
+      return `${name}=ws://127.0.0.1:${port}`
+    })
+    this.processes[i] = await startBrokerProcess({
+      data: join(this.directory, this.names[i] as string),
+      port: this.ports[i] as number,
+      args: [
+        '--node',
+        this.names[i] as string,
+        '--peers',
+        peers.join(),
+        '--cluster-secret-file',
+        join(this.directory, 'secret'),
+      ],
+    })
+  }
+
+  async kill(i: number, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const process = this.processes[i]
+    this.processes[i] = undefined
+    await process?.kill(signal)
+  }
+
+  /** Nothing of node `from` reaches node `to`, nor do the answers to it. */
+  cut(from: number, to: number): void {
+    this.links.get(`${from}>${to}`)?.cut()
+  }
+
+  mend(): void {
+    for (const link of this.links.values()) link.mend()
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.processes.map((_, i) => this.kill(i, 'SIGTERM')))
+    for (const link of this.links.values()) link.close()
+  }
+}
+
+/** A proxy to one port. Cut, it holds its connections open and passes nothing, as a lost network does. */
+class Link {
+  private readonly server: Server
+  private readonly sockets = new Set<Socket>()
+  private isCut = false
+
+  private constructor(server: Server, target: number) {
+    this.server = server
+    server.on('connection', near => {
+      const far = createConnection(target, '127.0.0.1')
+      for (const [socket, other] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.sockets.add(socket)
+        if (this.isCut) socket.pause()
+        socket.on('data', data => other.write(data))
+        socket.on('error', () => {})
+        socket.on('close', () => {
+          this.sockets.delete(socket)
+          other.destroy()
+        })
+      }
+    })
+  }
+
+  static async to(target: number): Promise<Link> {
+    const server = createServer()
+    await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+    return new Link(server, target)
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port
+  }
+
+  cut(): void {
+    this.isCut = true
+    for (const socket of this.sockets) socket.pause()
+  }
+
+  mend(): void {
+    if (!this.isCut) return
+    this.isCut = false
+    // What was on its way is gone with the connection.
+    for (const socket of this.sockets) socket.destroy()
+  }
+
+  close(): void {
+    this.server.close()
+    for (const socket of this.sockets) socket.destroy()
+  }
+}
