@@ -9,6 +9,7 @@ import { MemoryMetaStore } from '../../loglets/metastore/memory.ts'
 import type { MetaStore } from '../../loglets/metastore/metastore.ts'
 import { nodeDisk } from '../../loglets/node-disk.ts'
 import type { Disk } from '../../loglets/ports.ts'
+import { type RegisterNode, registerOf } from './paxos-nodes.ts'
 
 const text = (s: string): Uint8Array => new TextEncoder().encode(s)
 const said = (bytes: Uint8Array | undefined): string | undefined =>
@@ -23,9 +24,17 @@ afterEach(() => rm(dir, { recursive: true }))
 const fileStore = (disk: Disk = nodeDisk(dir)): FileMetaStore =>
   new FileMetaStore({ disk, dir: 'a/metastore' })
 
+/** The register of a cluster of that many nodes, as the first of them uses it. */
+function paxosStore(nodes: number): MetaStore {
+  return (registerOf(nodes)[0] as RegisterNode).store
+}
+
 describe.each([
   ['file', (): MetaStore => fileStore()],
   ['memory', (): MetaStore => new MemoryMetaStore()],
+  ['paxos (one node)', (): MetaStore => paxosStore(1)],
+  ['paxos (three nodes)', (): MetaStore => paxosStore(3)],
+  ['paxos (five nodes)', (): MetaStore => paxosStore(5)],
 ])('the %s metastore', (_, make) => {
   it('is at version 0 without a value before the first write', async () => {
     expect(await make().read()).toEqual({ value: undefined, version: 0 })

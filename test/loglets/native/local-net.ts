@@ -13,10 +13,16 @@ import {
 export class LocalNet {
   private readonly handlers = new Map<NodeId, Map<string, Handler>>()
   private readonly down = new Set<NodeId>()
+  private readonly hung = new Set<NodeId>()
 
   /** Calls of this node fail, and it fails to call. */
   cut(node: NodeId): void {
     this.down.add(node)
+  }
+
+  /** Calls of this node are taken and never answered. */
+  hang(node: NodeId): void {
+    this.hung.add(node)
   }
 
   heal(node: NodeId): void {
@@ -50,6 +56,7 @@ export class LocalNet {
     const handler = this.handlers.get(to)?.get(verb)
     if (handler === undefined || (from !== to && (this.down.has(to) || this.down.has(from))))
       throw new NetError('UNREACHABLE', `${to} does not serve ${verb}`)
+    if (from !== to && this.hung.has(to)) return new Promise(() => {})
     const reply = handler(from, request).catch(error => {
       const { code = 'INTERNAL', message } = error as { code?: string; message: string }
       throw new RemoteError(to, code, message)

@@ -1,0 +1,84 @@
+// The register of a cluster, beyond what every metastore promises: majorities, restarts, lost disks, and its own members.
+
+import { describe, expect, it } from 'vitest'
+import { MetaStoreUnavailableError } from '../../loglets/metastore/paxos/paxos-metastore.ts'
+import { SimDisk } from '../simulation/sim-disk.ts'
+import { type RegisterNode, registerOf } from './paxos-nodes.ts'
+
+const text = (s: string): Uint8Array => new TextEncoder().encode(s)
+const said = (bytes: Uint8Array | undefined): string | undefined =>
+  bytes === undefined ? undefined : new TextDecoder().decode(bytes)
+const at = (nodes: readonly RegisterNode[], i: number): RegisterNode => nodes[i] as RegisterNode
+const readBy = async (node: RegisterNode): Promise<string | undefined> =>
+  said((await node.store.read()).value)
+
+describe('a register on three nodes', () => {
+  it('goes on without any one of them, and that one catches up', async () => {
+    const nodes = registerOf(3)
+    await at(nodes, 0).store.write(text('one'), 0)
+    at(nodes, 1).net.cut('n3')
+    expect(await at(nodes, 1).store.write(text('two'), 1)).toEqual({ ok: true, version: 2 })
+    at(nodes, 1).net.heal('n3')
+    expect(await readBy(at(nodes, 2))).toBe('two')
+    expect(await at(nodes, 2).store.write(text('late'), 1)).toMatchObject({ ok: false, version: 2 })
+  })
+
+  it('does nothing without a majority, and says so', async () => {
+    const nodes = registerOf(3)
+    await at(nodes, 0).store.write(text('one'), 0)
+    at(nodes, 0).net.cut('n2')
+    at(nodes, 0).net.cut('n3')
+    await expect(at(nodes, 0).store.read()).rejects.toThrow(MetaStoreUnavailableError)
+    await expect(at(nodes, 0).store.write(text('two'), 1)).rejects.toThrow(
+      '2 of 3 nodes are needed',
+    )
+  })
+
+  it('keeps a write that only its proposer saw, when another finishes it', async () => {
+    const nodes = registerOf(3)
+    // The proposer dies between the answers of the others and its own news of them.
+    await at(nodes, 0).store.write(text('mine'), 0)
+    at(nodes, 0).net.cut('n1')
+    expect(await readBy(at(nodes, 1))).toBe('mine')
+    expect(await readBy(at(nodes, 2))).toBe('mine')
+  })
+
+  it('remembers promises and values over a restart of all', async () => {
+    const nodes = registerOf(3)
+    await at(nodes, 0).store.write(text('one'), 0)
+    for (const node of nodes) {
+      node.disk.crash(() => 'none')
+      node.restart()
+    }
+    expect(await readBy(at(nodes, 2))).toBe('one')
+    expect(await at(nodes, 1).store.write(text('two'), 1)).toEqual({ ok: true, version: 2 })
+  })
+
+  it('does not count a node that lost its disk as one that knows of nothing', async () => {
+    const nodes = registerOf(3)
+    at(nodes, 0).net.cut('n3')
+    await at(nodes, 0).store.write(text('one'), 0)
+    at(nodes, 0).net.heal('n3')
+    // n2 forgets its vote; with n3, which never had one, it would be a majority that knows nothing.
+    at(nodes, 1).restart({ disk: new SimDisk(), store: 'another-disk' })
+    at(nodes, 0).net.cut('n1')
+    await expect(at(nodes, 2).store.read()).rejects.toThrow(/data directory/)
+    at(nodes, 0).net.heal('n1')
+    expect(await readBy(at(nodes, 2))).toBe('one')
+  })
+
+  it('changes its own members, without a change of the value', async () => {
+    const nodes = registerOf(3, 2)
+    await at(nodes, 0).store.write(text('one'), 0)
+    const before = await at(nodes, 0).store.members()
+    const wanted = ['n3@n3-disk', 'n4@n4-disk', 'n5@n5-disk']
+    expect(await at(nodes, 0).store.changeMembers(before, wanted)).toEqual(wanted)
+    // The two that left are not needed any more.
+    at(nodes, 0).net.cut('n1')
+    at(nodes, 0).net.cut('n2')
+    expect(await readBy(at(nodes, 4))).toBe('one')
+    expect(await at(nodes, 3).store.write(text('two'), 1)).toEqual({ ok: true, version: 2 })
+    // Somebody who did not hear of the change loses the race.
+    expect(await at(nodes, 2).store.changeMembers(before, before)).toEqual(wanted)
+  })
+})
