@@ -59,11 +59,23 @@ export interface BrokerOptions {
   readonly log: VirtualLog
   readonly store: StateStore
   readonly checkpointsDir: string
+  /** Of a shared log: checkpoints on the other brokers' nodes. */
+  readonly checkpoints?: RemoteCheckpoints
   readonly nodeId: string
   readonly settings?: Partial<BrokerSettings>
   readonly observe?: BrokerObserver
   readonly onFatal: (error: Error) => void
   readonly logger?: BrokerLogger
+}
+
+/** What other nodes do for the state that only checkpoints still hold. */
+export interface RemoteCheckpoints {
+  /** Brings a checkpoint at or past the position into this node's directory, if another has one. */
+  fetch(past: number): Promise<number | undefined>
+  /** Resolves once enough other nodes have one. @throws THROTTLED */
+  spread(past: number): Promise<void>
+  /** Lets other nodes ask for one of this node. */
+  offer(make: () => Promise<number>): void
 }
 
 export interface BrokerHealth {

@@ -30,7 +30,7 @@ import {
 } from './log-operations.ts'
 import { expireIdleProducers } from './producer-expiry.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
-import { restoreCheckpoint } from './state/checkpoint.ts'
+import { checkpointsIn, restoreCheckpoint } from './state/checkpoint.ts'
 import type { Command, Decision } from './state/commands.ts'
 import { metaKey } from './state/keys.ts'
 import { stateVersion } from './state/state-hash.ts'
@@ -139,6 +139,7 @@ export class Broker {
       disk: options.disk,
       store: options.store,
       checkpointsDir: options.checkpointsDir,
+      spreadCheckpoint: past => options.checkpoints?.spread(past) ?? Promise.resolve(),
       persister: this.persister,
       durableSpec: settings.durableSpec,
       backlogBytes: () => this.proposer.backlogBytes,
@@ -161,7 +162,7 @@ export class Broker {
       if (applied !== undefined)
         options.logger?.info({ applied }, 'state rebuilt from a checkpoint')
     }
-    const broker = new Broker(options, new StateMachine(store))
+    const broker = new Broker(options, await loadMachine(options))
     try {
       await broker.replay()
       await broker.proposer.open()
@@ -172,6 +173,7 @@ export class Broker {
     }
     broker.logOperations.onChain()
     broker.startLoops()
+    options.checkpoints?.offer(() => broker.logOperations.checkpoint())
     return broker
   }
 
@@ -469,6 +471,19 @@ export class Broker {
     await store.close()
     await log.close()
   }
+}
+
+/** The stored state; where it ends before the log begins, one from a checkpoint, of another node if need be. */
+async function loadMachine(options: BrokerOptions): Promise<StateMachine> {
+  const { store, disk, checkpointsDir, log, checkpoints, logger } = options
+  const machine = new StateMachine(store)
+  const { trimPoint } = log
+  if (machine.applied >= trimPoint) return machine
+  const own = (await checkpointsIn(disk, checkpointsDir)).at(-1) ?? -1
+  if (own < trimPoint) await checkpoints?.fetch(trimPoint)
+  const applied = await restoreCheckpoint(disk, checkpointsDir, store)
+  logger?.info({ applied, trimPoint }, 'state taken from a checkpoint')
+  return new StateMachine(store)
 }
 
 function recordsOf(entry: EncodedEntry): number {

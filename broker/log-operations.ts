@@ -62,6 +62,8 @@ export interface LogOperationsOptions {
   readonly checkpointsDir: string
   readonly persister: Persister
   readonly durableSpec: string | undefined
+  /** Resolves once enough other nodes have a checkpoint at or past the position. */
+  readonly spreadCheckpoint: (past: number) => Promise<void>
   readonly backlogBytes: () => number
   readonly propose: (command: Command) => Promise<Decision>
   readonly sync: () => Promise<void>
@@ -173,7 +175,7 @@ export class LogOperations {
 
   /** Drops the log below `before`. @returns the trim point that holds now */
   async trim(before: number, force: boolean): Promise<number> {
-    const { log, machine, propose, sync, persister, disk, checkpointsDir, store } = this.options
+    const { log, machine, propose, sync, spreadCheckpoint } = this.options
     await sync()
     if (before > machine.applied)
       throw new LogloomError(
@@ -198,10 +200,20 @@ export class LogOperations {
     const decision = await propose({ type: 'trim', before })
     if (!decision.ok) throw new LogloomError(decision.code, decision.message, decision.details)
     const safe = Math.min(before, machine.sessions.heldFrom() ?? before, this.lowestLive())
-    await persister.whileStill(applied => writeCheckpoint(disk, checkpointsDir, store, applied))
+    await this.checkpoint()
+    await spreadCheckpoint(safe)
     const trimmed = await log.prefixTrim(safe as Lsn)
     await log.truncate()
     return trimmed
+  }
+
+  /** Writes a verified checkpoint of everything applied so far. @returns its position */
+  checkpoint(): Promise<number> {
+    const { persister, disk, checkpointsDir, store } = this.options
+    return persister.whileStill(async applied => {
+      await writeCheckpoint(disk, checkpointsDir, store, applied)
+      return applied
+    })
   }
 
   /** Reads everything that is in the log and reports what cannot be read. */

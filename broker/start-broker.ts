@@ -19,7 +19,7 @@ import { LogloomError } from '../wire/errors.ts'
 import { Broker } from './broker.ts'
 import type { BrokerLogger } from './broker-options.ts'
 import { noCluster } from './cluster/cluster-file.ts'
-import { ClusterNode } from './cluster/cluster-node.ts'
+import { checkpointsDir, ClusterNode } from './cluster/cluster-node.ts'
 import { type ClusterConfig, clusterConfigOf } from './cluster/cluster-settings.ts'
 import { isUnavailable } from './engine/healer.ts'
 import { type DataDirectory, openDataDirectory } from './data-directory.ts'
@@ -56,6 +56,8 @@ const silent: BrokerLogger = { info: () => {}, warn: () => {}, error: () => {} }
 /** Sealed segments of a volatile loglet are copied to this. */
 const durableSpec = 'file'
 const openRetryMs = 100
+/** How long a new node waits for all others before it opens the log, so that a new log is placed on all of them. */
+const firstStartWaitMs = 3000
 
 /**
  * Starts a broker and resolves when it serves. With `loglet: 'memory'` and no `data` everything is in memory.
@@ -103,7 +105,8 @@ async function start(
       defer: fn => setImmediate(fn),
       log,
       store,
-      checkpointsDir: 'state/checkpoints',
+      checkpointsDir,
+      ...(cluster === undefined ? {} : { checkpoints: cluster.checkpoints }),
       nodeId,
       settings: {
         ...settings,
@@ -223,6 +226,7 @@ async function openSharedLog(
 ): Promise<VirtualLog> {
   const { metaStore, provider } = cluster
   const registry = new LogletRegistry([provider])
+  await cluster.awaitFirstStart(firstStartWaitMs)
   let said = ''
   for (;;) {
     try {

@@ -63,6 +63,10 @@ const table = {
     false,
     'stop the broker, delete its state folder and let it rebuild; report it with the logs of both brokers',
   ),
+  LOG_UNAVAILABLE: spec(
+    true,
+    'too few nodes of the cluster answer; retry, and see `logloom health` for which',
+  ),
   LOG_LOST: spec(false, 'the storage of this range is damaged or gone; see `logloom log verify`'),
   INTERNAL: spec(false, 'a defect: please report it with the broker log'),
   CONNECTION_CLOSED: spec(false, 'the connection ended before an answer; the outcome is unknown'),

@@ -14,10 +14,12 @@ import { nodeClock, nodeRandom } from '../../loglets/node-clock.ts'
 import type { Disk } from '../../loglets/ports.ts'
 import type { VirtualLog, VirtualLogEvent } from '../../loglets/virtual-log/virtual-log.ts'
 import type { BrokerLogger } from '../broker-options.ts'
+import { CheckpointExchange } from './checkpoint-exchange.ts'
 import type { ClusterConfig } from './cluster-settings.ts'
 import { Membership, type NodeDescription } from './membership.ts'
 import { PeerNet } from './peer-net.ts'
 import { watchPlacement } from './placement-watch.ts'
+import { keepRegisterMembers } from './register-members.ts'
 
 export interface ClusterNodeOptions {
   readonly config: ClusterConfig
@@ -30,14 +32,18 @@ export interface ClusterNodeOptions {
   readonly onSync?: (report: SyncReport) => void
 }
 
+/** Where a node keeps the checkpoints of its state, below the data directory. */
+export const checkpointsDir = 'state/checkpoints'
 const chainVerb = 'chain.changed'
 const tellTimeoutMs = 1000
+const awaitStepMs = 20
 
 export class ClusterNode {
   readonly net: PeerNet
   readonly metaStore: PaxosMetaStore
   readonly provider: NativeLogletProvider
   readonly membership: Membership
+  readonly checkpoints: CheckpointExchange
   private readonly config: ClusterConfig
   private readonly acceptor: Acceptor
   private readonly sequencers: Sequencers
@@ -48,6 +54,7 @@ export class ClusterNode {
   private readonly logger: BrokerLogger
   private readonly stopping = new AbortController()
   private watching: Promise<void> = Promise.resolve()
+  private readonly keepingMembers: Promise<void>
   private closing: Promise<void> | undefined
 
   private constructor(options: ClusterNodeOptions, net: PeerNet, incarnation: string) {
@@ -108,6 +115,24 @@ export class ClusterNode {
       members: () => this.membership.hosts(),
       serversTotal: () => config.peers.size,
     })
+    this.keepingMembers = keepRegisterMembers(
+      {
+        acceptor: this.acceptor,
+        metaStore: this.metaStore,
+        clock,
+        self: config.self,
+        members: () => this.members(),
+        logger: options.logger,
+      },
+      this.stopping.signal,
+    )
+    this.checkpoints = new CheckpointExchange({
+      net,
+      disk,
+      dir: checkpointsDir,
+      others: () => this.members().flatMap(({ node }) => (node === config.self ? [] : [node])),
+      copiesNeeded: Math.floor(config.peers.size / 2) + 1,
+    })
     net.handle(chainVerb, async (_, { version: changed }) => {
       const { log } = this
       if (log !== undefined && typeof changed === 'number' && changed > log.chain.version)
@@ -146,6 +171,14 @@ export class ClusterNode {
     return this.membership.members()
   }
 
+  /** For a node that knows of no log yet: resolves once every node of the cluster is up, or after `ms`. */
+  async awaitFirstStart(ms: number): Promise<void> {
+    if ((await this.acceptor.decided()).version > 0) return
+    const deadline = nodeClock.now() + ms
+    while (this.members().length < this.config.peers.size && nodeClock.now() < deadline)
+      await nodeClock.sleep(awaitStepMs)
+  }
+
   /** The brokers that are up, as clients are told. */
   brokers(): readonly { readonly nodeId: NodeId; readonly url: string }[] {
     return this.members().flatMap(({ node, url }) =>
@@ -182,7 +215,7 @@ export class ClusterNode {
   /** Ends what uses the log; to be called before it is closed. */
   async release(): Promise<void> {
     this.stopping.abort()
-    await this.watching
+    await Promise.all([this.watching, this.keepingMembers])
   }
 
   /** Tells the others that this node moved the chain, so that they need not find out by a refusal. */
@@ -202,6 +235,7 @@ export class ClusterNode {
     this.closing ??= (async () => {
       await this.release()
       await this.membership.close()
+      this.checkpoints.close()
       this.metaStore.close()
       this.acceptor.close()
       this.sequencers.close()

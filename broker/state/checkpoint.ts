@@ -96,7 +96,17 @@ async function checkpointNames(disk: Disk, dir: string): Promise<string[]> {
   return (await disk.list(dir)).filter(name => /^\d{16}\.ckpt$/.test(name))
 }
 
-function checkpointName(applied: number): string {
+/** Applied positions of the checkpoints in a directory, the newest last. Says nothing of whether they are whole. */
+export async function checkpointsIn(disk: Disk, dir: string): Promise<readonly number[]> {
+  return (await checkpointNames(disk, dir)).map(name => Number(name.slice(0, 16)))
+}
+
+/** Whether the file is a whole checkpoint at that position. */
+export async function isCheckpoint(disk: Disk, path: string, applied: number): Promise<boolean> {
+  return (await readCheckpoint(disk, path, () => {})) === applied
+}
+
+export function checkpointName(applied: number): string {
   return `${String(applied).padStart(16, '0')}.ckpt`
 }
 

@@ -25,7 +25,7 @@ import { NetError, RemoteError } from '../net.ts'
 import { TailWatch } from '../tail-watch.ts'
 import { findTail } from './find-tail.ts'
 import { count, stateOf, verbs } from './messages.ts'
-import type { LogServerId } from './placement.ts'
+import { type LogServerId, majorityOf } from './placement.ts'
 import { ask, callServer, type LogletContext } from './quorum.ts'
 import { readNext, readSlices } from './read.ts'
 import { seal } from './seal.ts'
@@ -159,14 +159,16 @@ export class NativeLoglet implements Loglet {
     if (before > this.watch.tail) await this.checkTail()
     const goal = Math.min(before, this.watch.tail)
     if (goal > this.trimmed || !this.trimKnown) {
-      const options = { timeoutMs: trimTimeoutMs, graceMs: trimGraceMs }
+      // Who only asks gets what is known to those that answer: a copy that is gone must not keep the log from opening.
+      const asked = goal === 0 ? { answers: 1 } : {}
+      const options = { timeoutMs: trimTimeoutMs, graceMs: trimGraceMs, ...asked }
       const fields = { before: goal }
       const answers = await this.rethrowClosed(
         ask(this.context, verbs.trim, fields, stateOf, options),
       )
       // What any of a majority has trimmed may be gone on all of them.
       this.trimmed = Math.max(this.trimmed, goal, ...answers.map(({ value }) => value.trimmed))
-      this.trimKnown = true
+      this.trimKnown ||= answers.length >= majorityOf(this.context.placement)
     }
     return position(this.trimmed)
   }

@@ -1,0 +1,50 @@
+// Keeps the register's members what the nodes are: each by name and data directory, so that a node which lost its disk gets a new vote instead
+// of answering with an empty memory for its old one. A change is decided by a majority of the old members, so it is safe whoever proposes it.
+
+import type { Acceptor } from '../../loglets/metastore/paxos/acceptor.ts'
+import type { PaxosMetaStore } from '../../loglets/metastore/paxos/paxos-metastore.ts'
+import { nodeOf } from '../../loglets/metastore/paxos/record.ts'
+import type { Clock } from '../../loglets/ports.ts'
+import type { BrokerLogger } from '../broker-options.ts'
+import type { NodeDescription } from './membership.ts'
+
+export interface RegisterMembersOptions {
+  readonly acceptor: Acceptor
+  readonly metaStore: PaxosMetaStore
+  readonly clock: Clock
+  readonly self: string
+  readonly members: () => readonly NodeDescription[]
+  readonly logger: BrokerLogger
+}
+
+const lookMs = 1000
+
+/** Runs until the signal says stop. Never rejects. */
+export async function keepRegisterMembers(
+  { acceptor, metaStore, clock, self, members, logger }: RegisterMembersOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(lookMs, signal).catch(() => {})
+    if (signal.aborted) return
+    try {
+      const up = new Map(members().map(member => [member.node, member]))
+      // One proposer is enough; the first by name of those that are up.
+      if ([...up.keys()].sort()[0] !== self) continue
+      const { members: now } = await acceptor.decided()
+      const wanted = now.map(member => {
+        const store = up.get(nodeOf(member))?.store
+        return store === undefined ? member : `${nodeOf(member)}@${store}`
+      })
+      if (wanted.join() === now.join()) continue
+      const changed = await metaStore.changeMembers(now, wanted)
+      logger.info({ members: changed }, 'the members of the register are new')
+    } catch (error) {
+      if (!signal.aborted)
+        logger.warn(
+          { error: (error as Error).message },
+          'the members of the register stay as they are',
+        )
+    }
+  }
+}
