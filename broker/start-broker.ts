@@ -2,7 +2,6 @@
 // tests embed: `startBroker({ loglet: 'memory', port: 0 })` needs no directory and loads neither LMDB nor pino.
 
 import { randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { LogletFailedError, LogletLostError, LogletSpecError } from '../loglets/contract.ts'
 import { FileLogletProvider } from '../loglets/file/file-provider.ts'
 import { MemoryLogletProvider } from '../loglets/memory/memory-provider.ts'
@@ -27,6 +26,7 @@ import { checkBind, Gateway } from './gateway/gateway.ts'
 import { GatewayStats } from './gateway/stats.ts'
 import { LogStats } from './metrics/log-stats.ts'
 import type { Metrics } from './metrics/metrics.ts'
+import { packageVersion } from './package-version.ts'
 import { passingDisk } from './passing-disk.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 import { MemoryStore } from './state/memory-store.ts'
@@ -132,7 +132,9 @@ async function start(
     serverId: `${nodeId}-${randomBytes(4).toString('hex')}`,
     logger,
     stats: gatewayStats,
-    ...(cluster === undefined ? {} : { brokers: () => cluster.brokers() }),
+    ...(cluster === undefined
+      ? {}
+      : { brokers: () => cluster.brokers(), nodes: () => cluster.nodes() }),
     metrics: async () => {
       // Loaded at the first scrape: a broker that nobody watches starts faster.
       const { createMetrics } = await import('./metrics/metrics.ts')
@@ -352,16 +354,4 @@ function throwLater(error: Error): void {
   setImmediate(() => {
     throw error
   })
-}
-
-function packageVersion(): string {
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      const text = readFileSync(new URL(path, import.meta.url), 'utf8')
-      return (JSON.parse(text) as { version: string }).version
-    } catch {
-      // Sources and build lie at different depths.
-    }
-  }
-  return 'unknown'
 }

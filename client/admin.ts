@@ -74,6 +74,8 @@ export interface LogSegment {
   readonly state: 'open' | 'sealed' | 'lost'
   /** Its records do not survive the broker process. */
   readonly volatile: boolean
+  /** Where its leaves live, leaf by leaf: `sequencer@incarnation;server@store,…`. For kinds that have a choice. */
+  readonly placement?: readonly string[]
 }
 
 export interface LogDescription {
@@ -82,6 +84,20 @@ export interface LogDescription {
   readonly applied: Lsn
   readonly trim: Lsn
   readonly segments: readonly LogSegment[]
+}
+
+/** A node of a cluster, as one broker sees it. */
+export interface ClusterNodeStatus {
+  readonly node: string
+  readonly up: boolean
+  /** The broker that answers. */
+  readonly self: boolean
+  /** Of its listener for nodes. */
+  readonly peerUrl: string
+  /** Of its broker, if it runs one and is up. */
+  readonly url?: string
+  readonly version?: string
+  readonly logServer?: boolean
 }
 
 export interface LogSwitch {
@@ -218,6 +234,11 @@ export class Admin {
   /** Reads the whole log and checks it; default timeout 10 minutes. */
   verifyLog(o: AdminOptions = {}): Promise<LogVerification> {
     return this.#ask('verifyLog', {}, { timeoutMs: verifyTimeoutMs, ...o })
+  }
+
+  /** The nodes of the cluster as the broker at the other end sees them; none for a broker alone. */
+  describeCluster(o: AdminOptions = {}): Promise<{ readonly nodes: readonly ClusterNodeStatus[] }> {
+    return this.#ask('describeCluster', {}, o)
   }
 
   health(o: AdminOptions = {}): Promise<BrokerHealth> {

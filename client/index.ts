@@ -3,6 +3,7 @@
 export type {
   Admin,
   AdminOptions,
+  ClusterNodeStatus,
   BrokerHealth,
   CreatedTopic,
   LogDescription,

@@ -5,6 +5,7 @@
 
 import { Command, Option } from 'commander'
 import { addBenchCommand } from './bench-command.ts'
+import { addClusterCommand } from './cluster-command.ts'
 import { addConsumeCommand } from './consume-command.ts'
 import { addDevCommand } from './dev-command.ts'
 import { addHealthCommand } from './health-command.ts'
@@ -45,6 +46,7 @@ export function buildProgram(version: string, format: Format): Command {
   addProduceCommand(program)
   addConsumeCommand(program)
   addLogCommand(program)
+  addClusterCommand(program)
   addHealthCommand(program)
   addBenchCommand(program)
   configure(program, format)

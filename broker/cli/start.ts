@@ -5,7 +5,7 @@
 
 import { readFileSync } from 'node:fs'
 import { LogloomError } from '../../wire/errors.ts'
-import { type RunningBroker, startBroker } from '../index.ts'
+import { type RunningBroker, startBroker, startLogServer } from '../index.ts'
 import { createLogger } from '../logger.ts'
 import { environmentName, resolveSettings } from '../settings.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -21,19 +21,32 @@ export async function start(
   format: Format,
 ): Promise<void> {
   const file = readSettingsFile()
-  const { data, ...settings } = resolveSettings({ flags, env: process.env, file })
+  const resolved = resolveSettings({ flags, env: process.env, file })
+  const { data, ...settings } = resolved
   const isDataNamed =
     (flags['data'] ?? process.env[environmentName('data')] ?? file['data']) !== undefined
   const stopped = new Promise<void>(resolve => onStopSignal(() => resolve()))
+  const onFatal = (error: Error): void => {
+    note(formatFailure(error, format))
+    process.exit(exitCodes.error)
+  }
+  const logger = createLogger(settings.logLevel)
+  if (settings.node !== '' && !settings.roles.includes('broker')) {
+    const server = await startLogServer({ settings: resolved, logger, onFatal })
+    const { url, node } = server
+    if (format === 'json')
+      await writeJson({ event: 'ready', url, pid: process.pid, data: server.data, node })
+    else await writeText(`ready ${url} pid=${process.pid} data=${server.data} node=${node}\n`)
+    await stopped
+    await server.close()
+    return
+  }
   const starting = startBroker({
     ...settings,
     // A memory loglet needs a directory only when one is named.
     ...(isDataNamed || !isMemory(settings.loglet) ? { data } : {}),
-    logger: createLogger(settings.logLevel),
-    onFatal: error => {
-      note(formatFailure(error, format))
-      process.exit(exitCodes.error)
-    },
+    logger,
+    onFatal,
   })
   // A node may wait long for its cluster, and has nothing to drain before it serves.
   const running = await Promise.race([starting, stopped])

@@ -14,6 +14,7 @@ import { nodeClock, nodeRandom } from '../../loglets/node-clock.ts'
 import type { Disk } from '../../loglets/ports.ts'
 import type { VirtualLog, VirtualLogEvent } from '../../loglets/virtual-log/virtual-log.ts'
 import type { BrokerLogger } from '../broker-options.ts'
+import type { NodeStatus } from '../gateway/context.ts'
 import { CheckpointExchange } from './checkpoint-exchange.ts'
 import type { ClusterConfig } from './cluster-settings.ts'
 import { Membership, type NodeDescription } from './membership.ts'
@@ -113,7 +114,7 @@ export class ClusterNode {
       random: nodeRandom,
       sequencers: this.sequencers,
       members: () => this.membership.hosts(),
-      serversTotal: () => config.peers.size,
+      serversTotal: () => this.membership.logServersTotal(),
     })
     this.keepingMembers = keepRegisterMembers(
       {
@@ -184,6 +185,24 @@ export class ClusterNode {
     return this.members().flatMap(({ node, url }) =>
       url === undefined ? [] : [{ nodeId: node, url }],
     )
+  }
+
+  /** Every node of the cluster, up or not. */
+  nodes(): readonly NodeStatus[] {
+    const up = new Map(this.members().map(member => [member.node, member]))
+    return [...this.config.peers].map(([node, peerUrl]) => {
+      const member = up.get(node)
+      const { url, version } = member ?? {}
+      return {
+        node,
+        up: member !== undefined,
+        self: node === this.self,
+        peerUrl,
+        ...(url === undefined ? {} : { url }),
+        ...(version === undefined ? {} : { version }),
+        ...(member === undefined ? {} : { logServer: member.store !== undefined }),
+      }
+    })
   }
 
   /** Calls `listener` when who is up has changed. */

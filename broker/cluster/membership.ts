@@ -73,6 +73,13 @@ export class Membership {
     }))
   }
 
+  /** Nodes that have a log server as far as anybody knows: all but those that said that they have none. */
+  logServersTotal(): number {
+    const others = [...this.known.values()].filter(({ store }) => store === undefined).length
+    const own = this.options.self().store === undefined ? 1 : 0
+    return this.options.nodes.length - others - own
+  }
+
   async close(): Promise<void> {
     for (const stop of this.stops) stop()
     this.closing.abort()

@@ -11,6 +11,20 @@ export interface BrokerAddress {
   readonly url: string
 }
 
+/** A node of the cluster, as the answering broker sees it now. */
+export interface NodeStatus {
+  readonly node: string
+  readonly up: boolean
+  readonly self: boolean
+  /** Of its listener for nodes. */
+  readonly peerUrl: string
+  /** Of its broker, if it runs one and is up. */
+  readonly url?: string
+  readonly version?: string
+  /** Whether it runs a log server, if it is up. */
+  readonly logServer?: boolean
+}
+
 export interface GatewayContext {
   readonly broker: Broker
   readonly settings: Settings
@@ -21,5 +35,7 @@ export interface GatewayContext {
   readonly topics: TopicDirectory
   /** Brokers of the same log that clients may turn to, this one included; empty for a broker alone. */
   readonly brokers: () => readonly BrokerAddress[]
+  /** Every node of the cluster; empty for a broker alone. */
+  readonly nodes: () => readonly NodeStatus[]
   readonly onInternalError: (error: unknown, op: string) => void
 }

@@ -15,7 +15,7 @@ import type { Broker } from '../broker.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import type { Settings } from '../settings.ts'
 import { closeCode, Connection } from './connection.ts'
-import type { BrokerAddress, GatewayContext } from './context.ts'
+import type { BrokerAddress, GatewayContext, NodeStatus } from './context.ts'
 import { hostAllowed, type HostRules, isLoopback, originAllowed } from './origin.ts'
 import { page, pageHeaders } from './page.ts'
 import { count, GatewayStats } from './stats.ts'
@@ -33,6 +33,7 @@ export interface GatewayOptions {
   readonly stats: GatewayStats
   /** Brokers of the same log; see {@link GatewayContext}. */
   readonly brokers?: () => readonly BrokerAddress[]
+  readonly nodes?: () => readonly NodeStatus[]
 }
 
 const tickMs = 20
@@ -65,6 +66,7 @@ export class Gateway {
       stats: options.stats,
       topics: new TopicDirectory(broker, settings),
       brokers: options.brokers ?? (() => []),
+      nodes: options.nodes ?? (() => []),
       onInternalError: (error, op) =>
         logger.error(
           { op, error: error instanceof Error ? (error.stack ?? error.message) : String(error) },

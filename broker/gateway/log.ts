@@ -31,6 +31,11 @@ export async function verifyLog(context: GatewayContext): Promise<Frame> {
   return { ok, entries, bytes, damaged: damaged.slice(0, 1000) }
 }
 
+/** The nodes of the cluster as this one sees them; empty for a broker alone. */
+export function describeCluster(context: GatewayContext): Frame {
+  return { nodes: context.nodes().map(node => ({ ...node })) }
+}
+
 export function health(context: GatewayContext): Frame {
   return { ...context.broker.health(), version: context.version }
 }

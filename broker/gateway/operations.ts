@@ -4,7 +4,15 @@ import type { Frame } from '../../wire/frame.ts'
 import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { fetch } from './fetch.ts'
-import { describeLog, health, sealLog, switchLog, trimLog, verifyLog } from './log.ts'
+import {
+  describeCluster,
+  describeLog,
+  health,
+  sealLog,
+  switchLog,
+  trimLog,
+  verifyLog,
+} from './log.ts'
 import { produce } from './produce.ts'
 import { publish } from './publish.ts'
 import type { Api } from './stats.ts'
@@ -51,6 +59,7 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['sealLog', admin(sealLog)],
   ['trimLog', admin(trimLog)],
   ['verifyLog', admin(verifyLog)],
+  ['describeCluster', admin(describeCluster)],
   ['health', admin(health)],
   ['ping', admin(() => ({}))],
 ])

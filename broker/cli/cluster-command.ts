@@ -1,0 +1,57 @@
+// `logloom cluster …`: what the nodes of a cluster are doing.
+
+import type { Command } from 'commander'
+import { withBroker } from './broker-client.ts'
+import { examples, type GlobalOptions, globalsOf } from './options.ts'
+import { writeJson, writeText } from './output.ts'
+import { formatTable } from './table.ts'
+
+/** Adds the command and its verbs. */
+export function addClusterCommand(program: Command): void {
+  const cluster = program.command('cluster').description('describe the nodes of the cluster')
+  cluster
+    .command('describe')
+    .description('show the nodes, as the answering broker sees them, and where the log is placed')
+    .addHelpText(
+      'after',
+      examples('logloom cluster describe', 'logloom cluster describe --format json'),
+    )
+    .action((_, command: Command) => describe(globalsOf(command)))
+}
+
+function describe({ url, format }: GlobalOptions): Promise<void> {
+  return withBroker(url, async client => {
+    const { nodes } = await client.admin().describeCluster()
+    const { segments } = await client.admin().describeLog()
+    const last = segments.at(-1)
+    const placement = last?.placement ?? []
+    if (format === 'json') {
+      await writeJson({ nodes, segment: last?.index ?? null, placement })
+      return
+    }
+    if (nodes.length === 0) {
+      await writeText('this broker is alone: it has no cluster\n')
+      return
+    }
+    const rows = nodes.map(node => {
+      const sequences = placement.filter(text => text.startsWith(`${node.node}@`)).length
+      const stores = placement.filter(text => serversOf(text).includes(node.node)).length
+      return [
+        node.node + (node.self ? ' *' : ''),
+        node.up ? 'up' : 'down',
+        node.url ?? null,
+        node.version ?? null,
+        sequences,
+        stores,
+      ]
+    })
+    const header = ['NODE', 'STATE', 'CLIENTS', 'VERSION', 'SEQUENCERS', 'COPIES']
+    await writeText(formatTable(header, rows))
+  })
+}
+
+/** Of `sequencer@incarnation;server@store,server@store`. */
+function serversOf(placement: string): readonly string[] {
+  const [, servers = ''] = placement.split(';')
+  return servers.split(',').map(server => server.split('@')[0] ?? '')
+}
