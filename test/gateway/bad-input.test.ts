@@ -76,6 +76,7 @@ const valid: Readonly<Record<string, () => Frame>> = {
   sealLog: () => ({}),
   trimLog: () => ({ lsn: 0 }),
   verifyLog: () => ({}),
+  describeCluster: () => ({}),
   health: () => ({}),
   ping: () => ({}),
 }
@@ -98,6 +99,7 @@ const required: Readonly<Record<string, readonly string[]>> = {
   sealLog: [],
   trimLog: ['lsn'],
   verifyLog: [],
+  describeCluster: [],
   health: [],
   ping: [],
 }

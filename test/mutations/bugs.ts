@@ -8,7 +8,7 @@ export interface PlantedBug {
   readonly find: string
   readonly replace: string
   /** Which scenario has to find it. */
-  readonly scenario: 'log' | 'broker' | 'cluster'
+  readonly scenario: 'log' | 'broker' | 'cluster' | 'register'
 }
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -375,5 +375,48 @@ export const plantedBugs: readonly PlantedBug[] = [
     find: `if (done === undefined) {`,
     replace: `if (number >= 0) {`,
     scenario: 'cluster',
+  },
+  {
+    name: 'register: a promise is forgotten by a restart',
+    file: 'loglets/metastore/paxos/acceptor.ts',
+    find: `await this.store({ ...state, promised: ballot }), 'promised')`,
+    replace: `(this.state = { ...state, promised: ballot }), 'promised')`,
+    scenario: 'register',
+  },
+  {
+    name: 'register: a vote is answered before it is on the disk',
+    file: 'loglets/metastore/paxos/acceptor.ts',
+    find: `await replaceFile(disk, dir, fileName, [new TextEncoder().encode(text)])`,
+    replace: `void replaceFile(disk, dir, fileName, [new TextEncoder().encode(text)]).catch(() => {})`,
+    scenario: 'register',
+  },
+  {
+    name: 'register: a proposer ignores what others have accepted',
+    file: 'loglets/metastore/paxos/paxos-metastore.ts',
+    find: `const record = accepted?.record ?? proposal`,
+    replace: `const record = proposal ?? accepted?.record`,
+    scenario: 'register',
+  },
+  {
+    name: 'register: an acceptor votes below its promise',
+    file: 'loglets/metastore/paxos/acceptor.ts',
+    find: `    if (isBelow(ballot, state.promised)) return this.answer(state, 'outbid')
+    const accepted`,
+    replace: `    const accepted`,
+    scenario: 'register',
+  },
+  {
+    name: 'register: one node is a majority',
+    file: 'loglets/metastore/paxos/record.ts',
+    find: `return Math.floor(members.length / 2) + 1`,
+    replace: `return members.length > 0 ? 1 : 0`,
+    scenario: 'register',
+  },
+  {
+    name: 'register: a read does not finish what may have been decided',
+    file: 'loglets/metastore/paxos/paxos-metastore.ts',
+    find: `if (replies.every(reply => reply.accepted === undefined))`,
+    replace: `if (replies.length > 0)`,
+    scenario: 'register',
   },
 ]

@@ -30,6 +30,19 @@ const firstSeeds: Readonly<Record<string, FirstSeeds>> = {
       'switch',
     ],
   },
+  register: {
+    seeds: 100,
+    states: [
+      'write ok',
+      'write lost',
+      'members changed',
+      'unavailable',
+      'fault: all',
+      'fault: cut one way',
+      'crash: torn',
+      'crash: nothing kept',
+    ],
+  },
   cluster: {
     seeds: 60,
     states: [

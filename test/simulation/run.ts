@@ -5,11 +5,13 @@ import { pathToFileURL } from 'node:url'
 import { brokerScenario } from './broker-scenario.ts'
 import { clusterScenario } from './cluster-scenario.ts'
 import { logScenario, type RunResult } from './log-scenario.ts'
+import { registerScenario } from './register-scenario.ts'
 
 export const scenarios: Readonly<Record<string, (seed: number) => Promise<RunResult>>> = {
   log: logScenario,
   broker: brokerScenario,
   cluster: clusterScenario,
+  register: registerScenario,
 }
 
 export interface SeedsReport {
