@@ -6,6 +6,7 @@
 
 import { crc32 } from './crc32.ts'
 import { LogloomError } from './errors.ts'
+import { setU64 } from './u64.ts'
 
 /** Text is stored as its UTF-8 bytes. Pairs keep repeated names. */
 export type HeadersInput =
@@ -265,11 +266,6 @@ export function writeProducer(view: DataView, start: number, producer: BatchProd
   view.setUint32(start + 28, baseSequence)
   setU64(view, start + 48, producerId)
   view.setUint32(start + 56, producerEpoch)
-}
-
-function setU64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, Math.floor(value / 2 ** 32))
-  view.setUint32(at + 4, value >>> 0)
 }
 
 function checkRange(field: string, value: number, max: number): void {

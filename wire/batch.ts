@@ -16,6 +16,7 @@ import {
   writeProducer,
 } from './batch-builder.ts'
 import { wireLimits } from './limits.ts'
+import { getU64 } from './u64.ts'
 
 export type { BatchRecord } from './batch-body.ts'
 export { type BatchProducer, batchHeaderBytes } from './batch-builder.ts'
@@ -139,9 +140,9 @@ export function readBatchHeader(batch: Uint8Array): BatchHeader {
     span: view.getUint32(20),
     rawLength: view.getUint32(24),
     baseSequence: view.getUint32(28),
-    baseTimestamp: getU64(view, 32),
-    maxTimestamp: getU64(view, 40),
-    producerId: getU64(view, 48),
+    baseTimestamp: safeU64(view, 32),
+    maxTimestamp: safeU64(view, 40),
+    producerId: safeU64(view, 48),
     producerEpoch: view.getUint32(56),
   }
   const { bodyLength, count, span, rawLength } = header
@@ -227,8 +228,8 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
-function getU64(view: DataView, at: number): number {
-  const value = view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4)
+function safeU64(view: DataView, at: number): number {
+  const value = getU64(view, at)
   if (!Number.isSafeInteger(value)) corrupt(`the number at byte ${at} is beyond 2^53 - 1`)
   return value
 }

@@ -24,7 +24,7 @@ import type {
   PartitionBatch,
   ProducerIdentity,
 } from '../state/commands.ts'
-import { getU64, setU64 } from '../state/u64.ts'
+import { getU64, setU64 } from '../../wire/u64.ts'
 
 const magic = 0xe1
 const version = 1

@@ -207,8 +207,7 @@ export class Connection {
         error instanceof LogloomError
           ? error
           : new LogloomError('BAD_FRAME', (error as Error).message)
-      if (known.code === 'NUMBER_OUT_OF_RANGE') this.send({ id: null, error: known.toWire() })
-      else this.refuse(known)
+      this.refuse(known)
       return
     }
     if (!this.greeted) this.hello(frame)

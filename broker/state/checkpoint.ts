@@ -10,7 +10,7 @@ import type { Disk } from '../../loglets/ports.ts'
 import { crc32 } from '../../wire/crc32.ts'
 import { allKeys } from './keys.ts'
 import type { StateStore, StoreOp, StorePair } from './store.ts'
-import { getU64, setU64 } from './u64.ts'
+import { getU64, setU64 } from '../../wire/u64.ts'
 
 const magic = 0x4c4c4350
 const format = 1

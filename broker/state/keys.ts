@@ -9,7 +9,7 @@
 //   7 session                        session
 // topic, partition: u32; base, producer, session: u64.
 
-import { getU64, setU64 } from './u64.ts'
+import { getU64, setU64 } from '../../wire/u64.ts'
 
 export const metaKey = Uint8Array.of(1)
 export const allKeys = { low: Uint8Array.of(0), high: new Uint8Array(32).fill(0xff) }

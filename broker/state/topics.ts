@@ -7,7 +7,7 @@
 import { packFrame, unpackFrame } from '../../wire/frame.ts'
 import { baseOfKey, batchKey, partitionKey, prefixRange, topicKey } from './keys.ts'
 import type { StateStore, StoreOp } from './store.ts'
-import { getU64, setU64 } from './u64.ts'
+import { getU64, setU64 } from '../../wire/u64.ts'
 
 /** Where a batch lies and when it took effect. `length` 0 marks a range of offsets that was lost. */
 export interface IndexEntry {

@@ -13,6 +13,7 @@
 // entry may hold a copy of a segment file. The watermark says: bytes below this offset of this file were synced.
 
 import { crc32 } from '../../wire/crc32.ts'
+import { getU64, setU64 } from '../../wire/u64.ts'
 
 export const fileHeaderBytes = 64
 export const recordHeaderBytes = 40
@@ -156,13 +157,4 @@ export function decodeIndex(bytes: Uint8Array): number[] {
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-function setU64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, Math.floor(value / 2 ** 32))
-  view.setUint32(at + 4, value >>> 0)
-}
-
-function getU64(view: DataView, at: number): number {
-  return view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4)
 }

@@ -1,6 +1,7 @@
 // The trim point of a file loglet: one small file, replaced atomically. 0 u64 position, 8 u32 CRC-32 of [0, 8).
 
 import { crc32 } from '../../wire/crc32.ts'
+import { getU64, setU64 } from '../../wire/u64.ts'
 import type { Disk } from '../ports.ts'
 
 const name = 'trim'
@@ -13,8 +14,7 @@ export async function writeTrimPoint(
 ): Promise<void> {
   const bytes = new Uint8Array(12)
   const view = new DataView(bytes.buffer)
-  view.setUint32(0, Math.floor(position / 2 ** 32))
-  view.setUint32(4, position >>> 0)
+  setU64(view, 0, position)
   view.setUint32(8, crc32(bytes.subarray(0, 8)))
   const temporary = `${directory}/${name}.tmp`
   await disk.remove(temporary)
@@ -39,7 +39,7 @@ export async function readTrimPoint(disk: Disk, directory: string): Promise<numb
     if (bytes.length < 12) return 0
     const view = new DataView(bytes.buffer, bytes.byteOffset, 12)
     if (view.getUint32(8) !== crc32(bytes.subarray(0, 8))) return 0
-    return view.getUint32(0) * 2 ** 32 + view.getUint32(4)
+    return getU64(view, 0)
   } finally {
     await file.close()
   }
