@@ -91,7 +91,7 @@ class RegisterRun {
         done = await this.write(node)
         if (!done) await this.driver.sleep(20)
       }
-    const seen = await Promise.all(this.nodes.map(({ store }) => store?.read()))
+    const seen = await Promise.all(this.nodes.map(async ({ store }) => store?.read()))
     if (new Set(seen.map(found => found?.version)).size > 1)
       throw new InvariantError('calm nodes read different versions')
   }
