@@ -21,8 +21,8 @@ export interface HealerOptions {
 const spreadMs = 20
 const pauseMsMin = 50
 const pauseMsMax = 5000
-/** Healed for this long: the next trouble is a new one. */
-const calmMs = 30_000
+/** The log went on for this long: the next trouble is a new one, and no quarrel between nodes that see the network differently. */
+const calmMs = 2000
 
 /** True when the log may answer again, here or after a reconfiguration, and nothing is broken for good. */
 export function isUnavailable(error: unknown): boolean {
