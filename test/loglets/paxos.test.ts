@@ -1,7 +1,9 @@
 // The register of a cluster, beyond what every metastore promises: majorities, restarts, lost disks, and its own members.
 
 import { describe, expect, it } from 'vitest'
+import { registerVerbs } from '../../loglets/metastore/paxos/acceptor.ts'
 import { MetaStoreUnavailableError } from '../../loglets/metastore/paxos/paxos-metastore.ts'
+import { recordMessage } from '../../loglets/metastore/paxos/record.ts'
 import { SimDisk } from '../simulation/sim-disk.ts'
 import { type RegisterNode, registerOf } from './paxos-nodes.ts'
 
@@ -80,5 +82,22 @@ describe('a register on three nodes', () => {
     expect(await at(nodes, 3).store.write(text('two'), 1)).toEqual({ ok: true, version: 2 })
     // Somebody who did not hear of the change loses the race.
     expect(await at(nodes, 2).store.changeMembers(before, before)).toEqual(wanted)
+  })
+
+  it('does not vote below a promise that it gave before a crash', async () => {
+    const [first] = registerOf(3)
+    const node = first as RegisterNode
+    const caller = node.net.endpoint('caller')
+    const before = recordMessage(await node.acceptor.decided())
+    const record = { ...before, instance: 1, version: 1, value: text('x'), id: 'x' }
+    const ask = async (verb: string, round: number): Promise<unknown> => {
+      const request = { before, record, ballot: { round, by: 'caller' } }
+      return (await caller.call('n1', verb, request, { timeoutMs: 1000 })).status
+    }
+    expect(await ask(registerVerbs.prepare, 5)).toBe('promised')
+    node.disk.crash(() => 'none')
+    node.restart()
+    expect(await ask(registerVerbs.accept, 4)).toBe('outbid')
+    expect(await ask(registerVerbs.accept, 5)).toBe('accepted')
   })
 })

@@ -354,13 +354,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'cluster',
   },
   {
-    name: 'native: one sealed log server is enough',
-    file: 'loglets/native/find-tail.ts',
-    find: `if (sealed === answers.length)`,
-    replace: `if (sealed > 0)`,
-    scenario: 'cluster',
-  },
-  {
     name: 'native: a provisional tail is told as committed',
     file: 'loglets/native/native-loglet.ts',
     find: `if (state.sealed) this.watch.merge(state.tail, true)
@@ -375,13 +368,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     find: `if (done === undefined) {`,
     replace: `if (number >= 0) {`,
     scenario: 'cluster',
-  },
-  {
-    name: 'register: a promise is forgotten by a restart',
-    file: 'loglets/metastore/paxos/acceptor.ts',
-    find: `await this.store({ ...state, promised: ballot }), 'promised')`,
-    replace: `(this.state = { ...state, promised: ballot }), 'promised')`,
-    scenario: 'register',
   },
   {
     name: 'register: a vote is answered before it is on the disk',

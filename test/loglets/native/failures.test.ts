@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { LogletSealedError, LogletUnavailableError, position } from '../../../loglets/contract.ts'
 import type { Loglet } from '../../../loglets/contract.ts'
 import { LogServer } from '../../../loglets/native/log-server.ts'
+import { verbs } from '../../../loglets/native/messages.ts'
 import { FileLogletProvider } from '../../../loglets/file/file-provider.ts'
 import { nodeClock } from '../../../loglets/node-clock.ts'
 import type { Placement } from '../../../loglets/registry.ts'
@@ -115,6 +116,19 @@ describe('a native loglet on three log servers', () => {
     const [text = ''] = placement
     cluster.at(0).sequencers.stop(id)
     expect(() => cluster.at(0).sequencers.start(id, text, {})).toThrow(/cannot run here/)
+    await cluster.close()
+  })
+
+  it('finishes a seal that reached one server only before it says sealed', async () => {
+    const { cluster, clients } = await threeNodes()
+    await client(clients, 0).append(entry(0))
+    const { net } = cluster.at(1)
+    const ask = (node: string, verb: string) =>
+      net.call(node, verb, { id, store: 'disk' }, { timeoutMs: 1000 })
+    await ask('n3', verbs.seal)
+    expect(await client(clients, 1).checkTail()).toEqual({ tail: 1, sealed: true })
+    const states = await Promise.all(['n1', 'n2', 'n3'].map(node => ask(node, verbs.tail)))
+    expect(states.filter(state => state.sealed === true).length).toBeGreaterThanOrEqual(2)
     await cluster.close()
   })
 })
