@@ -4,7 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { type BrokerProcess, freePort, startBrokerProcess } from './broker-process.ts'
+import { type BrokerProcess, startBrokerProcess } from './broker-process.ts'
 
 export class ClusterOfProcesses {
   readonly names: readonly string[]
@@ -34,16 +34,15 @@ export class ClusterOfProcesses {
   static async start(directory: string, nodes = 3): Promise<ClusterOfProcesses> {
     await mkdir(directory, { recursive: true })
     await writeFile(join(directory, 'secret'), 'a secret that the tests share\n')
-    const ports: number[] = []
-    const peerPorts: number[] = []
-    for (let i = 0; i < nodes; i++) {
-      ports.push(await freePort())
-      peerPorts.push(await freePort())
-    }
+    // Held until the proxies have theirs: they must not get one of these.
+    const reserved = await reservePorts(2 * nodes)
+    const ports = reserved.ports.slice(0, nodes)
+    const peerPorts = reserved.ports.slice(nodes)
     const links = new Map<string, Link>()
     for (let from = 0; from < nodes; from++)
       for (let to = 0; to < nodes; to++)
         if (from !== to) links.set(`${from}>${to}`, await Link.to(peerPorts[to] as number))
+    await reserved.release()
     const cluster = new ClusterOfProcesses(directory, ports, peerPorts, links)
     await Promise.all(cluster.names.map((_, i) => cluster.startNode(i)))
     return cluster
@@ -98,6 +97,25 @@ export class ClusterOfProcesses {
   async close(): Promise<void> {
     await Promise.all(this.processes.map((_, i) => this.kill(i, 'SIGTERM')))
     for (const link of this.links.values()) link.close()
+  }
+}
+
+/** Ports that are free, all different, and stay so until the release. */
+async function reservePorts(
+  count: number,
+): Promise<{ readonly ports: readonly number[]; release(): Promise<void> }> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer()
+      await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+      return server
+    }),
+  )
+  return {
+    ports: servers.map(server => (server.address() as AddressInfo).port),
+    release: async () => {
+      await Promise.all(servers.map(server => new Promise(done => server.close(done))))
+    },
   }
 }
 
