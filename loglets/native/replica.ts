@@ -138,12 +138,11 @@ export class Replica {
   }
 
   async readSlices(slices: readonly Slice[]): Promise<readonly SliceResult[]> {
-    const here = slices.filter(s => s.position < this.local.tail)
-    const found = await this.loglet.readSlices(here)
+    // Looked at once: what is stored while the disk is read must not shift the answers.
+    const { tail } = this.local
+    const found = await this.loglet.readSlices(slices.filter(s => s.position < tail))
     let next = 0
-    return slices.map(s =>
-      s.position < this.local.tail ? (found[next++] as SliceResult) : { gap: 'lost' },
-    )
+    return slices.map(s => (s.position < tail ? (found[next++] as SliceResult) : { gap: 'lost' }))
   }
 
   /** Everything below `before` is committed: what this copy lacks of it, it need not get any more. */
