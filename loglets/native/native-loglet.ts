@@ -120,7 +120,7 @@ export class NativeLoglet implements Loglet {
       this.inFlight.clear()
     }
     // A sealed tail is provisional: the chain may end the segment before it, so it is no news for others.
-    if (state.sealed) this.watch.merge(state.tail, true)
+    if (state.sealed) this.learnSeal(state.tail)
     else this.commit(state.tail)
     // This client may have learned more meanwhile.
     return { tail: position(Math.max(state.tail, this.committed)), sealed: state.sealed }
@@ -193,6 +193,12 @@ export class NativeLoglet implements Loglet {
     await this.following
   }
 
+  /** The sequencer hears of it too: it may have nothing to send that would tell it, and keeps entries until then. */
+  private learnSeal(tail: number): void {
+    this.watch.merge(tail, true)
+    this.options.sequencer?.onSealed()
+  }
+
   private commit(tail: number): void {
     this.committed = Math.max(this.committed, tail)
     this.watch.merge(this.committed, false)
@@ -229,7 +235,7 @@ export class NativeLoglet implements Loglet {
         const reply = await callServer(this.context, server, verbs.wait, fields, options)
         const { knownTail, sealed } = stateOf(reply)
         this.commit(knownTail)
-        if (sealed) this.watch.merge(knownTail, true)
+        if (sealed) this.learnSeal(knownTail)
       } catch {
         turn++
         if (this.closer.signal.aborted) break

@@ -356,10 +356,10 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'native: a provisional tail is told as committed',
     file: 'loglets/native/native-loglet.ts',
-    find: `if (state.sealed) this.watch.merge(state.tail, true)
+    find: `if (state.sealed) this.learnSeal(state.tail)
     else this.commit(state.tail)`,
     replace: `this.commit(state.tail)
-    if (state.sealed) this.watch.merge(state.tail, true)`,
+    if (state.sealed) this.learnSeal(state.tail)`,
     scenario: 'cluster',
   },
   {

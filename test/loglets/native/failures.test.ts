@@ -131,4 +131,15 @@ describe('a native loglet on three log servers', () => {
     expect(states.filter(state => state.sealed === true).length).toBeGreaterThanOrEqual(2)
     await cluster.close()
   })
+
+  it('has no sequencer any more once its node hears that another sealed it', async () => {
+    const { cluster, clients } = await threeNodes()
+    await client(clients, 0).append(entry(0))
+    const following = client(clients, 0).waitTail(position(1))
+    await client(clients, 1).seal()
+    expect((await following).sealed).toBe(true)
+    const append = cluster.at(0).sequencers.find(id)?.append(entry(1))
+    await expect(append).rejects.toMatchObject({ code: 'LOGLET_SEALED', outcome: 'refused' })
+    await cluster.close()
+  })
 })
