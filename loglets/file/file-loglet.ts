@@ -3,16 +3,15 @@
 
 import {
   type Entry,
-  entryBytesMax,
   type Loglet,
   LogletClosedError,
-  LogletRefusedError,
   type LogItem,
   type Position,
   type Slice,
   type SliceResult,
   type TailState,
 } from '../contract.ts'
+import { bytesOf, refusalOfSize } from '../entry-size.ts'
 import type { Disk } from '../ports.ts'
 import { TailWatch } from '../tail-watch.ts'
 import type { Appender, Placement } from './appender.ts'
@@ -81,19 +80,9 @@ export class FileLoglet implements Loglet {
 
   private put(entry: Entry, placement?: Placement): Promise<Position> {
     if (this.closing !== undefined) return Promise.reject(this.closed())
-    let bytes = 0
-    for (const buffer of entry) bytes += buffer.length
-    if (bytes === 0)
-      return Promise.reject(
-        new LogletRefusedError('empty', 'an empty entry is the filler and cannot be appended'),
-      )
-    if (bytes > entryBytesMax)
-      return Promise.reject(
-        new LogletRefusedError(
-          'too-large',
-          `the entry has ${bytes} bytes, the limit is ${entryBytesMax} (entryBytesMax)`,
-        ),
-      )
+    const bytes = bytesOf(entry)
+    const refusal = refusalOfSize(bytes)
+    if (refusal !== undefined) return Promise.reject(refusal)
     return this.parts.appender.append(entry, bytes, placement)
   }
 

@@ -3,7 +3,6 @@
 
 import {
   type Entry,
-  entryBytesMax,
   type Loglet,
   LogletClosedError,
   LogletLostError,
@@ -16,6 +15,7 @@ import {
   type SliceResult,
   type TailState,
 } from '../contract.ts'
+import { bytesOf, refusalOfSize } from '../entry-size.ts'
 import { TailWatch } from '../tail-watch.ts'
 
 /** Bytes that all loglets of one provider may hold together. */
@@ -92,8 +92,7 @@ export class MemoryLoglet implements Loglet {
     if (this.closed) return Promise.reject(closedError('refused'))
     if (store.sealed)
       return Promise.reject(new LogletSealedError('this memory loglet is sealed', 'refused'))
-    let length = 0
-    for (const buffer of entry) length += buffer.length
+    const length = bytesOf(entry)
     const refusal = this.refuse(length)
     if (refusal !== undefined) return Promise.reject(refusal)
     return Promise.resolve(position(store.push(join(entry, length))))
@@ -160,12 +159,8 @@ export class MemoryLoglet implements Loglet {
   }
 
   private refuse(length: number): LogletRefusedError | undefined {
-    if (length === 0) return new LogletRefusedError('empty', 'an entry has at least one byte')
-    if (length > entryBytesMax)
-      return new LogletRefusedError(
-        'too-large',
-        `the entry has ${length} bytes, the limit is ${entryBytesMax}`,
-      )
+    const refusal = refusalOfSize(length)
+    if (refusal !== undefined) return refusal
     const { used, bytesMax } = this.store.budget
     if (used + length + entryOverheadBytes > bytesMax)
       return new LogletRefusedError(

@@ -8,10 +8,8 @@
 import { setMaxListeners } from 'node:events'
 import {
   type Entry,
-  entryBytesMax,
   type Loglet,
   LogletClosedError,
-  LogletRefusedError,
   LogletSealedError,
   LogletUnavailableError,
   type LogItem,
@@ -21,6 +19,7 @@ import {
   type SliceResult,
   type TailState,
 } from '../contract.ts'
+import { bytesOf, refusalOfSize } from '../entry-size.ts'
 import { NetError, RemoteError } from '../net.ts'
 import { TailWatch } from '../tail-watch.ts'
 import { findTail } from './find-tail.ts'
@@ -78,18 +77,8 @@ export class NativeLoglet implements Loglet {
 
   append(entry: Entry): Promise<Position> {
     if (this.closed !== undefined) return Promise.reject(this.closedError('refused'))
-    const bytes = entry.reduce((sum, part) => sum + part.length, 0)
-    if (bytes === 0)
-      return Promise.reject(
-        new LogletRefusedError('empty', 'an empty entry is the filler and cannot be appended'),
-      )
-    if (bytes > entryBytesMax)
-      return Promise.reject(
-        new LogletRefusedError(
-          'too-large',
-          `the entry has ${bytes} bytes, the limit is ${entryBytesMax} (entryBytesMax)`,
-        ),
-      )
+    const refusal = refusalOfSize(bytesOf(entry))
+    if (refusal !== undefined) return Promise.reject(refusal)
     if (this.watch.sealed)
       return Promise.reject(new LogletSealedError(`loglet ${this.context.id} is sealed`, 'refused'))
     return new Promise((resolve, reject) => {

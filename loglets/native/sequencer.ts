@@ -12,6 +12,7 @@ import {
   type Position,
   position,
 } from '../contract.ts'
+import { bytesOf } from '../entry-size.ts'
 import type { Net } from '../net.ts'
 import type { Clock } from '../ports.ts'
 import { type LogServerId, majorityOf, type NativePlacement } from './placement.ts'
@@ -72,7 +73,7 @@ export class Sequencer implements StreamSource {
 
   append(entry: Entry): Promise<Position> {
     if (this.ended !== undefined) return Promise.reject(this.ended)
-    const bytes = entryOverheadBytes + entry.reduce((sum, part) => sum + part.length, 0)
+    const bytes = entryOverheadBytes + bytesOf(entry)
     if (this.waitingBytes + bytes > backlogBytesMax)
       return Promise.reject(
         new LogletRefusedError(

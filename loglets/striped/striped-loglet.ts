@@ -15,7 +15,6 @@ import {
   LogletClosedError,
   LogletError,
   LogletFailedError,
-  LogletRefusedError,
   LogletSealedError,
   LogletUnavailableError,
   type LogItem,
@@ -26,6 +25,7 @@ import {
   type TailState,
 } from '../contract.ts'
 import { abortable } from '../abortable.ts'
+import { bytesOf, refusalOfSize } from '../entry-size.ts'
 import type { Clock, Random } from '../ports.ts'
 import { TailWatch } from '../tail-watch.ts'
 import { dataFrame, fillerFrame, prefixBytes } from './frame.ts'
@@ -223,9 +223,7 @@ export class StripedLoglet implements Loglet {
       return new LogletSealedError('this striped loglet is sealed', 'refused')
     }
     // The frame would make an empty entry acceptable to the stripe.
-    if (entry.every(buffer => buffer.length === 0))
-      return new LogletRefusedError('empty', 'an entry has at least one byte')
-    return undefined
+    return refusalOfSize(bytesOf(entry))
   }
 
   /** Appends a frame to one stripe. Without `resolve` it is a filler, and nobody waits for it. */
