@@ -3,6 +3,7 @@
 
 import { FileLogletProvider } from '../../loglets/file/file-provider.ts'
 import type { SyncReport } from '../../loglets/file/appender.ts'
+import { majority } from '../../loglets/majority.ts'
 import { FileMetaStore } from '../../loglets/metastore/file.ts'
 import { Acceptor } from '../../loglets/metastore/paxos/acceptor.ts'
 import { PaxosMetaStore } from '../../loglets/metastore/paxos/paxos-metastore.ts'
@@ -132,7 +133,7 @@ export class ClusterNode {
       disk,
       dir: checkpointsDir,
       others: () => this.members().flatMap(({ node }) => (node === config.self ? [] : [node])),
-      copiesNeeded: Math.floor(config.peers.size / 2) + 1,
+      copiesNeeded: majority(config.peers.size),
     })
     net.handle(chainVerb, async (_, { version: changed }) => {
       const { log } = this

@@ -11,8 +11,8 @@
 // sealed servers shares one with them. What lies above the acked ones may or may not be found: the first tail in the chain decides.
 
 import { LogletUnavailableError, position, type TailState } from '../contract.ts'
+import { majority } from '../majority.ts'
 import { type ReplicaState, stateOf, verbs } from './messages.ts'
-import { majorityOf } from './placement.ts'
 import { type Answer, ask, type LogletContext } from './quorum.ts'
 import { repair } from './repair.ts'
 import { seal } from './seal.ts'
@@ -61,7 +61,9 @@ function isCommitted(
   goal: number,
 ): boolean {
   if (answers.some(({ value }) => value.knownTail >= goal)) return true
-  return answers.filter(({ value }) => value.tail >= goal).length >= majorityOf(placement)
+  return (
+    answers.filter(({ value }) => value.tail >= goal).length >= majority(placement.servers.length)
+  )
 }
 
 function progressOf(answers: readonly Answer<ReplicaState>[]): number {

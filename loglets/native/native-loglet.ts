@@ -19,12 +19,13 @@ import {
   type SliceResult,
   type TailState,
 } from '../contract.ts'
+import { majority } from '../majority.ts'
 import { bytesOf, refusalOfSize } from '../entry-size.ts'
 import { NetError, RemoteError } from '../net.ts'
 import { TailWatch } from '../tail-watch.ts'
 import { findTail } from './find-tail.ts'
 import { count, stateOf, verbs } from './messages.ts'
-import { type LogServerId, majorityOf } from './placement.ts'
+import { type LogServerId } from './placement.ts'
 import { ask, callServer, type LogletContext } from './quorum.ts'
 import { readNext, readSlices } from './read.ts'
 import { seal } from './seal.ts'
@@ -157,7 +158,7 @@ export class NativeLoglet implements Loglet {
       )
       // What any of a majority has trimmed may be gone on all of them.
       this.trimmed = Math.max(this.trimmed, goal, ...answers.map(({ value }) => value.trimmed))
-      this.trimKnown ||= answers.length >= majorityOf(this.context.placement)
+      this.trimKnown ||= answers.length >= majority(this.context.placement.servers.length)
     }
     return position(this.trimmed)
   }

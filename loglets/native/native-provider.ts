@@ -14,6 +14,7 @@ import {
   LogletUnavailableError,
   type PlaceRequest,
 } from '../contract.ts'
+import { majority } from '../majority.ts'
 import type { Message, MessageValue, Net, NodeId } from '../net.ts'
 import { RemoteError } from '../net.ts'
 import type { Clock, Random } from '../ports.ts'
@@ -77,7 +78,7 @@ export class NativeLogletProvider implements LogletProvider {
     const { members, serversTotal, net } = this.options
     const live = sortedFrom(members(), net.self)
     const hosts = live.filter(isServer)
-    const needed = Math.floor(serversTotal() / 2) + 1
+    const needed = majority(serversTotal())
     if (hosts.length < needed)
       throw new LogletUnavailableError(
         `${hosts.length} of ${serversTotal()} log servers are up, a new native loglet needs ${needed}`,

@@ -52,11 +52,6 @@ export function decodePlacement(text: string | undefined): NativePlacement {
   }
 }
 
-/** Servers that any two of which quorums share one. */
-export function majorityOf({ servers }: NativePlacement): number {
-  return Math.floor(servers.length / 2) + 1
-}
-
 function decodePair(text: string): readonly [string, string] | undefined {
   const [node = '', token = '', ...more] = text.split('@')
   const valid = more.length === 0 && nodeIdPattern.test(node) && tokenPattern.test(token)

@@ -1,9 +1,10 @@
 // Asking the log servers of one loglet, all at once, until enough of them have answered.
 
 import { LogletUnavailableError } from '../contract.ts'
+import { majority } from '../majority.ts'
 import type { Message, Net } from '../net.ts'
 import type { Clock, Random } from '../ports.ts'
-import { type LogServerId, majorityOf, type NativePlacement } from './placement.ts'
+import { type LogServerId, type NativePlacement } from './placement.ts'
 
 /** What the steps of the protocol share: one loglet as one client sees it. */
 export interface LogletContext {
@@ -60,7 +61,7 @@ export async function ask<T>(
   options: AskOptions,
 ): Promise<readonly Answer<T>[]> {
   const { servers } = context.placement
-  const wanted = options.answers ?? majorityOf(context.placement)
+  const wanted = options.answers ?? majority(context.placement.servers.length)
   const answers: Answer<T>[] = []
   const failures: string[] = []
   const { signal = context.closing } = options
@@ -111,6 +112,6 @@ export function unavailable(
   failures: readonly string[],
 ): LogletUnavailableError {
   return new LogletUnavailableError(
-    `too few log servers of loglet ${id} answer (${majorityOf(placement)} of ${placement.servers.length} are needed): ${failures.join('; ')}`,
+    `too few log servers of loglet ${id} answer (${majority(placement.servers.length)} of ${placement.servers.length} are needed): ${failures.join('; ')}`,
   )
 }

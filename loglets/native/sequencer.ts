@@ -12,10 +12,11 @@ import {
   type Position,
   position,
 } from '../contract.ts'
+import { majority } from '../majority.ts'
 import { bytesOf } from '../entry-size.ts'
 import type { Net } from '../net.ts'
 import type { Clock } from '../ports.ts'
-import { type LogServerId, majorityOf, type NativePlacement } from './placement.ts'
+import { type LogServerId, type NativePlacement } from './placement.ts'
 import { ServerStream, type StreamSource } from './server-stream.ts'
 
 export interface SequencerOptions {
@@ -58,7 +59,7 @@ export class Sequencer implements StreamSource {
   constructor({ id, placement, net, clock, create }: SequencerOptions) {
     this.id = id
     this.incarnation = placement.sequencer.incarnation
-    this.majority = majorityOf(placement)
+    this.majority = majority(placement.servers.length)
     this.create = create
     this.streams = placement.servers.map(server => new ServerStream(server, this, net, clock))
   }

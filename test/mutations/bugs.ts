@@ -294,9 +294,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'native: one log server is a majority',
-    file: 'loglets/native/placement.ts',
-    find: `return Math.floor(servers.length / 2) + 1`,
-    replace: `return servers.length > 0 ? 1 : 0`,
+    file: 'loglets/majority.ts',
+    find: `return Math.floor(count / 2) + 1`,
+    replace: `return count > 0 ? 1 : 0`,
     scenario: 'cluster',
   },
   {
@@ -393,9 +393,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'register: one node is a majority',
-    file: 'loglets/metastore/paxos/record.ts',
-    find: `return Math.floor(members.length / 2) + 1`,
-    replace: `return members.length > 0 ? 1 : 0`,
+    file: 'loglets/majority.ts',
+    find: `return Math.floor(count / 2) + 1`,
+    replace: `return count > 0 ? 1 : 0`,
     scenario: 'register',
   },
   {

@@ -5,6 +5,7 @@
 import { Healer, isUnavailable } from '../../broker/engine/healer.ts'
 import { LogletError, LogletSealedError, type Lsn } from '../../loglets/contract.ts'
 import { FileLogletProvider } from '../../loglets/file/file-provider.ts'
+import { majority } from '../../loglets/majority.ts'
 import { MemoryMetaStore } from '../../loglets/metastore/memory.ts'
 import { Acceptor } from '../../loglets/metastore/paxos/acceptor.ts'
 import {
@@ -172,11 +173,7 @@ export class ClusterRun {
       await this.start(node)
     } else {
       const count =
-        kind === 'crash'
-          ? 1
-          : kind === 'all'
-            ? this.nodes.length
-            : Math.floor(this.nodes.length / 2) + 1
+        kind === 'crash' ? 1 : kind === 'all' ? this.nodes.length : majority(this.nodes.length)
       const victims = [...this.nodes].sort(() => rng.next() - 0.5).slice(0, count)
       for (const victim of victims) this.crash(victim)
       await driver.sleep(forMs)
@@ -488,7 +485,7 @@ export class ClusterRun {
     return (log?.chain.segments.at(-1)?.placement ?? []).some(text => {
       const { servers } = decodePlacement(text)
       const left = servers.filter(server => stores.has(server.store)).length
-      return left < Math.floor(servers.length / 2) + 1
+      return left < majority(servers.length)
     })
   }
 

@@ -5,6 +5,7 @@
 // while a majority answers. Which nodes those are is itself in the register.
 
 import { setMaxListeners } from 'node:events'
+import { majority } from '../../majority.ts'
 import type { Message, Net } from '../../net.ts'
 import type { Clock, Random } from '../../ports.ts'
 import type { MetaStore, NoteStore, WriteResult } from '../metastore.ts'
@@ -14,7 +15,6 @@ import {
   ballotMessage,
   ballotOf,
   isBelow,
-  majorityOf,
   noBallot,
   nodeOf,
   recordMessage,
@@ -220,7 +220,7 @@ export class PaxosMetaStore implements MetaStore {
     request: Message,
   ): Promise<readonly Reply[]> {
     const { net } = this.options
-    const wanted = majorityOf(members)
+    const wanted = majority(members.length)
     const replies: Reply[] = []
     const failures: string[] = []
     return new Promise((resolve, reject) => {

@@ -38,10 +38,6 @@ export function nodeOf(member: RegisterMember): string {
   return member.split('@')[0] as string
 }
 
-export function majorityOf(members: readonly RegisterMember[]): number {
-  return Math.floor(members.length / 2) + 1
-}
-
 /** What a lasting disagreement about a message looks like: a peer of another version, or none. */
 export class RegisterMessageError extends Error {
   override readonly name = 'RegisterMessageError'
