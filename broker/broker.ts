@@ -409,7 +409,7 @@ export class Broker {
   }
 
   private onApplied(result: ApplyResult): void {
-    this.hashes.note(this.machine.applied, () => this.machine.digest())
+    if (this.settings.shared) this.hashes.note(this.machine.applied, () => this.machine.digest())
     if (result.opened !== undefined) this.proposer.onOpened(result.opened)
     for (const applied of result.applied) this.proposer.onApplied(applied)
     if (result.applied.length > 0) this.logOperations.onReply()

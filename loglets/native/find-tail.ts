@@ -27,7 +27,7 @@ const againMsMax = 50
 export async function findTail(context: LogletContext, signal?: AbortSignal): Promise<TailState> {
   const { clock, random } = context
   let goal: number | undefined
-  let highest = -1
+  const seen = new Map<string, number>()
   let movedAt = clock.now()
   for (let againMs = againMsMin; ; againMs = Math.min(againMs * 2, againMsMax)) {
     const options = { timeoutMs: askTimeoutMs, signal }
@@ -42,11 +42,8 @@ export async function findTail(context: LogletContext, signal?: AbortSignal): Pr
     // The goal is fixed by the first round: what was acked before the call lies below it.
     goal ??= Math.max(...answers.map(answer => answer.value.tail))
     if (isCommitted(context, answers, goal)) return { tail: position(goal), sealed: false }
-    const seen = progressOf(answers)
-    if (seen > highest) {
-      highest = seen
-      movedAt = clock.now()
-    } else if (clock.now() - movedAt > stalledMs)
+    if (hasMoved(seen, answers)) movedAt = clock.now()
+    else if (clock.now() - movedAt > stalledMs)
       throw new LogletUnavailableError(
         `the log servers of loglet ${context.id} end at different positions up to ${goal}, and nothing moves: its sequencer seems to be gone`,
       )
@@ -66,6 +63,14 @@ function isCommitted(
   )
 }
 
-function progressOf(answers: readonly Answer<ReplicaState>[]): number {
-  return answers.reduce((sum, { value }) => sum + value.tail + value.knownTail, 0)
+/** Whether a server says more than it did before. Each is compared with itself: it need not be the same majority that answers. */
+function hasMoved(seen: Map<string, number>, answers: readonly Answer<ReplicaState>[]): boolean {
+  let moved = false
+  for (const { server, value } of answers) {
+    const progress = value.tail + value.knownTail
+    if (progress <= (seen.get(server.store) ?? -1)) continue
+    seen.set(server.store, progress)
+    moved = true
+  }
+  return moved
 }

@@ -110,22 +110,19 @@ export class Replica {
     return this.state
   }
 
-  /** Resolves when the tail is past `beyond`, or with a seal. `known`: the global tail as heard; `local`: what is durable here. */
+  /**
+   * Resolves when the tail is past `beyond`, with a seal, or when the signal is aborted, which the caller does in any case.
+   * `known`: the global tail as heard; `local`: what is durable here.
+   */
   async wait(which: 'known' | 'local', beyond: number, signal: AbortSignal): Promise<ReplicaState> {
-    const over = new AbortController()
-    const stop = (): void => over.abort(signal.reason)
-    signal.addEventListener('abort', stop, { once: true })
     try {
       // A seal ends both kinds of waiting: whoever waits has to look again.
       await Promise.race([
-        this[which].wait(position(beyond), over.signal),
-        this.local.wait(position(Number.MAX_SAFE_INTEGER), over.signal),
+        this[which].wait(position(beyond), signal),
+        this.local.wait(position(Number.MAX_SAFE_INTEGER), signal),
       ])
     } catch (error) {
       if (!signal.aborted) throw error
-    } finally {
-      signal.removeEventListener('abort', stop)
-      over.abort()
     }
     return this.state
   }
@@ -148,10 +145,8 @@ export class Replica {
   /** Everything below `before` is committed: what this copy lacks of it, it need not get any more. */
   async trim(before: number): Promise<ReplicaState> {
     this.hear(before)
-    if (before > this.staged) {
-      this.staged = before
-      await this.written(this.loglet.skipTo(position(before)), before)
-    } else while (this.local.tail < before && this.writing > 0) await this.progress()
+    await Promise.all(this.stage(before, [], false))
+    while (this.local.tail < before && this.writing > 0) await this.progress()
     await this.loglet.prefixTrim(position(Math.min(before, this.local.tail)))
     return this.state
   }

@@ -24,14 +24,18 @@ interface Client {
   readonly requests: Map<number, Promise<Position>>
 }
 
+interface Running {
+  readonly sequencer: Sequencer
+  readonly clients: Map<string, Client>
+}
+
 export class Sequencers {
   readonly self: SequencerId
   private readonly net: Net
   private readonly clock: Clock
-  private readonly running = new Map<string, Sequencer>()
+  private readonly running = new Map<string, Running>()
   /** Every id that ever ran here: starting it again would give positions out a second time. */
   private readonly started = new Set<string>()
-  private readonly clients = new Map<string, Client>()
   private readonly stops: readonly (() => void)[]
 
   constructor(net: Net, clock: Clock, incarnation: string) {
@@ -69,18 +73,18 @@ export class Sequencers {
       const request = { id, store, options, placement: placementText }
       await net.call(server.node, verbs.create, request, { timeoutMs: createTimeoutMs })
     }
-    this.running.set(id, new Sequencer({ id, placement, net, clock, create }))
+    const sequencer = new Sequencer({ id, placement, net, clock, create })
+    this.running.set(id, { sequencer, clients: new Map() })
   }
 
   find(id: string): Sequencer | undefined {
-    return this.running.get(id)
+    return this.running.get(id)?.sequencer
   }
 
   /** Ends a sequencer for good. */
   stop(id: string): void {
-    this.running.get(id)?.close()
+    this.running.get(id)?.sequencer.close()
     this.running.delete(id)
-    for (const key of this.clients.keys()) if (key.startsWith(`${id}/`)) this.clients.delete(key)
   }
 
   close(): void {
@@ -90,10 +94,10 @@ export class Sequencers {
 
   private async serve(request: Message): Promise<Position> {
     const id = text(request, 'id')
-    const sequencer = this.running.get(id)
-    if (sequencer === undefined || request.incarnation !== this.self.incarnation)
+    const running = this.running.get(id)
+    if (running === undefined || request.incarnation !== this.self.incarnation)
       throw new NativeError(nativeErrors.noSequencer, `${this.self.node} does not sequence ${id}`)
-    const client = this.client(`${id}/${text(request, 'client')}`)
+    const client = clientOf(running, text(request, 'client'))
     const number = count(request, 'request')
     client.settled = Math.max(client.settled, count(request, 'settled'))
     for (const old of client.requests.keys()) if (old < client.settled) client.requests.delete(old)
@@ -101,20 +105,20 @@ export class Sequencers {
       throw new NativeError(nativeErrors.refused, `request ${number} was settled before`)
     let done = client.requests.get(number)
     if (done === undefined) {
-      done = appendCoded(sequencer, entryOf(request.entry))
+      done = appendCoded(running.sequencer, entryOf(request.entry))
       client.requests.set(number, done)
     }
     return done
   }
+}
 
-  private client(key: string): Client {
-    let client = this.clients.get(key)
-    if (client === undefined) {
-      client = { settled: 0, requests: new Map() }
-      this.clients.set(key, client)
-    }
-    return client
+function clientOf({ clients }: Running, name: string): Client {
+  let client = clients.get(name)
+  if (client === undefined) {
+    client = { settled: 0, requests: new Map() }
+    clients.set(name, client)
   }
+  return client
 }
 
 const createTimeoutMs = 3000

@@ -386,9 +386,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'register: an acceptor votes below its promise',
     file: 'loglets/metastore/paxos/acceptor.ts',
-    find: `    if (isBelow(ballot, state.promised)) return this.answer(state, 'outbid')
-    const accepted`,
-    replace: `    const accepted`,
+    find: `if (isBelow(ballot, state.promised)) return`,
+    replace: `if (status === 'promised' && isBelow(ballot, state.promised)) return`,
     scenario: 'register',
   },
   {

@@ -497,13 +497,23 @@ export class ClusterRun {
           done++
         else await driver.sleep(10)
       }
-      await this.readAll(node)
+      while (!(await this.readAll(node))) await driver.sleep(10)
     }
   }
 
-  private async readAll({ log }: Node): Promise<void> {
-    if (log === undefined) return
-    const tail = await log.checkTail()
+  /** False when the tail cannot be told yet: a message that was lost before the end of the faults is sent again after its time only. */
+  private async readAll({ log, healer }: Node): Promise<boolean> {
+    if (log === undefined) return false
+    const index = log.chain.segments.at(-1)?.index ?? 0
+    let tail: Lsn
+    try {
+      tail = await log.checkTail()
+    } catch (error) {
+      if (!isUnavailable(error)) throw error
+      this.model.reached('tail unknown after the faults')
+      await healer?.heal(index, 'tail unknown')
+      return false
+    }
     const readable = new Map<number, string>()
     for (let at: number = log.trimPoint; at < tail; )
       for (const item of await log.readNext(at as Lsn, tail, 1 << 20))
@@ -516,6 +526,7 @@ export class ClusterRun {
           at = item.to
         }
     this.model.finish(readable, tail)
+    return true
   }
 }
 

@@ -60,8 +60,15 @@ export class Acceptor {
       net.handle(verb, (_, request) => this.inTurn(async () => handle(await this.load(), request)))
     this.stops = [
       serve(registerVerbs.read, async state => this.answer(state, 'open')),
-      serve(registerVerbs.prepare, (state, request) => this.prepare(state, request)),
-      serve(registerVerbs.accept, (state, request) => this.accept(state, request)),
+      serve(registerVerbs.prepare, (state, request) =>
+        this.vote(state, request, 'promised', promised => ({ promised })),
+      ),
+      serve(registerVerbs.accept, (state, request) =>
+        this.vote(state, request, 'accepted', ballot => ({
+          promised: ballot,
+          accepted: { ballot, record: recordOf(request.record) },
+        })),
+      ),
       serve(registerVerbs.learn, (state, request) => this.learn(state, request)),
     ]
   }
@@ -82,37 +89,30 @@ export class Acceptor {
     for (const stop of this.stops) stop()
   }
 
-  private async prepare(found: State, request: Message): Promise<Message> {
-    const state = await this.catchUp(found, recordOf(request.before))
-    const refusal = this.refusal(state, request)
-    if (refusal !== undefined) return refusal
+  /** A promise or an acceptance, unless this node has promised more, has no vote, or knows that the instance is over. */
+  private async vote(
+    found: State,
+    request: Message,
+    status: 'promised' | 'accepted',
+    change: (ballot: Ballot) => Partial<State>,
+  ): Promise<Message> {
+    const before = recordOf(request.before)
+    const state = await this.catchUp(found, before)
+    if (state.decided.instance > before.instance) return this.answer(state, 'decided')
+    if (!this.hasVote(state)) return this.answer(state, 'stranger')
     const ballot = ballotOf(request.ballot)
     if (isBelow(ballot, state.promised)) return this.answer(state, 'outbid')
-    return this.answer(await this.store({ ...state, promised: ballot }), 'promised')
-  }
-
-  private async accept(found: State, request: Message): Promise<Message> {
-    const state = await this.catchUp(found, recordOf(request.before))
-    const refusal = this.refusal(state, request)
-    if (refusal !== undefined) return refusal
-    const ballot = ballotOf(request.ballot)
-    if (isBelow(ballot, state.promised)) return this.answer(state, 'outbid')
-    const accepted = { ballot, record: recordOf(request.record) }
-    return this.answer(await this.store({ ...state, promised: ballot, accepted }), 'accepted')
+    return this.answer(await this.store({ ...state, ...change(ballot) }), status)
   }
 
   private async learn(found: State, request: Message): Promise<Message> {
     return this.answer(await this.catchUp(found, recordOf(request.record)), 'open')
   }
 
-  /** An instance that is over, or for which this node, or its data directory, has no vote. */
-  private refusal(state: State, request: Message): Message | undefined {
+  /** Whether this node, with this data directory, decides the next instance. */
+  private hasVote({ decided: { members } }: State): boolean {
     const { net, store } = this.options
-    const before = recordOf(request.before)
-    if (state.decided.instance > before.instance) return this.answer(state, 'decided')
-    const { members } = state.decided
-    const voter = members.some(member => member === net.self || member === `${net.self}@${store}`)
-    return voter ? undefined : this.answer(state, 'stranger')
+    return members.some(member => member === net.self || member === `${net.self}@${store}`)
   }
 
   private async catchUp(state: State, record: RegisterRecord): Promise<State> {
