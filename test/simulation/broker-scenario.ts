@@ -189,7 +189,7 @@ export class BrokerRun {
 
   private async open(process: Process, store: StateStore): Promise<Broker> {
     const { rng } = this.world
-    const disk = process.disk(this.disk, 1)
+    const disk = process.disk(this.disk, () => 1)
     const fatal = (error: Error): void => {
       if (process.alive) this.world.fail(error)
     }

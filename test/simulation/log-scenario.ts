@@ -130,7 +130,7 @@ export class LogRun {
 
   private registry(process: Process): LogletRegistry {
     const { rng } = this.world
-    const disk = process.disk(this.disk, 2)
+    const disk = process.disk(this.disk, () => 2)
     return new LogletRegistry([
       new SharedFlakyProvider(
         new FileLogletProvider({
@@ -150,7 +150,7 @@ export class LogRun {
 
   /** One register for all clients of a process, as its contract wants. */
   private metaStore(process: Process): FileMetaStore {
-    return new FileMetaStore({ disk: process.disk(this.disk, 2), dir: 'metastore' })
+    return new FileMetaStore({ disk: process.disk(this.disk, () => 2), dir: 'metastore' })
   }
 
   private async openLog(

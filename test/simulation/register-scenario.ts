@@ -137,7 +137,7 @@ class RegisterRun {
     const net = this.net.endpoint(node.id, process)
     const acceptor = new Acceptor({
       net,
-      disk: process.disk(node.disk, 2),
+      disk: process.disk(node.disk, () => 2),
       dir: 'register',
       store: `${node.id}-disk`,
       initialMembers: this.initialMembers,

@@ -167,16 +167,19 @@ function before(a: Event, b: Event): boolean {
   return a.time < b.time || (a.time === b.time && a.key < b.key)
 }
 
+const wallStart = 1_700_000_000_000
+
 /** One incarnation of a simulated process. */
 export class Process implements Clock {
   alive = true
   private readonly world: World
-  private readonly wallOffset: number
+  private readonly wallMs: () => number
   private parked: (() => void)[] | undefined
 
-  constructor(world: World) {
+  /** `wallMs`: how wrong the wall clock is now. */
+  constructor(world: World, wallMs: () => number = () => 0) {
     this.world = world
-    this.wallOffset = 1_700_000_000_000
+    this.wallMs = wallMs
   }
 
   now(): number {
@@ -184,7 +187,7 @@ export class Process implements Clock {
   }
 
   wall(): number {
-    return this.wallOffset + this.world.now
+    return wallStart + this.world.now + this.wallMs()
   }
 
   kill(): void {
@@ -238,11 +241,11 @@ export class Process implements Clock {
   }
 
   /** The disk as this process sees it: every call takes a while, and a dead process gets no answer. */
-  disk(disk: Disk, latencyMs: number): Disk {
+  disk(disk: Disk, latencyMs: () => number): Disk {
     const through = async <T>(work: () => Promise<T>): Promise<T> => {
-      await this.latency(latencyMs)
+      await this.latency(latencyMs())
       const result = await work()
-      await this.latency(latencyMs / 4)
+      await this.latency(latencyMs() / 4)
       return result
     }
     const wrap = (file: DiskFile): DiskFile => ({
