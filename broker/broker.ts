@@ -61,6 +61,7 @@ export class Broker {
   private readonly stopping = new AbortController()
   /** Loops that run until `stopping`. */
   private readonly loops: Promise<void>[] = []
+  private opened = false
   private failure: Error | undefined
   private closing: Promise<void> | undefined
   private running: Promise<void> | undefined
@@ -162,19 +163,25 @@ export class Broker {
       if (applied !== undefined)
         options.logger?.info({ applied }, 'state rebuilt from a checkpoint')
     }
-    const broker = new Broker(options, await loadMachine(options))
-    try {
-      await broker.replay()
-      await broker.proposer.open()
-    } catch (error) {
-      broker.applier.stop(error as Error)
-      broker.unsubscribe()
-      throw broker.failure ?? error
+    for (let start: number = options.log.trimPoint; ; ) {
+      const broker = new Broker(options, await loadMachine(options, start))
+      try {
+        await broker.replay()
+        await broker.proposer.open()
+      } catch (error) {
+        const cause = broker.failure ?? error
+        await broker.abandon(cause as Error)
+        // Another node trimmed the log meanwhile.
+        const begins = cause instanceof LogloomError && cause.code === 'STATE_BEHIND'
+        if (!begins) throw cause
+        start = Number(cause.details.start)
+        continue
+      }
+      broker.logOperations.onChain()
+      broker.startLoops()
+      options.checkpoints?.offer(() => broker.logOperations.checkpoint())
+      return broker
     }
-    broker.logOperations.onChain()
-    broker.startLoops()
-    options.checkpoints?.offer(() => broker.logOperations.checkpoint())
-    return broker
   }
 
   /** Bytes proposed and not answered yet. */
@@ -332,7 +339,17 @@ export class Broker {
     return this.closing
   }
 
+  /** Ends a broker that could not be opened; log and store stay open. */
+  private async abandon(cause: Error): Promise<void> {
+    this.applier.stop(cause)
+    this.unsubscribe()
+    this.stopping.abort()
+    this.healer.stop()
+    await this.persister.close()
+  }
+
   private startLoops(): void {
+    this.opened = true
     const { machine, settings, proposer, applier } = this
     const { clock, log } = this.options
     const { signal } = this.stopping
@@ -451,7 +468,8 @@ export class Broker {
         { cause: error },
       ),
     )
-    this.options.onFatal(error)
+    // Until it is open, `open` rejects with it.
+    if (this.opened) this.options.onFatal(error)
   }
 
   private async shutDown(drainMs: number): Promise<void> {
@@ -473,16 +491,21 @@ export class Broker {
   }
 }
 
-/** The stored state; where it ends before the log begins, one from a checkpoint, of another node if need be. */
-async function loadMachine(options: BrokerOptions): Promise<StateMachine> {
-  const { store, disk, checkpointsDir, log, checkpoints, logger } = options
+/** The stored state; where it ends before `start`, at which the log begins, one from a checkpoint, of another node if need be. */
+async function loadMachine(options: BrokerOptions, start: number): Promise<StateMachine> {
+  const { store, disk, checkpointsDir, checkpoints, logger } = options
   const machine = new StateMachine(store)
-  const { trimPoint } = log
-  if (machine.applied >= trimPoint) return machine
+  if (machine.applied >= start) return machine
   const own = (await checkpointsIn(disk, checkpointsDir)).at(-1) ?? -1
-  if (own < trimPoint) await checkpoints?.fetch(trimPoint)
-  const applied = await restoreCheckpoint(disk, checkpointsDir, store)
-  logger?.info({ applied, trimPoint }, 'state taken from a checkpoint')
+  if (own < start) await checkpoints?.fetch(start)
+  const applied = (await restoreCheckpoint(disk, checkpointsDir, store)) ?? 0
+  if (applied < start)
+    throw new LogloomError(
+      'STATE_BEHIND',
+      `the log begins at position ${start}, the newest checkpoint here and on the nodes that are up ends at ${applied}: start more nodes`,
+      { applied, start },
+    )
+  logger?.info({ applied, start }, 'state taken from a checkpoint')
   return new StateMachine(store)
 }
 

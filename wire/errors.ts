@@ -63,6 +63,10 @@ const table = {
     false,
     'stop the broker, delete its state folder and let it rebuild; report it with the logs of both brokers',
   ),
+  STATE_BEHIND: spec(
+    false,
+    'start the broker again: it takes the state from a node that has a newer checkpoint',
+  ),
   LOG_UNAVAILABLE: spec(
     true,
     'too few nodes of the cluster answer; retry, and see `logloom health` for which',

@@ -8,6 +8,7 @@
 
 import type { Lsn } from '../../loglets/contract.ts'
 import type { LsnItem, VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
+import { LogloomError } from '../../wire/errors.ts'
 import type { ParsedEntry } from '../state/commands.ts'
 import type { ApplyResult, StateMachine } from '../state/state-machine.ts'
 import { parseEntry } from './entry.ts'
@@ -174,8 +175,10 @@ export class Applier {
       machine.lose(item.from, item.to)
       onLost(item.from, item.to)
     } else
-      throw new Error(
-        `positions ${item.from} to ${item.to} are trimmed, but the state ends at ${machine.applied}: no checkpoint covers them`,
+      throw new LogloomError(
+        'STATE_BEHIND',
+        `the log begins at position ${item.to}, the state of this broker ends at ${machine.applied}`,
+        { applied: machine.applied, start: item.to },
       )
   }
 

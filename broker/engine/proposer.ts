@@ -74,7 +74,7 @@ export class Proposer {
   private settling = false
   private ended: Error | undefined
   private opening: Promise<void> | undefined
-  private opened: (() => void) | undefined
+  private opened: { readonly resolve: () => void; readonly reject: (e: Error) => void } | undefined
   private idleWaiters: (() => void)[] = []
 
   constructor(options: ProposerOptions) {
@@ -136,7 +136,7 @@ export class Proposer {
     this.session = session.id
     this.nextSequence = 0
     this.proposeAgain()
-    this.opened?.()
+    this.opened?.resolve()
   }
 
   /** From apply: an entry took effect; answers its proposals. */
@@ -179,6 +179,7 @@ export class Proposer {
     this.queueBytes = 0
     this.flights.clear()
     this.flightBytes = 0
+    this.opened?.reject(error)
     this.wakeIdle()
   }
 
@@ -324,10 +325,12 @@ export class Proposer {
     const encoded = encodeEntry({ session: -1, sequence: 0, stamp: stamp() }, [
       { type: 'open', node, incarnation },
     ])
-    const applied = new Promise<void>(resolve => {
-      this.opened = resolve
+    const applied = new Promise<void>((resolve, reject) => {
+      this.opened = { resolve, reject }
     })
-    for (;;) {
+    // It may be rejected while the append is still under way.
+    applied.catch(() => {})
+    while (this.ended === undefined) {
       try {
         const { lsn, segmentIndex } = await log.append(encoded.buffers)
         onCommitted(lsn, encoded, 0, segmentIndex)

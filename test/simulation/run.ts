@@ -1,8 +1,9 @@
-// Runs seeds of the simulation and says what they met. Usage: node run.js [--scenario log|broker|all] [--from 1] [--seeds N | --seconds S]
+// Runs seeds of the simulation and says what they met. Usage: node run.js [--scenario log|broker|brokers|cluster|register|all] [--from 1] [--seeds N | --seconds S]
 // Ends with exit code 1 at the first failing seed, which it names.
 
 import { pathToFileURL } from 'node:url'
 import { brokerScenario } from './broker-scenario.ts'
+import { brokersScenario } from './brokers-scenario.ts'
 import { clusterScenario } from './cluster-scenario.ts'
 import { logScenario, type RunResult } from './log-scenario.ts'
 import { registerScenario } from './register-scenario.ts'
@@ -10,6 +11,7 @@ import { registerScenario } from './register-scenario.ts'
 export const scenarios: Readonly<Record<string, (seed: number) => Promise<RunResult>>> = {
   log: logScenario,
   broker: brokerScenario,
+  brokers: brokersScenario,
   cluster: clusterScenario,
   register: registerScenario,
 }

@@ -272,14 +272,17 @@ export class SimCluster {
     const disk = process.disk(node.disk, () => node.diskMs)
     const fail = (error: unknown): void => {
       if (!process.alive) return
-      if (node.disk.faults.failSync === undefined) world.fail(error)
-      else {
-        // Whoever starts nodes does so again once the disk is well.
-        reached('node ended by its disk')
-        process.kill()
-        node.log = undefined
-        onCrash?.(node)
+      const behind = (error as { code?: string }).code === 'STATE_BEHIND'
+      if (node.disk.faults.failSync === undefined && !behind) {
+        world.fail(error)
+        return
       }
+      reached(behind ? 'node ended: state behind' : 'node ended by its disk')
+      process.kill()
+      node.log = undefined
+      onCrash?.(node)
+      // As a supervisor does; with a dying disk, whoever let it die starts the node again.
+      if (node.disk.faults.failSync === undefined) this.start(node)
     }
     const log = this.logOf(node, process, net, disk, fail)
     log.then(opened => onStarted({ node, process, log: opened, net, disk, fail })).catch(fail)

@@ -1,0 +1,295 @@
+// One seeded run of a whole cluster: log servers, sequencers, the register and a broker on every node, producers that move from broker to
+// broker and die with requests under way, switches and trims of the log by whichever node, and everything that befalls a SimCluster.
+// Checked: invariants 1, 2, 6, 7, 8 and 10 of docs/architecture.md section 9; every broker ends in the same state.
+
+import { Broker } from '../../broker/broker.ts'
+import { CheckpointExchange } from '../../broker/cluster/checkpoint-exchange.ts'
+import { isUnavailable } from '../../broker/engine/healer.ts'
+import type { Command, Decision } from '../../broker/state/commands.ts'
+import { MemoryStore } from '../../broker/state/memory-store.ts'
+import { majority } from '../../loglets/majority.ts'
+import { LogloomError } from '../../wire/errors.ts'
+import { BrokerClients } from './broker-clients.ts'
+import { healMs, stateOfEvent } from './cluster-scenario.ts'
+import { InvariantError } from './log-model.ts'
+import type { RunResult } from './log-scenario.ts'
+import { SimCluster, type SimNode, type Started } from './sim-cluster.ts'
+import { SimStore } from './sim-store.ts'
+import { Process, StalledError, World } from './world.ts'
+
+const runMs = 180_000
+const checkpointsDir = 'state/checkpoints'
+/** A client leaves a broker that has not answered for this long. */
+const answerMs = 400
+
+/** Runs the scenario of one seed. @throws InvariantError, StalledError */
+export async function brokersScenario(seed: number): Promise<RunResult> {
+  const world = new World(seed)
+  const run = new BrokersRun(world)
+  await world.run(() => run.main(), runMs + healMs)
+  for (const [state, count] of run.states) world.trace(`${state} ${count}`)
+  return { digest: world.digest(), events: world.events, states: run.states }
+}
+
+interface Home {
+  /** Of the broker's state; gone with the disk. */
+  store: MemoryStore
+  broker: Broker | undefined
+  /** Settles when the process of now ends. */
+  readonly died: Promise<undefined>
+  readonly die: () => void
+}
+
+export class BrokersRun {
+  readonly states = new Map<string, number>()
+  private readonly world: World
+  private readonly driver: Process
+  private readonly cluster: SimCluster
+  private readonly clients: BrokerClients
+  private readonly homes = new Map<SimNode, Home>()
+  /** Which node each client talks to. */
+  private readonly chosen = new Map<number, SimNode>()
+  private readonly hashes = new Map<number, string>()
+  private chaotic = true
+
+  constructor(world: World) {
+    this.world = world
+    this.driver = new Process(world)
+    this.cluster = new SimCluster({
+      world,
+      driver: this.driver,
+      reached: state => this.reached(state),
+      onEvent: event => this.reached(stateOfEvent(event)),
+      onStarted: started => this.serve(started),
+      onCrash: node => this.leave(node, this.home(node).store),
+      onWiped: node => this.leave(node, new MemoryStore()),
+    })
+    this.clients = new BrokerClients({
+      world,
+      driver: this.driver,
+      reached: state => this.reached(state),
+      ask: (client, command) => this.ask(client, command),
+      end: topicId => this.anyBroker()?.topicById(topicId)?.partitions[0]?.next ?? 0,
+      volatile: false,
+      failover: true,
+      clientCrash: world.rng.pick([0, 0.02]),
+    })
+  }
+
+  async main(): Promise<void> {
+    const { rng } = this.world
+    await this.cluster.startAll()
+    const topics = await Promise.all(['one', 'two'].map(topic => this.clients.createTopic(topic)))
+    const clients = this.clients.run(topics)
+    clients.catch(error => this.world.fail(error))
+    const rounds = 1 + rng.int(4)
+    for (let round = 0; round < rounds; round++) {
+      await this.driver.sleep(50 + rng.next() * 300)
+      await this.cluster.mischief()
+    }
+    this.chaotic = false
+    this.cluster.heal()
+    const late = this.driver.sleep(healMs).then(() => 'late' as const)
+    const finish = async (): Promise<void> => {
+      this.clients.stop()
+      await clients
+      await this.finish(topics)
+    }
+    if ((await Promise.race([finish(), late])) !== 'late') return
+    if (!this.cluster.isBeyondAssumption())
+      throw new StalledError('no progress after everything healed')
+    this.reached('stuck: more was lost than the loglet bears')
+  }
+
+  private reached(state: string): void {
+    this.states.set(state, (this.states.get(state) ?? 0) + 1)
+  }
+
+  private home(node: SimNode): Home {
+    return this.homes.get(node) ?? this.move(node, new MemoryStore())
+  }
+
+  private move(node: SimNode, store: MemoryStore): Home {
+    let die = (): void => {}
+    const died = new Promise<undefined>(resolve => {
+      die = () => resolve(undefined)
+    })
+    const home: Home = { store, broker: undefined, died, die }
+    this.homes.set(node, home)
+    return home
+  }
+
+  private leave(node: SimNode, store: MemoryStore): void {
+    this.homes.get(node)?.die()
+    this.move(node, store)
+  }
+
+  private anyBroker(): Broker | undefined {
+    for (const { broker } of this.homes.values()) if (broker !== undefined) return broker
+    return undefined
+  }
+
+  /** A broker on the node's log, and somebody who operates it. */
+  private async serve({ node, process, log, net, disk, fail }: Started): Promise<void> {
+    const { rng } = this.world
+    const home = this.home(node)
+    const checkpoints = new CheckpointExchange({
+      net,
+      disk,
+      dir: checkpointsDir,
+      others: () =>
+        this.cluster.nodes.flatMap(other =>
+          other === node || !other.process.alive ? [] : [other.id],
+        ),
+      copiesNeeded: majority(this.cluster.nodes.length),
+    })
+    for (;;) {
+      try {
+        home.broker = await Broker.open({
+          disk,
+          clock: process,
+          random: rng,
+          defer: process.defer,
+          log,
+          store: new SimStore(home.store, process),
+          checkpointsDir,
+          checkpoints,
+          nodeId: node.id,
+          settings: {
+            stateCommitIntervalMs: 40,
+            appendsInFlightMax: 4,
+            entryBytesMax: 2000,
+            shared: true,
+            stampEveryMs: 100,
+            sessionTimeoutMs: 700,
+          },
+          onFatal: fail,
+        })
+        break
+      } catch (error) {
+        if (!isUnavailable(error) && !(error instanceof LogloomError)) throw error
+        this.reached(`broker not opened ${(error as { code?: string }).code}`)
+        await process.sleep(20)
+      }
+    }
+    this.seeHash(home.broker.replayed.applied, home.broker.replayed.hash)
+    const go = (task: Promise<void>): void => void task.catch(fail)
+    go(this.operator(process, home.broker))
+    go(this.observer(process, home.broker))
+    if (rng.chance(0.3)) go(this.trimmer(process, home.broker))
+  }
+
+  /** Invariant 8, whenever two brokers are seen at the same position. */
+  private seeHash(applied: number, hash: string): void {
+    const known = this.hashes.get(applied)
+    if (known !== undefined && known !== hash)
+      throw new InvariantError(`state at ${applied} has the hashes ${known} and ${hash}`)
+    if (known !== undefined) this.reached('states compared')
+    this.hashes.set(applied, hash)
+  }
+
+  private async observer(process: Process, broker: Broker): Promise<void> {
+    for (;;) {
+      await process.sleep(this.world.rng.next() * 100)
+      const { applied, hash } = broker.stateHash()
+      this.seeHash(applied, hash)
+    }
+  }
+
+  private async operator(process: Process, broker: Broker): Promise<void> {
+    const { rng } = this.world
+    for (;;) {
+      await process.sleep(100 + rng.next() * 500)
+      if (!this.chaotic) return
+      try {
+        await broker.switchLog(rng.pick(this.cluster.specs))
+        this.reached('switch')
+      } catch (error) {
+        if (error instanceof InvariantError) throw error
+        this.reached('switch failed')
+      }
+    }
+  }
+
+  private async trimmer(process: Process, broker: Broker): Promise<void> {
+    const { rng } = this.world
+    for (;;) {
+      await process.sleep(200 + rng.next() * 300)
+      if (!this.chaotic) return
+      try {
+        // Forced: what readers have not read goes as well; a node with a new disk has to take its state from another.
+        await broker.trimLog(Math.floor(broker.applied * rng.next() * 0.5), true)
+        this.reached('trimmed')
+      } catch (error) {
+        if (error instanceof InvariantError) throw error
+        this.reached('trim failed')
+      }
+    }
+  }
+
+  /** A client asks the broker that it has chosen, and chooses another when that does not answer. */
+  private async ask(client: number, command: Command): Promise<Decision | undefined> {
+    const { driver } = this
+    const { rng } = this.world
+    const node = this.chosen.get(client) ?? rng.pick(this.cluster.nodes)
+    this.chosen.set(client, node)
+    const { broker, died } = this.home(node)
+    let answer: Decision | undefined
+    if (broker === undefined) await driver.sleep(5)
+    else
+      answer = await Promise.race([
+        broker.propose(command).catch((error: { code?: string }) => {
+          this.reached(`propose ${error.code}`)
+          return undefined
+        }),
+        died,
+        driver.sleep(answerMs).then(() => undefined),
+      ])
+    if (answer !== undefined) return answer
+    if (this.chosen.get(client) === node) {
+      this.chosen.set(client, rng.pick(this.cluster.nodes))
+      this.reached('failover')
+    }
+    return undefined
+  }
+
+  /** Every broker has everything that was acked, and all have the same state. */
+  private async finish(topics: readonly number[]): Promise<void> {
+    const { nodes } = this.cluster
+    for (const node of nodes)
+      await this.through(node, async broker => {
+        await broker.sync()
+        await this.clients.readBack(broker, topics)
+      })
+    // Signs of life move the log on: the states are compared where all have been.
+    for (;;) {
+      const states = await Promise.all(
+        nodes.map(node =>
+          this.through(node, async broker => {
+            await broker.sync()
+            return broker.stateHash()
+          }),
+        ),
+      )
+      for (const { applied, hash } of states) this.seeHash(applied, hash)
+      if (states.every(({ applied }) => applied === states[0]?.applied)) break
+      await this.driver.sleep(this.world.rng.next() * 50)
+    }
+    this.reached('same state everywhere')
+  }
+
+  /** Uses the broker of a node, the next one if it ends meanwhile. */
+  private async through<T>(node: SimNode, use: (broker: Broker) => Promise<T>): Promise<T> {
+    for (;;) {
+      const { broker, died } = this.home(node)
+      if (broker !== undefined)
+        try {
+          const result = await Promise.race([use(broker).then(value => ({ value })), died])
+          if (result !== undefined) return result.value
+        } catch (error) {
+          if (this.home(node).broker === broker) throw error
+        }
+      await this.driver.sleep(10)
+    }
+  }
+}
