@@ -83,6 +83,7 @@ export class Broker {
       topics: machine.topics,
       cache: this.cache,
       onDamage: (lsn, detail) => this.reportDamage(lsn, detail),
+      sync: () => this.sync(),
     })
     this.persister = new Persister({
       machine,

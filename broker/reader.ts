@@ -53,6 +53,14 @@ export interface ReaderOptions {
   readonly topics: Topics
   readonly cache: TailCache
   readonly onDamage: (lsn: number, detail: string) => void
+  /** Resolves when everything that any broker was answered by now is applied here. */
+  readonly sync: () => Promise<void>
+}
+
+/** What a read from the log found; an entry in neither is damaged. */
+interface Found {
+  readonly batches: Map<IndexEntry, Uint8Array>
+  readonly trimmed: Set<IndexEntry>
 }
 
 /** Batches in one result, however small they are. */
@@ -96,17 +104,18 @@ export class Reader {
       }
     const slices = entries.map(e => this.cached(e))
     const cold = entries.filter((e, i) => slices[i] === undefined && e.length > 0)
-    if (cold.length === 0) return result(state, from, entries, slices)
+    if (cold.length === 0) return result(state, from, entries, slices, new Set())
     // Views of the cache do not outlive the wait.
     slices.forEach((slice, i) => {
       slices[i] = slice?.slice()
     })
-    return this.readCold(cold).then(found =>
+    return this.readCold(state, cold).then(({ batches, trimmed }) =>
       result(
         state,
         from,
         entries,
-        entries.map((e, i) => slices[i] ?? found.get(e)),
+        entries.map((e, i) => slices[i] ?? batches.get(e)),
+        trimmed,
       ),
     )
   }
@@ -140,7 +149,8 @@ export class Reader {
     }
     const entry = topics.floor(state, low)
     if (entry === undefined || entry.length === 0) return low
-    const bytes = this.cached(entry)?.slice() ?? (await this.readCold([entry])).get(entry)
+    const bytes =
+      this.cached(entry)?.slice() ?? (await this.readCold(state, [entry])).batches.get(entry)
     if (bytes === undefined) return low
     try {
       const record = (await decodeBatch(bytes)).find(
@@ -157,27 +167,37 @@ export class Reader {
     return this.options.cache.slice(entry.lsn, entry.start, entry.length)
   }
 
-  private async readCold(entries: readonly IndexEntry[]): Promise<Map<IndexEntry, Uint8Array>> {
-    const { log, onDamage } = this.options
+  private async readCold(state: PartitionState, entries: readonly IndexEntry[]): Promise<Found> {
+    const { log, onDamage, sync } = this.options
     const results = await log.readSlices(
       entries.map(e => ({ lsn: e.lsn as Lsn, start: e.start, length: e.length })),
     )
-    const found = new Map<IndexEntry, Uint8Array>()
+    const batches = new Map<IndexEntry, Uint8Array>()
+    const gone: IndexEntry[] = []
     entries.forEach((entry, i) => {
       const slice = results[i]
-      if (slice instanceof Uint8Array) {
-        try {
-          checkBatch(slice, { bytesMax: Number.MAX_SAFE_INTEGER })
-          found.set(entry, slice)
-          return
-        } catch (error) {
-          onDamage(entry.lsn, `batch at byte ${entry.start}: ${(error as Error).message}`)
-          return
-        }
+      if (!(slice instanceof Uint8Array)) {
+        if (slice?.gap === 'trimmed') gone.push(entry)
+        else onDamage(entry.lsn, `bytes are ${slice?.gap ?? 'missing'}`)
+        return
       }
-      onDamage(entry.lsn, `bytes are ${slice?.gap ?? 'missing'}`)
+      try {
+        checkBatch(slice, { bytesMax: Number.MAX_SAFE_INTEGER })
+        batches.set(entry, slice)
+      } catch (error) {
+        onDamage(entry.lsn, `batch at byte ${entry.start}: ${(error as Error).message}`)
+      }
     })
-    return found
+    if (gone.length === 0) return { batches, trimmed: new Set() }
+    // The log is trimmed after the command that allows it took effect, on the broker that trims: here it may not have yet.
+    await sync()
+    const trimmed = new Set(gone.filter(entry => !this.isLive(state, entry)))
+    for (const entry of gone) if (!trimmed.has(entry)) onDamage(entry.lsn, 'bytes are trimmed')
+    return { batches, trimmed }
+  }
+
+  private isLive(state: PartitionState, { base, span }: IndexEntry): boolean {
+    return this.options.topics.byId.has(state.topicId) && base + span > state.start
   }
 }
 
@@ -215,6 +235,7 @@ function result(
   from: number,
   entries: readonly IndexEntry[],
   slices: readonly (Uint8Array | undefined)[],
+  trimmed: ReadonlySet<IndexEntry>,
 ): ReadResult {
   const items: ReadItem[] = []
   let next = from
@@ -226,7 +247,8 @@ function result(
     if (base > next) items.push({ kind: 'gap', gap: 'trimmed', offset: next, next: base })
     next = base + span
     if (batch === undefined) {
-      items.push({ kind: 'gap', gap: 'lost', offset: Math.max(base, from), next })
+      const gap = trimmed.has(entry) ? 'trimmed' : 'lost'
+      items.push({ kind: 'gap', gap, offset: Math.max(base, from), next })
       return
     }
     bytes += batch.length

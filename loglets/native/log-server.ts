@@ -67,7 +67,7 @@ export class LogServer {
     this.stops = [
       serve(verbs.create, request => this.create(request)),
       serve(verbs.store, request => this.storeEntries(request)),
-      serve(verbs.seal, async request => stateMessage(await (await this.replica(request)).seal())),
+      serve(verbs.seal, request => this.seal(request)),
       serve(verbs.tail, async request => stateMessage((await this.replica(request)).state)),
       serve(verbs.wait, request => this.wait(request)),
       serve(verbs.read, request => this.read(request)),
@@ -96,6 +96,13 @@ export class LogServer {
       if (note === undefined) await this.make(id, request)
       return stateMessage((await this.open(id)).state)
     })
+  }
+
+  private async seal(request: Message): Promise<Message> {
+    const id = this.idOf(request)
+    if (!this.replicas.has(id) && (await this.readNote(id)) === undefined)
+      await this.create({ ...request, options: {} })
+    return stateMessage(await (await this.replica(request)).seal())
   }
 
   private async make(id: string, request: Message): Promise<void> {

@@ -8,7 +8,7 @@ export interface PlantedBug {
   readonly find: string
   readonly replace: string
   /** Which scenario has to find it. */
-  readonly scenario: 'log' | 'broker' | 'cluster' | 'register'
+  readonly scenario: 'log' | 'broker' | 'brokers' | 'cluster' | 'register'
 }
 
 export const plantedBugs: readonly PlantedBug[] = [
@@ -403,5 +403,40 @@ export const plantedBugs: readonly PlantedBug[] = [
     find: `if (replies.every(reply => reply.accepted === undefined))`,
     replace: `if (replies.length > 0)`,
     scenario: 'register',
+  },
+  {
+    name: 'brokers: what another broker trimmed counts as damage',
+    file: 'broker/reader.ts',
+    find: `gone.filter(entry => !this.isLive(state, entry))`,
+    replace: `gone.filter(() => false)`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'brokers: one that fails while it opens its session waits for ever',
+    file: 'broker/engine/proposer.ts',
+    find: `    this.opened?.reject(error)\n`,
+    replace: ``,
+    scenario: 'brokers',
+  },
+  {
+    name: 'brokers: the log is trimmed with one copy of the state',
+    file: 'broker/cluster/checkpoint-exchange.ts',
+    find: `    if (copies < copiesNeeded)`,
+    replace: `    if (copies < 1)`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'brokers: a state that ends before the log begins goes on',
+    file: 'broker/broker.ts',
+    find: `  if (machine.applied >= start) return machine`,
+    replace: `  if (start >= 0) return machine`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'brokers: the state depends on who applies',
+    file: 'broker/state/sessions.ts',
+    find: `    return stamps[(stamps.length - 1) >> 1]`,
+    replace: `    return stamps[(stamps.length - 1) >> 1] === undefined ? undefined : Math.random()`,
+    scenario: 'brokers',
   },
 ]

@@ -100,6 +100,26 @@ describe('a native loglet on three log servers', () => {
     await cluster.close()
   })
 
+  it('is sealed with a server that was away when it was made, after another lost its disk', async () => {
+    const cluster = await TestCluster.of(3)
+    const { registry } = cluster.at(0)
+    const placement = registry.place('native') as Placement
+    cluster.net.cut('n3')
+    await registry.create(id, 'native', undefined, placement)
+    const writer = await registry.open(id, 'native', undefined, placement)
+    await writer.append(entry(0))
+    // From now on nothing comes from the sequencer that would bring the loglet to n3.
+    cluster.at(0).sequencers.stop(id)
+    cluster.net.heal('n3')
+    cluster.net.cut('n2')
+    const other = await cluster.at(2).registry.open(id, 'native', undefined, placement)
+    await other.seal()
+    expect(await other.checkTail()).toEqual({ tail: 1, sealed: true })
+    const items = await other.readNext(position(0), position(1), 1000)
+    expect(items).toMatchObject([{ kind: 'entry', bytes: Uint8Array.of(0) }])
+    await cluster.close()
+  })
+
   it('cannot be made again once it was removed', async () => {
     const { cluster, placement, clients } = await threeNodes()
     await client(clients, 0).append(entry(0))
