@@ -255,7 +255,8 @@ export class PaxosMetaStore implements MetaStore {
   /** Spreads what was decided; who is not reached learns it when it is asked next. */
   private async tell(before: RegisterRecord, record: RegisterRecord): Promise<void> {
     const { net, acceptor } = this.options
-    await acceptor.hear(record)
+    // A disk that takes nothing now keeps this node from remembering, not from knowing.
+    await acceptor.hear(record).catch(() => {})
     const request = { record: recordMessage(record) }
     const nodes = new Set([...before.members, ...record.members].map(nodeOf))
     nodes.delete(net.self)
