@@ -31,6 +31,7 @@ export const settingsTable = {
   metastore: text('file', 'where the chain is kept: file, or paxos (the default in a cluster)'),
   node: text('', 'name of this node in its cluster; a broker alone has none'),
   peers: list('all nodes of the cluster: NODE=ws://HOST:PORT of each listener for nodes'),
+  join: flag(false, 'the cluster exists: this node joins it, after `logloom cluster add`'),
   peerHost: text('127.0.0.1', 'address of the listener for nodes; its port is that in peers'),
   clusterId: text('logloom', 'name of the cluster: nodes of another one are refused'),
   clusterSecret: text('', 'secret that all nodes share; better in clusterSecretFile'),

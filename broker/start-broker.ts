@@ -134,7 +134,7 @@ async function start(
     stats: gatewayStats,
     ...(cluster === undefined
       ? {}
-      : { brokers: () => cluster.brokers(), nodes: () => cluster.nodes() }),
+      : { brokers: () => cluster.brokers(), nodes: () => cluster.nodes(), cluster }),
     metrics: async () => {
       // Loaded at the first scrape: a broker that nobody watches starts faster.
       const { createMetrics } = await import('./metrics/metrics.ts')

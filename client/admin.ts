@@ -92,6 +92,8 @@ export interface ClusterNodeStatus {
   readonly up: boolean
   /** The broker that answers. */
   readonly self: boolean
+  /** Let in by `addNode`, but not up since: no member yet. */
+  readonly joining: boolean
   /** Of its listener for nodes. */
   readonly peerUrl: string
   /** Of its broker, if it runs one and is up. */
@@ -239,6 +241,19 @@ export class Admin {
   /** The nodes of the cluster as the broker at the other end sees them; none for a broker alone. */
   describeCluster(o: AdminOptions = {}): Promise<{ readonly nodes: readonly ClusterNodeStatus[] }> {
     return this.#ask('describeCluster', {}, o)
+  }
+
+  /**
+   * Lets a node in. It becomes a member as soon as it is up; start it with `join`. @throws NODE_EXISTS, INVALID_CONFIG
+   * @param peerUrl `ws://HOST:PORT` of its listener for nodes
+   */
+  async addNode(node: string, peerUrl: string, o: AdminOptions = {}): Promise<void> {
+    await this.#ask('addNode', { node, peerUrl }, o)
+  }
+
+  /** Takes a node out of the cluster, whether it is up or not. @throws UNKNOWN_NODE, LOG_UNAVAILABLE when too few others are up */
+  async removeNode(node: string, o: AdminOptions = {}): Promise<void> {
+    await this.#ask('removeNode', { node }, o)
   }
 
   health(o: AdminOptions = {}): Promise<BrokerHealth> {

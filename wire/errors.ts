@@ -89,6 +89,11 @@ const table = {
     false,
     'give the directory that belongs to this node, or start this node with an empty one',
   ),
+  UNKNOWN_NODE: spec(false, 'see `logloom cluster describe` for the nodes of the cluster'),
+  NODE_EXISTS: spec(
+    false,
+    'choose another node id; a node that moved or lost its disk is removed first, then added',
+  ),
   PEER_SECRET: spec(false, 'give all nodes of a cluster the same secret'),
   PEER_CLUSTER: spec(false, 'correct the cluster id, or the URL that leads to another cluster'),
   PEER_PROTOCOL: spec(false, 'upgrade the older node; neighbouring versions understand each other'),

@@ -1,4 +1,4 @@
-// `logloom cluster …`: what the nodes of a cluster are doing.
+// `logloom cluster …`: what the nodes of a cluster are doing, and which nodes there are.
 
 import type { Command } from 'commander'
 import { withBroker } from './broker-client.ts'
@@ -8,7 +8,9 @@ import { formatTable } from './table.ts'
 
 /** Adds the command and its verbs. */
 export function addClusterCommand(program: Command): void {
-  const cluster = program.command('cluster').description('describe the nodes of the cluster')
+  const cluster = program
+    .command('cluster')
+    .description('describe, add and remove the nodes of the cluster')
   cluster
     .command('describe')
     .description('show the nodes, as the answering broker sees them, and where the log is placed')
@@ -17,6 +19,40 @@ export function addClusterCommand(program: Command): void {
       examples('logloom cluster describe', 'logloom cluster describe --format json'),
     )
     .action((_, command: Command) => describe(globalsOf(command)))
+  cluster
+    .command('add')
+    .description('let a node in; it becomes a member as soon as it is started with --join')
+    .argument('<node>', 'its id, as in --node')
+    .argument('<peer-url>', 'ws://HOST:PORT of its listener for nodes')
+    .addHelpText('after', examples('logloom cluster add n4 ws://10.0.0.4:5740'))
+    .action((node: string, peerUrl: string, _, command: Command) =>
+      add(node, peerUrl, globalsOf(command)),
+    )
+  cluster
+    .command('remove')
+    .description('take a node out of the cluster, whether it is up or not')
+    .argument('<node>', 'as in `logloom cluster describe`')
+    .addHelpText('after', examples('logloom cluster remove n4'))
+    .action((node: string, _, command: Command) => remove(node, globalsOf(command)))
+}
+
+function add(node: string, peerUrl: string, { url, format }: GlobalOptions): Promise<void> {
+  return withBroker(url, async client => {
+    await client.admin().addNode(node, peerUrl)
+    if (format === 'json') await writeJson({ node, peerUrl })
+    else
+      await writeText(
+        `${node} may join: start it with --join, and the same secret and cluster id\n`,
+      )
+  })
+}
+
+function remove(node: string, { url, format }: GlobalOptions): Promise<void> {
+  return withBroker(url, async client => {
+    await client.admin().removeNode(node)
+    if (format === 'json') await writeJson({ node })
+    else await writeText(`${node} is no member any more; stop it if it runs\n`)
+  })
 }
 
 function describe({ url, format }: GlobalOptions): Promise<void> {
@@ -38,7 +74,7 @@ function describe({ url, format }: GlobalOptions): Promise<void> {
       const stores = placement.filter(text => serversOf(text).includes(node.node)).length
       return [
         node.node + (node.self ? ' *' : ''),
-        node.up ? 'up' : 'down',
+        node.joining ? 'joining' : node.up ? 'up' : 'down',
         node.url ?? null,
         node.version ?? null,
         sequences,

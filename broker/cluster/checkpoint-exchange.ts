@@ -24,7 +24,7 @@ export interface CheckpointExchangeOptions {
   /** Nodes that are up, this one left out. */
   readonly others: () => readonly NodeId[]
   /** Nodes, this one included, that need a checkpoint before the log may be trimmed. */
-  readonly copiesNeeded: number
+  readonly copiesNeeded: () => number
 }
 
 export class CheckpointExchange {
@@ -53,7 +53,8 @@ export class CheckpointExchange {
 
   /** Resolves once enough other nodes have a checkpoint at or past `past`. @throws THROTTLED when too few can */
   async spread(past: number): Promise<void> {
-    const { net, others, copiesNeeded } = this.options
+    const { net, others } = this.options
+    const copiesNeeded = this.options.copiesNeeded()
     const options = { timeoutMs: makeTimeoutMs }
     const made = await Promise.allSettled(
       others().map(async node =>

@@ -6,20 +6,23 @@ import type { SyncReport } from '../../loglets/file/appender.ts'
 import { majority } from '../../loglets/majority.ts'
 import { FileMetaStore } from '../../loglets/metastore/file.ts'
 import { Acceptor } from '../../loglets/metastore/paxos/acceptor.ts'
+import { nodeOf } from '../../loglets/metastore/paxos/record.ts'
 import { PaxosMetaStore } from '../../loglets/metastore/paxos/paxos-metastore.ts'
 import { LogServer } from '../../loglets/native/log-server.ts'
 import { NativeLogletProvider } from '../../loglets/native/native-provider.ts'
 import { Sequencers } from '../../loglets/native/sequencers.ts'
-import type { NodeId } from '../../loglets/net.ts'
+import { type NodeId, nodeIdPattern } from '../../loglets/net.ts'
 import { nodeClock, nodeRandom } from '../../loglets/node-clock.ts'
 import type { Disk } from '../../loglets/ports.ts'
 import type { VirtualLog, VirtualLogEvent } from '../../loglets/virtual-log/virtual-log.ts'
+import { LogloomError } from '../../wire/errors.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import type { NodeStatus } from '../gateway/context.ts'
 import { CheckpointExchange } from './checkpoint-exchange.ts'
-import type { ClusterConfig } from './cluster-settings.ts'
+import { type ClusterConfig, isPeerUrl } from './cluster-settings.ts'
 import { Membership, type NodeDescription } from './membership.ts'
 import { PeerNet } from './peer-net.ts'
+import { loadPeers, PeerList } from './peer-list.ts'
 import { watchPlacement } from './placement-watch.ts'
 import { keepRegisterMembers } from './register-members.ts'
 
@@ -47,6 +50,7 @@ export class ClusterNode {
   readonly membership: Membership
   readonly checkpoints: CheckpointExchange
   private readonly config: ClusterConfig
+  private readonly peers: PeerList
   private readonly acceptor: Acceptor
   private readonly sequencers: Sequencers
   private readonly logServer: LogServer | undefined
@@ -59,8 +63,14 @@ export class ClusterNode {
   private readonly keepingMembers: Promise<void>
   private closing: Promise<void> | undefined
 
-  private constructor(options: ClusterNodeOptions, net: PeerNet, incarnation: string) {
+  private constructor(
+    options: ClusterNodeOptions,
+    net: PeerNet,
+    peers: PeerList,
+    incarnation: string,
+  ) {
     const { config, disk, store, version, onFatal, onSync } = options
+    this.peers = peers
     const clock = nodeClock
     this.net = net
     this.config = config
@@ -81,7 +91,10 @@ export class ClusterNode {
       disk,
       dir: 'metastore/paxos',
       store,
-      initialMembers: [...config.peers.keys()].sort(),
+      // A node that joins has no say in whether the cluster exists.
+      initialMembers: [...config.peers.keys()]
+        .filter(node => !config.join || node !== config.self)
+        .sort(),
     })
     this.metaStore = new PaxosMetaStore({
       net,
@@ -99,11 +112,12 @@ export class ClusterNode {
           new Map(net.peers().flatMap(p => (p.connected ? [[p.node, p.incarnation]] : []))),
         onChange: listener => net.onPeer(listener),
       },
-      nodes: [...config.peers.keys()],
+      nodes: () => [...peers.all.keys()],
       self: () => ({
         node: config.self,
         incarnation,
         version,
+        peers: Object.fromEntries(peers.all),
         ...(servesLog ? { store } : {}),
         ...(this.url === undefined ? {} : { url: this.url }),
       }),
@@ -124,6 +138,7 @@ export class ClusterNode {
         clock,
         self: config.self,
         members: () => this.members(),
+        peers,
         logger: options.logger,
       },
       this.stopping.signal,
@@ -133,7 +148,7 @@ export class ClusterNode {
       disk,
       dir: checkpointsDir,
       others: () => this.members().flatMap(({ node }) => (node === config.self ? [] : [node])),
-      copiesNeeded: majority(config.peers.size),
+      copiesNeeded: () => majority(peers.all.size),
     })
     net.handle(chainVerb, async (_, { version: changed }) => {
       const { log } = this
@@ -149,7 +164,10 @@ export class ClusterNode {
     const incarnation = nodeRandom.hex(8)
     for (const dir of ['loglets', 'metastore']) await disk.mkdir(dir)
     await disk.syncDir('.')
-    const { self, clusterId, clusterSecret, peers, listen } = config
+    const { self, clusterId, clusterSecret, listen } = config
+    // What an operator writes now counts for addresses; nodes that were added at run time are in the file only.
+    const stored = await loadPeers(disk)
+    const peers = new Map([...Object.entries(stored?.peers ?? {}), ...config.peers])
     const net = await PeerNet.listen({
       self,
       clusterId,
@@ -161,7 +179,8 @@ export class ClusterNode {
       clock: nodeClock,
       version,
     })
-    return new ClusterNode(options, net, incarnation)
+    const list = new PeerList(self, peers, stored?.joining ?? [], net, disk)
+    return new ClusterNode(options, net, list, incarnation)
   }
 
   get self(): NodeId {
@@ -191,19 +210,76 @@ export class ClusterNode {
   /** Every node of the cluster, up or not. */
   nodes(): readonly NodeStatus[] {
     const up = new Map(this.members().map(member => [member.node, member]))
-    return [...this.config.peers].map(([node, peerUrl]) => {
+    return [...this.peers.all].map(([node, peerUrl]) => {
       const member = up.get(node)
       const { url, version } = member ?? {}
       return {
         node,
         up: member !== undefined,
         self: node === this.self,
+        joining: this.peers.joining.has(node),
         peerUrl,
         ...(url === undefined ? {} : { url }),
         ...(version === undefined ? {} : { version }),
         ...(member === undefined ? {} : { logServer: member.store !== undefined }),
       }
     })
+  }
+
+  /**
+   * Lets a node in, which becomes a member as soon as it is up. Durable once resolved.
+   * @throws NODE_EXISTS, INVALID_CONFIG
+   */
+  async addNode(node: NodeId, url: string): Promise<void> {
+    if (!nodeIdPattern.test(node))
+      throw new LogloomError('INVALID_CONFIG', `${node} is not a node id: use 1 to 32 of a-z 0-9 -`)
+    if (!isPeerUrl(url))
+      throw new LogloomError(
+        'INVALID_CONFIG',
+        `${url} is not ws://HOST:PORT of a listener for nodes`,
+      )
+    const known = this.peers.all.get(node)
+    if (known !== undefined && !this.peers.joining.has(node))
+      throw new LogloomError('NODE_EXISTS', `node ${node} is in the cluster, at ${known}`, { node })
+    await this.peers.invite(node, url)
+    this.logger.info({ node, url }, 'a node may join')
+  }
+
+  /**
+   * Takes a node out of the cluster: out of the register, the links and the place of the log. What only it has is lost.
+   * @throws UNKNOWN_NODE; LOG_UNAVAILABLE when too few of the others are up
+   */
+  async removeNode(node: NodeId): Promise<void> {
+    if (!this.peers.all.has(node))
+      throw new LogloomError('UNKNOWN_NODE', `node ${node} is not in the cluster`, { node })
+    if (node === this.self)
+      throw new LogloomError(
+        'INVALID_REQUEST',
+        `node ${node} is the one that answers: ask another node to remove it`,
+        { node },
+      )
+    if (!this.peers.joining.has(node)) await this.dismiss(node)
+    await this.peers.remove(node)
+    this.logger.info({ node }, 'a node was removed')
+  }
+
+  /** Out of the register, by a majority of those that were in it. */
+  private async dismiss(node: NodeId): Promise<void> {
+    for (;;) {
+      const { members } = await this.acceptor.decided()
+      const rest = members.filter(member => nodeOf(member) !== node)
+      if (rest.length === members.length) return
+      const up = new Set(this.members().map(member => member.node))
+      const living = rest.filter(member => up.has(nodeOf(member))).length
+      if (living < majority(rest.length))
+        throw new LogloomError(
+          'LOG_UNAVAILABLE',
+          `without ${node} the cluster has ${rest.length} nodes, of which ${living} are up and ${majority(rest.length)} are needed: start the others first`,
+          { node, limit: majority(rest.length), actual: living },
+        )
+      const found = await this.metaStore.changeMembers(members, rest)
+      if (!found.some(member => nodeOf(member) === node)) return
+    }
   }
 
   /** Calls `listener` when who is up has changed. */
@@ -226,6 +302,7 @@ export class ClusterNode {
         clock: nodeClock,
         self: this.self,
         members: () => this.members(),
+        nodes: () => new Set(this.peers.all.keys()),
         logger: this.logger,
       },
       this.stopping.signal,

@@ -16,6 +16,8 @@ export interface ClusterConfig {
   readonly clusterId: string
   readonly clusterSecret: string
   readonly roles: ReadonlySet<Role>
+  /** The cluster exists and takes this node in: it has no vote before that. */
+  readonly join: boolean
 }
 
 /** Undefined for a broker without a cluster. @throws INVALID_CONFIG */
@@ -48,6 +50,7 @@ export function clusterConfigOf(settings: Settings): ClusterConfig | undefined {
     clusterId,
     clusterSecret: secretOf(settings),
     roles: rolesOf(settings),
+    join: settings.join,
   }
 }
 
@@ -58,6 +61,11 @@ function parsePeer(text: string): readonly [NodeId, string] {
     throw invalid('peers', `"${text}" is not NODE=ws://HOST:PORT`)
   if (new URL(url).port === '') throw invalid('peers', `"${text}" has no port`)
   return [node, url]
+}
+
+/** Whether it names a listener for nodes: `ws://HOST:PORT` or `wss://HOST:PORT`. */
+export function isPeerUrl(url: string): boolean {
+  return /^wss?:\/\//.test(url) && URL.canParse(url) && new URL(url).port !== ''
 }
 
 function secretOf({ clusterSecret, clusterSecretFile }: Settings): string {

@@ -3,9 +3,17 @@
 // A hint, never a decision: a node that looks dead may live. What it is good for is choosing where new loglets go and telling clients whom
 // else they can ask; wrong guesses cost a retry.
 
-import type { Message, Net, NodeId } from '../../loglets/net.ts'
+import {
+  type Message,
+  type MessageValue,
+  type Net,
+  type NodeId,
+  nodeIdPattern,
+} from '../../loglets/net.ts'
 import type { ClusterMember } from '../../loglets/native/native-provider.ts'
 import type { Clock } from '../../loglets/ports.ts'
+
+import { isPeerUrl } from './cluster-settings.ts'
 
 export const describeVerb = 'cluster.describe'
 
@@ -17,6 +25,8 @@ export interface NodeDescription {
   /** Where clients reach its broker; absent when it runs none, or not yet. */
   readonly url?: string
   readonly version: string
+  /** The nodes that it knows, with the URLs of their listeners. */
+  readonly peers?: Readonly<Record<NodeId, string>>
 }
 
 /** What membership needs to know of the links. */
@@ -30,7 +40,7 @@ export interface MembershipOptions {
   readonly net: Net
   readonly clock: Clock
   readonly links: Links
-  readonly nodes: readonly NodeId[]
+  readonly nodes: () => readonly NodeId[]
   readonly self: () => NodeDescription
   readonly onChange: () => void
 }
@@ -75,9 +85,13 @@ export class Membership {
 
   /** Nodes that have a log server as far as anybody knows: all but those that said that they have none. */
   logServersTotal(): number {
-    const others = [...this.known.values()].filter(({ store }) => store === undefined).length
-    const own = this.options.self().store === undefined ? 1 : 0
-    return this.options.nodes.length - others - own
+    const nodes = this.options.nodes()
+    const without = nodes.filter(node => {
+      const description =
+        node === this.options.net.self ? this.options.self() : this.known.get(node)
+      return description !== undefined && description.store === undefined
+    })
+    return nodes.length - without.length
   }
 
   async close(): Promise<void> {
@@ -89,7 +103,7 @@ export class Membership {
   private async poll(): Promise<void> {
     const { clock } = this.options
     while (!this.closing.signal.aborted) {
-      await Promise.all(this.options.nodes.map(node => this.look(node)))
+      await Promise.all(this.options.nodes().map(node => this.look(node)))
       this.compare()
       await clock.sleep(pollMs, this.closing.signal).catch(() => {})
     }
@@ -115,13 +129,13 @@ export class Membership {
   }
 }
 
-function messageOf({ node, incarnation, store, url, version }: NodeDescription): Message {
-  return { node, incarnation, store, url, version }
+function messageOf({ node, incarnation, store, url, version, peers }: NodeDescription): Message {
+  return { node, incarnation, store, url, version, peers: { ...peers } }
 }
 
 /** Undefined when a peer answers nonsense. */
 function descriptionOf(message: Message): NodeDescription | undefined {
-  const { node, incarnation, store, url, version } = message
+  const { node, incarnation, store, url, version, peers } = message
   if (typeof node !== 'string' || typeof incarnation !== 'string') return undefined
   return {
     node,
@@ -129,5 +143,16 @@ function descriptionOf(message: Message): NodeDescription | undefined {
     ...(typeof store === 'string' ? { store } : {}),
     ...(typeof url === 'string' ? { url } : {}),
     version: typeof version === 'string' ? version : 'unknown',
+    peers: peersOf(peers),
   }
+}
+
+function peersOf(value: MessageValue | undefined): Readonly<Record<NodeId, string>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return {}
+  return Object.fromEntries(
+    Object.entries(value).filter(
+      (pair): pair is [NodeId, string] =>
+        nodeIdPattern.test(pair[0]) && typeof pair[1] === 'string' && isPeerUrl(pair[1]),
+    ),
+  )
 }

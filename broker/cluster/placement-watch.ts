@@ -1,10 +1,13 @@
-// Keeps the last segment on as many living log servers as it should have (DESIGN 4.2 "one function for every cause"): after a node came up,
-// came back with a new disk, or went away for good, the log goes on in a loglet that is placed anew.
+// Keeps the log on as many living log servers as it should have (DESIGN 4.2 "one function for every cause"): after a node came up, came back
+// with a new disk, was removed, or went away for good, the log goes on in a loglet that is placed anew; and sealed segments that lost a copy
+// for good are copied to a new place.
 //
 // One node acts, the first of those that are up by name, and only when what it sees has lasted: two nodes that each "improve" the placement
 // would take the log from each other. It never acts on a loss that the loglet bears while no better place is up.
 
 import { decodePlacement, type LogServerId } from '../../loglets/native/placement.ts'
+import type { Segment } from '../../loglets/chain.ts'
+import type { NodeId } from '../../loglets/net.ts'
 import type { Clock } from '../../loglets/ports.ts'
 import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import type { BrokerLogger } from '../broker-options.ts'
@@ -15,9 +18,17 @@ export interface PlacementWatchOptions {
   readonly clock: Clock
   readonly self: string
   readonly members: () => readonly NodeDescription[]
+  /** Nodes of the cluster, up or not. */
+  readonly nodes: () => ReadonlySet<NodeId>
   /** Where a new loglet with this spec would be placed now. @throws when there is no place */
   readonly place: (spec: string) => readonly string[] | undefined
   readonly logger: BrokerLogger
+}
+
+/** Something that another place would better. */
+interface Flaw {
+  readonly segment: Segment
+  readonly reason: string
 }
 
 const lookMs = 500
@@ -34,42 +45,96 @@ export async function watchPlacement(
   let looks = 0
   while (!signal.aborted) {
     await clock.sleep(lookMs, signal).catch(() => {})
-    const found = betterPlace(options)
-    looks = found === undefined || found !== seen ? 1 : looks + 1
-    seen = found ?? ''
-    if (found === undefined || looks < looksNeeded || signal.aborted) continue
+    const flaw = flawOf(options)
+    looks = flaw === undefined || flaw.reason !== seen ? 1 : looks + 1
+    seen = flaw?.reason ?? ''
+    if (flaw === undefined || looks < looksNeeded || signal.aborted) continue
     looks = 0
-    const last = log.chain.segments.at(-1)
-    if (last === undefined) continue
+    const { segment, reason } = flaw
     try {
-      await log.reconfigure(last.index, last.spec, `placement: ${found}`)
+      if (segment.index === log.chain.segments.at(-1)?.index)
+        await log.reconfigure(segment.index, segment.spec, `placement: ${reason}`)
+      else if ((await log.modify(segment.index, segment.spec)).installed)
+        logger.info(
+          { segment: segment.index, reason },
+          'a sealed segment was copied to a new place',
+        )
     } catch (error) {
-      logger.warn({ error: (error as Error).message }, 'the log could not be placed anew')
+      logger.warn(
+        { segment: segment.index, reason, error: (error as Error).message },
+        'a segment could not be placed anew',
+      )
     }
   }
 }
 
-/** Why another place would be better; undefined when it would not, or when it is another node's to act. */
-function betterPlace({ log, self, members, place }: PlacementWatchOptions): string | undefined {
-  const up = members()
-  const brokers = up.filter(({ url }) => url !== undefined).map(({ node }) => node)
-  if (brokers.sort()[0] !== self) return undefined
-  const last = log.chain.segments.at(-1)
-  if (last?.placement === undefined) return undefined
-  let wanted: readonly string[] | undefined
-  try {
-    wanted = place(last.spec)
-  } catch {
-    return undefined
-  }
-  const lives = ({ node, store }: LogServerId): boolean =>
-    up.some(member => member.node === node && member.store === store)
-  for (const [leaf, text] of last.placement.entries()) {
-    const { servers } = decodePlacement(text)
-    const living = servers.filter(lives)
-    const possible = decodePlacement(wanted?.[leaf]).servers
-    if (possible.length > living.length)
-      return `${living.length} of ${servers.length} log servers of segment ${last.index} are up, ${possible.length} can be`
+/** The first flaw, the open segment's before the sealed ones'; undefined when there is none or when it is another node's to act. */
+function flawOf(options: PlacementWatchOptions): Flaw | undefined {
+  const { log, self, members } = options
+  const brokers = members().filter(({ url }) => url !== undefined)
+  if (brokers.map(({ node }) => node).sort()[0] !== self) return undefined
+  const { segments } = log.chain
+  const last = segments.at(-1)
+  if (last === undefined) return undefined
+  const reason = missingServers(options, last) ?? goneServers(options, last)
+  if (reason !== undefined) return { segment: last, reason }
+  for (const segment of segments.slice(0, -1)) {
+    const gone = goneServers(options, segment)
+    if (gone !== undefined) return { segment, reason: gone }
   }
   return undefined
+}
+
+/** The segment has fewer log servers that are up than it could have. */
+function missingServers(
+  { members, place }: PlacementWatchOptions,
+  segment: Segment,
+): string | undefined {
+  const up = members()
+  const lives = ({ node, store }: LogServerId): boolean =>
+    up.some(member => member.node === node && member.store === store)
+  const possible = possibleServers(place, segment)
+  for (const [leaf, text] of (segment.placement ?? []).entries()) {
+    const { servers } = decodePlacement(text)
+    const living = servers.filter(lives).length
+    const possibleHere = possible[leaf] ?? 0
+    if (possibleHere > living)
+      return `${living} of ${servers.length} log servers of segment ${segment.index} are up, ${possibleHere} can be`
+  }
+  return undefined
+}
+
+/** A copy of the segment will never come back: its node was removed, or is up with another disk. */
+function goneServers(
+  { members, nodes, place }: PlacementWatchOptions,
+  segment: Segment,
+): string | undefined {
+  const stores = new Map(members().map(({ node, store }) => [node, store]))
+  const belongs = nodes()
+  const isGone = ({ node, store }: LogServerId): boolean =>
+    !belongs.has(node) || (stores.has(node) && stores.get(node) !== store)
+  const possible = possibleServers(place, segment)
+  for (const [leaf, text] of (segment.placement ?? []).entries()) {
+    const { servers } = decodePlacement(text)
+    const gone = servers.filter(isGone)
+    // As many copies as before, or as the cluster has room for now.
+    if (gone.length > 0 && (possible[leaf] ?? 0) > servers.length - gone.length)
+      return `${gone.map(({ node, store }) => `${node}@${store}`).join(', ')} of segment ${segment.index} will not come back`
+    const isShrunk = gone.some(({ node }) => !belongs.has(node)) && (possible[leaf] ?? 0) > 0
+    if (isShrunk)
+      return `${gone.map(({ node }) => node).join(', ')} of segment ${segment.index} was removed`
+  }
+  return undefined
+}
+
+/** Log servers of each leaf of a new loglet with the segment's spec; none when it has no place now. */
+function possibleServers(
+  place: PlacementWatchOptions['place'],
+  { spec }: Segment,
+): readonly number[] {
+  try {
+    return (place(spec) ?? []).map(text => decodePlacement(text).servers.length)
+  } catch {
+    return []
+  }
 }

@@ -7,6 +7,7 @@ import { nodeOf } from '../../loglets/metastore/paxos/record.ts'
 import type { Clock } from '../../loglets/ports.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import type { NodeDescription } from './membership.ts'
+import type { PeerList } from './peer-list.ts'
 
 export interface RegisterMembersOptions {
   readonly acceptor: Acceptor
@@ -14,6 +15,7 @@ export interface RegisterMembersOptions {
   readonly clock: Clock
   readonly self: string
   readonly members: () => readonly NodeDescription[]
+  readonly peers: PeerList
   readonly logger: BrokerLogger
 }
 
@@ -21,7 +23,7 @@ const lookMs = 1000
 
 /** Runs until the signal says stop. Never rejects. */
 export async function keepRegisterMembers(
-  { acceptor, metaStore, clock, self, members, logger }: RegisterMembersOptions,
+  { acceptor, metaStore, clock, self, members, peers, logger }: RegisterMembersOptions,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
@@ -29,10 +31,20 @@ export async function keepRegisterMembers(
     if (signal.aborted) return
     try {
       const up = new Map(members().map(member => [member.node, member]))
-      // One proposer is enough; the first by name of those that are up.
-      if ([...up.keys()].sort()[0] !== self) continue
-      const { members: now } = await acceptor.decided()
-      const wanted = now.map(member => {
+      const { instance, members: now } = await acceptor.decided()
+      if (instance > 0) {
+        const heard = new Map(
+          [...up.values()].flatMap(({ peers: told = {} }) => Object.entries(told)),
+        )
+        const news = await peers.follow(now.map(nodeOf), heard)
+        if (news.length > 0)
+          logger.info({ nodes: [...peers.all.keys()] }, 'the cluster has changed')
+      }
+      // Who was asked to let a node in sees to it; for the rest one proposer is enough, the first by name of those that are up.
+      const joining = [...peers.joining].filter(node => up.has(node))
+      if ([...up.keys()].sort()[0] !== self && joining.length === 0) continue
+      // One at a time: two majorities, before and after, have a node in common.
+      const wanted = [...now, ...joining.slice(0, 1)].map(member => {
         const store = up.get(nodeOf(member))?.store
         return store === undefined ? member : `${nodeOf(member)}@${store}`
       })

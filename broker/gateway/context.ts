@@ -16,6 +16,8 @@ export interface NodeStatus {
   readonly node: string
   readonly up: boolean
   readonly self: boolean
+  /** Let in, but not up since: no member yet. */
+  readonly joining: boolean
   /** Of its listener for nodes. */
   readonly peerUrl: string
   /** Of its broker, if it runs one and is up. */
@@ -23,6 +25,12 @@ export interface NodeStatus {
   readonly version?: string
   /** Whether it runs a log server, if it is up. */
   readonly logServer?: boolean
+}
+
+/** Planned changes of who is in the cluster. */
+export interface ClusterChanges {
+  addNode(node: string, peerUrl: string): Promise<void>
+  removeNode(node: string): Promise<void>
 }
 
 export interface GatewayContext {
@@ -37,5 +45,7 @@ export interface GatewayContext {
   readonly brokers: () => readonly BrokerAddress[]
   /** Every node of the cluster; empty for a broker alone. */
   readonly nodes: () => readonly NodeStatus[]
+  /** Undefined for a broker alone. */
+  readonly cluster: ClusterChanges | undefined
   readonly onInternalError: (error: unknown, op: string) => void
 }

@@ -15,7 +15,7 @@ import type { Broker } from '../broker.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import type { Settings } from '../settings.ts'
 import { closeCode, Connection } from './connection.ts'
-import type { BrokerAddress, GatewayContext, NodeStatus } from './context.ts'
+import type { BrokerAddress, GatewayContext, ClusterChanges, NodeStatus } from './context.ts'
 import { hostAllowed, type HostRules, isLoopback, originAllowed } from './origin.ts'
 import { page, pageHeaders } from './page.ts'
 import { count, GatewayStats } from './stats.ts'
@@ -34,6 +34,7 @@ export interface GatewayOptions {
   /** Brokers of the same log; see {@link GatewayContext}. */
   readonly brokers?: () => readonly BrokerAddress[]
   readonly nodes?: () => readonly NodeStatus[]
+  readonly cluster?: ClusterChanges
 }
 
 const tickMs = 20
@@ -67,6 +68,7 @@ export class Gateway {
       topics: new TopicDirectory(broker, settings),
       brokers: options.brokers ?? (() => []),
       nodes: options.nodes ?? (() => []),
+      cluster: options.cluster,
       onInternalError: (error, op) =>
         logger.error(
           { op, error: error instanceof Error ? (error.stack ?? error.message) : String(error) },

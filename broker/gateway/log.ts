@@ -2,7 +2,8 @@
 
 import { optBool, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
-import type { GatewayContext } from './context.ts'
+import { LogloomError } from '../../wire/errors.ts'
+import type { ClusterChanges, GatewayContext } from './context.ts'
 
 export async function describeLog(context: GatewayContext): Promise<Frame> {
   await context.broker.sync()
@@ -34,6 +35,31 @@ export async function verifyLog(context: GatewayContext): Promise<Frame> {
 /** The nodes of the cluster as this one sees them; empty for a broker alone. */
 export function describeCluster(context: GatewayContext): Frame {
   return { nodes: context.nodes().map(node => ({ ...node })) }
+}
+
+/** Lets a node in; it is a member as soon as it is up. */
+export async function addNode(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const [node, peerUrl] = [str(frame, 'node'), str(frame, 'peerUrl')]
+  await changesOf(context).addNode(node, peerUrl)
+  return { node, peerUrl }
+}
+
+export async function removeNode(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const node = str(frame, 'node')
+  await changesOf(context).removeNode(node)
+  return { node }
+}
+
+function changesOf({ cluster }: GatewayContext): ClusterChanges {
+  if (cluster !== undefined) return cluster
+  throw new LogloomError(
+    'INVALID_REQUEST',
+    'this broker is alone: it has no cluster',
+    {},
+    {
+      hint: 'start the nodes with node and peers',
+    },
+  )
 }
 
 export function health(context: GatewayContext): Frame {

@@ -5,9 +5,11 @@ import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { fetch } from './fetch.ts'
 import {
+  addNode,
   describeCluster,
   describeLog,
   health,
+  removeNode,
   sealLog,
   switchLog,
   trimLog,
@@ -60,6 +62,8 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['trimLog', admin(trimLog)],
   ['verifyLog', admin(verifyLog)],
   ['describeCluster', admin(describeCluster)],
+  ['addNode', admin(addNode)],
+  ['removeNode', admin(removeNode)],
   ['health', admin(health)],
   ['ping', admin(() => ({}))],
 ])

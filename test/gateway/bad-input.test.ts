@@ -77,6 +77,8 @@ const valid: Readonly<Record<string, () => Frame>> = {
   trimLog: () => ({ lsn: 0 }),
   verifyLog: () => ({}),
   describeCluster: () => ({}),
+  addNode: () => ({ node: 'n4', peerUrl: 'ws://127.0.0.1:1' }),
+  removeNode: () => ({ node: 'n4' }),
   health: () => ({}),
   ping: () => ({}),
 }
@@ -100,6 +102,8 @@ const required: Readonly<Record<string, readonly string[]>> = {
   trimLog: ['lsn'],
   verifyLog: [],
   describeCluster: [],
+  addNode: ['node', 'peerUrl'],
+  removeNode: ['node'],
   health: [],
   ping: [],
 }

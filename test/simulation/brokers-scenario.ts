@@ -142,7 +142,7 @@ export class BrokersRun {
         this.cluster.nodes.flatMap(other =>
           other === node || !other.process.alive ? [] : [other.id],
         ),
-      copiesNeeded: majority(this.cluster.nodes.length),
+      copiesNeeded: () => majority(this.cluster.nodes.length),
     })
     for (;;) {
       try {
