@@ -251,7 +251,7 @@ export class Admin {
     await this.#ask('addNode', { node, peerUrl }, o)
   }
 
-  /** Takes a node out of the cluster, whether it is up or not. @throws UNKNOWN_NODE, LOG_UNAVAILABLE when too few others are up */
+  /** Takes a node out of the cluster, whether it is up or not. @throws UNKNOWN_NODE, TOO_FEW_NODES when too few others are up */
   async removeNode(node: string, o: AdminOptions = {}): Promise<void> {
     await this.#ask('removeNode', { node }, o)
   }

@@ -94,6 +94,7 @@ const table = {
     false,
     'choose another node id; a node that moved or lost its disk is removed first, then added',
   ),
+  TOO_FEW_NODES: spec(false, 'start the other nodes of the cluster first'),
   PEER_SECRET: spec(false, 'give all nodes of a cluster the same secret'),
   PEER_CLUSTER: spec(false, 'correct the cluster id, or the URL that leads to another cluster'),
   PEER_PROTOCOL: spec(false, 'upgrade the older node; neighbouring versions understand each other'),

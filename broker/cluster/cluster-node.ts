@@ -247,7 +247,7 @@ export class ClusterNode {
 
   /**
    * Takes a node out of the cluster: out of the register, the links and the place of the log. What only it has is lost.
-   * @throws UNKNOWN_NODE; LOG_UNAVAILABLE when too few of the others are up
+   * @throws UNKNOWN_NODE; TOO_FEW_NODES when too few of the others are up
    */
   async removeNode(node: NodeId): Promise<void> {
     if (!this.peers.all.has(node))
@@ -273,8 +273,8 @@ export class ClusterNode {
       const living = rest.filter(member => up.has(nodeOf(member))).length
       if (living < majority(rest.length))
         throw new LogloomError(
-          'LOG_UNAVAILABLE',
-          `without ${node} the cluster has ${rest.length} nodes, of which ${living} are up and ${majority(rest.length)} are needed: start the others first`,
+          'TOO_FEW_NODES',
+          `without ${node} the cluster has ${rest.length} nodes, of which ${living} are up and ${majority(rest.length)} are needed`,
           { node, limit: majority(rest.length), actual: living },
         )
       const found = await this.metaStore.changeMembers(members, rest)

@@ -172,7 +172,7 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
     })
     await adminOf('n1', async one => {
       await expect(one.admin().removeNode('n4')).rejects.toMatchObject({
-        code: 'LOG_UNAVAILABLE',
+        code: 'TOO_FEW_NODES',
         message: expect.stringContaining('1 are up and 2 are needed'),
       })
     })
