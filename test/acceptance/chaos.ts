@@ -1,7 +1,9 @@
-// Chaos on three node processes: kill -9, pauses, cut links (also one way), switches of the log, while producers write and readers follow
+// Chaos on three node processes: kill -9, pauses, cut links (also one way), failing syncs (strace), a full disk (tmpfs), switches of the log,
+// while producers write and readers follow
 // through whichever broker answers. Then everything heals, all is read, and the rules of kafka-checker.ts are applied.
 // Usage: node chaos.js [SECONDS=600] [--seed N] [--history FILE]
 
+import { spawnSync } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -34,7 +36,9 @@ export function chaos(
   record: (operation: Operation) => void = () => {},
 ): Promise<ChaosReport> {
   return withDirectory(async directory => {
-    const cluster = await ClusterOfProcesses.start(join(directory, 'cluster'))
+    const cluster = await ClusterOfProcesses.start(join(directory, 'cluster'), 3, {
+      smallDisk: canMount(),
+    })
     const run = new ChaosRun(cluster, new Rng(seed), record)
     try {
       return await run.main(seconds)
@@ -55,6 +59,8 @@ class ChaosRun {
   private lastAck = performance.now()
   private longestGapMs = 0
   private switches = 0
+  private seconds = 0
+  private readonly hasStrace = runs('strace', '-V')
 
   constructor(cluster: ClusterOfProcesses, rng: Rng, record: (operation: Operation) => void) {
     this.cluster = cluster
@@ -64,6 +70,7 @@ class ChaosRun {
 
   async main(seconds: number): Promise<ChaosReport> {
     const { cluster } = this
+    this.seconds = seconds
     const client = await connect(cluster.urls)
     await client.admin().createTopic({ topic, partitions })
     await client.close()
@@ -74,6 +81,8 @@ class ChaosRun {
     while (performance.now() < deadline) {
       await sleep(500 + this.rng.next() * 2500)
       await this.mischief()
+      for (const i of cluster.names.keys())
+        if (await cluster.hasEnded(i)) throw new Error(`${cluster.names[i]} ended by itself`)
     }
     cluster.mend()
     const healing = performance.now()
@@ -99,7 +108,15 @@ class ChaosRun {
   private async mischief(): Promise<void> {
     const { cluster, rng } = this
     const node = rng.int(cluster.names.length)
-    const kind = rng.pick(['kill', 'kill', 'pause', 'cut', 'cut one way'] as const)
+    const kind = rng.pick([
+      'kill',
+      'kill',
+      'pause',
+      'cut',
+      'cut one way',
+      ...(this.hasStrace ? (['sync fails'] as const) : []),
+      ...(cluster.smallDisk === undefined ? [] : (['disk full'] as const)),
+    ] as const)
     this.faults[kind] = (this.faults[kind] ?? 0) + 1
     if (kind === 'kill') {
       await cluster.kill(node)
@@ -110,8 +127,24 @@ class ChaosRun {
     if (kind === 'pause') {
       const pid = cluster.pid(node)
       process.kill(pid, 'SIGSTOP')
-      await sleep(rng.pick([1000, 3000, 6000]) * rng.next())
+      // Up to 30 s where there is time for it.
+      await sleep(rng.pick([1000, 3000, this.seconds < 300 ? 6000 : 30_000]) * rng.next())
       process.kill(pid, 'SIGCONT')
+      return
+    }
+    if (kind === 'sync fails') {
+      const code = await cluster.failSync(node)
+      if (code === undefined) await cluster.kill(node)
+      else
+        this.faults[`ended by EIO with ${code}`] =
+          (this.faults[`ended by EIO with ${code}`] ?? 0) + 1
+      await cluster.startNode(node)
+      return
+    }
+    if (kind === 'disk full') {
+      cluster.fillDisk()
+      await sleep(rng.pick([500, 5000]) * rng.next())
+      cluster.emptyDisk()
       return
     }
     for (let other = 0; other < cluster.names.length; other++) {
@@ -236,6 +269,15 @@ class ChaosRun {
       ...(offset === undefined ? {} : { offset }),
     })
   }
+}
+
+function runs(command: string, ...args: string[]): boolean {
+  return spawnSync(command, args, { stdio: 'ignore' }).status === 0
+}
+
+/** A disk of its own for one node needs the right to mount one. */
+function canMount(): boolean {
+  return process.getuid?.() === 0 && runs('mount', '-V') && runs('fallocate', '-V')
 }
 
 /** Numbers that must be zero. */

@@ -1,5 +1,7 @@
 // Three node processes on this machine, with a proxy in every link between two of them, so that each direction can be cut by itself.
 
+import { execFileSync, spawn } from 'node:child_process'
+import { appendFileSync, rmSync, statfsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -9,6 +11,8 @@ import { type BrokerProcess, startBrokerProcess } from './broker-process.ts'
 export class ClusterOfProcesses {
   readonly names: readonly string[]
   readonly urls: readonly string[]
+  /** Where the last node's own small disk is mounted. */
+  smallDisk: string | undefined
   private readonly directory: string
   private readonly ports: readonly number[]
   private readonly peerPorts: readonly number[]
@@ -31,7 +35,11 @@ export class ClusterOfProcesses {
   }
 
   /** Starts all nodes, and resolves when all serve. */
-  static async start(directory: string, nodes = 3): Promise<ClusterOfProcesses> {
+  static async start(
+    directory: string,
+    nodes = 3,
+    { smallDisk = false }: { readonly smallDisk?: boolean } = {},
+  ): Promise<ClusterOfProcesses> {
     await mkdir(directory, { recursive: true })
     await writeFile(join(directory, 'secret'), 'a secret that the tests share\n')
     // Held until the proxies have theirs: they must not get one of these.
@@ -44,6 +52,12 @@ export class ClusterOfProcesses {
         if (from !== to) links.set(`${from}>${to}`, await Link.to(peerPorts[to] as number))
     await reserved.release()
     const cluster = new ClusterOfProcesses(directory, ports, peerPorts, links)
+    if (smallDisk) {
+      const mount = join(directory, cluster.names.at(-1) as string)
+      await mkdir(mount)
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2g', 'tmpfs', mount])
+      cluster.smallDisk = mount
+    }
     await Promise.all(cluster.names.map((_, i) => cluster.startNode(i)))
     return cluster
   }
@@ -66,7 +80,7 @@ export class ClusterOfProcesses {
       return `${name}=ws://127.0.0.1:${port}`
     })
     this.processes[i] = await startBrokerProcess({
-      data: join(this.directory, this.names[i] as string),
+      data: join(this.directory, this.names[i] as string, 'data'),
       port: this.ports[i] as number,
       args: [
         '--node',
@@ -85,6 +99,49 @@ export class ClusterOfProcesses {
     await process?.kill(signal)
   }
 
+  /**
+   * The node's next sync fails (needs strace), upon which it has to end by itself. @returns its exit code, undefined when it did not sync
+   */
+  async failSync(i: number): Promise<number | string | undefined> {
+    const broker = this.processes[i] as BrokerProcess
+    const inject = 'inject=fdatasync:error=EIO'
+    const args = ['-f', '-qq', '-o', '/dev/null', '-e', 'trace=fdatasync', '-e', inject]
+    const strace = spawn('strace', [...args, '-p', String(broker.pid)], { stdio: 'ignore' })
+    const timeout = new Promise<undefined>(resolve => setTimeout(() => resolve(undefined), 5000))
+    const code = await Promise.race([broker.exited, timeout])
+    strace.kill('SIGTERM')
+    if (code === undefined) return undefined
+    this.processes[i] = undefined
+    return code
+  }
+
+  /** Takes all space on a node's own small disk; only for the last node of a cluster with `smallDisk`. */
+  fillDisk(): void {
+    const mount = this.smallDisk as string
+    const ballast = join(mount, 'ballast')
+    const { bavail, bsize } = statfsSync(mount)
+    // The node goes on writing meanwhile, so the last bytes are taken one by one.
+    execFileSync('fallocate', ['-l', String(Math.max(bsize, bavail * bsize - (4 << 20))), ballast])
+    try {
+      for (;;) appendFileSync(ballast, Buffer.alloc(4096))
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ENOSPC') throw error
+    }
+  }
+
+  emptyDisk(): void {
+    rmSync(join(this.smallDisk as string, 'ballast'), { force: true })
+  }
+
+  /** Whether the process of a node that should be up has ended. */
+  async hasEnded(i: number): Promise<boolean> {
+    const exited = this.processes[i]?.exited
+    if (exited === undefined) return false
+    const ended = await Promise.race([exited.then(() => true), Promise.resolve(false)])
+    if (ended) this.processes[i] = undefined
+    return ended
+  }
+
   /** Nothing of node `from` reaches node `to`, nor do the answers to it. */
   cut(from: number, to: number): void {
     this.links.get(`${from}>${to}`)?.cut()
@@ -97,6 +154,7 @@ export class ClusterOfProcesses {
   async close(): Promise<void> {
     await Promise.all(this.processes.map((_, i) => this.kill(i, 'SIGTERM')))
     for (const link of this.links.values()) link.close()
+    if (this.smallDisk !== undefined) execFileSync('umount', ['-l', this.smallDisk])
   }
 }
 
