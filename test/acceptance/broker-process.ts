@@ -32,6 +32,8 @@ export interface StartOptions {
   /** Put before `node …`, e.g. `['strace', '-f', …]`. */
   readonly wrapper?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** Of another build; default: this one's. */
+  readonly cli?: string
 }
 
 /** Starts `logloom start` and waits for its ready line. @throws with stderr when it exits before. */
@@ -40,7 +42,7 @@ export async function startBrokerProcess(options: StartOptions): Promise<BrokerP
     ...(options.wrapper ?? []),
     process.execPath,
     ...nodeFlags,
-    cliPath,
+    options.cli ?? cliPath,
     'start',
     '--data',
     options.data,

@@ -1,7 +1,7 @@
 // Chaos on three node processes: kill -9, pauses, cut links (also one way), failing syncs (strace), a full disk (tmpfs), switches of the log,
 // while producers write and readers follow
 // through whichever broker answers. Then everything heals, all is read, and the rules of kafka-checker.ts are applied.
-// Usage: node chaos.js [SECONDS=600] [--seed N] [--history FILE]
+// Usage: node chaos.js [SECONDS=600] [--seed N] [--history FILE], or --upgrade-from LOGLOOM.CJS of another build
 
 import { spawnSync } from 'node:child_process'
 import { createWriteStream } from 'node:fs'
@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { connect } from '../../client/index.ts'
 import { Rng } from '../simulation/world.ts'
-import { withDirectory } from './broker-process.ts'
+import { cliPath, withDirectory } from './broker-process.ts'
 import { ClusterOfProcesses } from './cluster.ts'
 import { type Findings, KafkaChecker, type Operation } from './kafka-checker.ts'
 
@@ -41,7 +41,21 @@ export function chaos(
     })
     const run = new ChaosRun(cluster, new Rng(seed), record)
     try {
-      return await run.main(seconds)
+      return await run.main(() => run.trouble(seconds))
+    } finally {
+      await cluster.close()
+    }
+  })
+}
+
+/** The same load and checks while the nodes go from another build (the path of its `logloom.cjs`) to this one, one after the other, and one of them back. */
+export function rollingUpgrade(oldCli: string): Promise<ChaosReport> {
+  return withDirectory(async directory => {
+    const options = { cli: oldCli }
+    const cluster = await ClusterOfProcesses.start(join(directory, 'cluster'), 3, options)
+    const run = new ChaosRun(cluster, new Rng(1), () => {})
+    try {
+      return await run.main(() => run.upgrade(oldCli))
     } finally {
       await cluster.close()
     }
@@ -68,22 +82,15 @@ class ChaosRun {
     this.record = record
   }
 
-  async main(seconds: number): Promise<ChaosReport> {
+  async main(trouble: () => Promise<void>): Promise<ChaosReport> {
     const { cluster } = this
-    this.seconds = seconds
     const client = await connect(cluster.urls)
     await client.admin().createTopic({ topic, partitions })
     await client.close()
     const writers = Array.from({ length: producers }, (_, i) => this.produce(i))
     const readers = [0, 1].map(i => this.follow(i))
     const operator = this.switchNowAndThen()
-    const deadline = this.started + seconds * 1000
-    while (performance.now() < deadline) {
-      await sleep(500 + this.rng.next() * 2500)
-      await this.mischief()
-      for (const i of cluster.names.keys())
-        if (await cluster.hasEnded(i)) throw new Error(`${cluster.names[i]} ended by itself`)
-    }
+    await trouble()
     cluster.mend()
     const healing = performance.now()
     this.stop.abort()
@@ -95,7 +102,7 @@ class ChaosRun {
     const log = await last.admin().describeLog()
     await last.close()
     return {
-      seconds,
+      seconds: Math.round((performance.now() - this.started) / 1000),
       faults: this.faults,
       switches: this.switches,
       segments: log.segments.length,
@@ -103,6 +110,32 @@ class ChaosRun {
       healedMs: Math.round(healedMs),
       ...this.checker.verdict(),
     }
+  }
+
+  async trouble(seconds: number): Promise<void> {
+    const { cluster } = this
+    this.seconds = seconds
+    const deadline = this.started + seconds * 1000
+    while (performance.now() < deadline) {
+      await sleep(500 + this.rng.next() * 2500)
+      await this.mischief()
+      for (const i of cluster.names.keys())
+        if (await cluster.hasEnded(i)) throw new Error(`${cluster.names[i]} ended by itself`)
+    }
+  }
+
+  async upgrade(oldCli: string): Promise<void> {
+    const { cluster } = this
+    const steps = [...cluster.names.keys()].map(node => ({ node, cli: cliPath }))
+    for (const { node, cli } of [...steps, { node: 0, cli: oldCli }, { node: 0, cli: cliPath }]) {
+      // Time enough for a switch and for the log to be placed on all nodes again.
+      await sleep(6000)
+      await cluster.kill(node, 'SIGTERM')
+      await cluster.startNode(node, cli)
+      const name = cli === oldCli ? 'to the other build' : 'to this build'
+      this.faults[name] = (this.faults[name] ?? 0) + 1
+    }
+    await sleep(6000)
   }
 
   private async mischief(): Promise<void> {
@@ -305,9 +338,13 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const file = option('history')
   const history = file === undefined ? undefined : createWriteStream(file)
   const seed = Number(option('seed') ?? 1)
-  const report = await chaos(Number(process.argv[2] ?? 600), seed, operation =>
-    history?.write(`${JSON.stringify(operation)}\n`),
-  )
+  const oldCli = option('upgrade-from')
+  const report =
+    oldCli === undefined
+      ? await chaos(Number(process.argv[2] ?? 600), seed, operation =>
+          history?.write(`${JSON.stringify(operation)}\n`),
+        )
+      : await rollingUpgrade(oldCli)
   console.log(JSON.stringify(report, undefined, 1))
   process.exitCode = violations(report) === 0 ? 0 : 1
 }

@@ -6,11 +6,19 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { type BrokerProcess, startBrokerProcess } from './broker-process.ts'
+import { type BrokerProcess, cliPath, startBrokerProcess } from './broker-process.ts'
+
+export interface ClusterProcessOptions {
+  /** The last node's data lies on a disk of its own that can be filled (needs root). */
+  readonly smallDisk?: boolean
+  /** Build that the nodes are started with. */
+  readonly cli?: string
+}
 
 export class ClusterOfProcesses {
   readonly names: readonly string[]
   readonly urls: readonly string[]
+  private cli = cliPath
   /** Where the last node's own small disk is mounted. */
   smallDisk: string | undefined
   private readonly directory: string
@@ -38,7 +46,7 @@ export class ClusterOfProcesses {
   static async start(
     directory: string,
     nodes = 3,
-    { smallDisk = false }: { readonly smallDisk?: boolean } = {},
+    { smallDisk = false, cli = cliPath }: ClusterProcessOptions = {},
   ): Promise<ClusterOfProcesses> {
     await mkdir(directory, { recursive: true })
     await writeFile(join(directory, 'secret'), 'a secret that the tests share\n')
@@ -52,6 +60,7 @@ export class ClusterOfProcesses {
         if (from !== to) links.set(`${from}>${to}`, await Link.to(peerPorts[to] as number))
     await reserved.release()
     const cluster = new ClusterOfProcesses(directory, ports, peerPorts, links)
+    cluster.cli = cli
     if (smallDisk) {
       const mount = join(directory, cluster.names.at(-1) as string)
       await mkdir(mount)
@@ -74,7 +83,8 @@ export class ClusterOfProcesses {
     return this.processes[i]?.stderr() ?? ''
   }
 
-  async startNode(i: number): Promise<void> {
+  /** `cli`: of which build. */
+  async startNode(i: number, cli = this.cli): Promise<void> {
     const peers = this.names.map((name, to) => {
       const port = to === i ? this.peerPorts[i] : this.links.get(`${i}>${to}`)?.port
       return `${name}=ws://127.0.0.1:${port}`
@@ -82,6 +92,7 @@ export class ClusterOfProcesses {
     this.processes[i] = await startBrokerProcess({
       data: join(this.directory, this.names[i] as string, 'data'),
       port: this.ports[i] as number,
+      cli,
       args: [
         '--node',
         this.names[i] as string,
