@@ -52,7 +52,7 @@ class Peer {
 }
 
 export class FakeBroker {
-  readonly log = new FakeLog()
+  readonly log: FakeLog
   /** Chooses what happens to each request but hello and credit. */
   plan: (op: string, frame: Frame) => Fault = () => 'serve'
   /** Largest delivery, bytes; at least one item is delivered. */
@@ -70,7 +70,8 @@ export class FakeBroker {
   readonly #peers = new Set<Peer>()
   readonly #copies: Frame[] = []
 
-  private constructor() {
+  private constructor(log: FakeLog) {
+    this.log = log
     const sockets = createSocketServer({
       frameBytesMax: wireLimits.frameBytesMax,
       verify: () => ({ ok: true }),
@@ -79,13 +80,16 @@ export class FakeBroker {
     this.#server.on('upgrade', (request, socket, head) =>
       sockets.handleUpgrade(request, socket, head),
     )
-    this.log.onAppend = () => {
+    const others = log.onAppend
+    log.onAppend = () => {
+      others()
       for (const peer of this.#peers) this.#deliver(peer)
     }
   }
 
-  static async start(port = 0): Promise<FakeBroker> {
-    const broker = new FakeBroker()
+  /** With the log of another one: a second broker of the same cluster. */
+  static async start(port = 0, log = new FakeLog()): Promise<FakeBroker> {
+    const broker = new FakeBroker(log)
     await broker.listen(port)
     return broker
   }
