@@ -3,10 +3,8 @@
 // All nodes share this machine's cores and its disk, so the ratios say what the protocol costs in work, not what more machines would win.
 // Usage: node dist/bench/cluster/main.js [SECONDS=3] [ROUNDS=3]
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { connect } from '../../client/index.ts'
 import { MemoryMetaStore } from '../../loglets/metastore/memory.ts'
 import { MemoryLogletProvider } from '../../loglets/memory/memory-provider.ts'
@@ -14,23 +12,13 @@ import { nodeClock, nodeRandom } from '../../loglets/node-clock.ts'
 import { nodeDisk } from '../../loglets/node-disk.ts'
 import { LogletRegistry } from '../../loglets/registry.ts'
 import { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
-import { type BenchProcess, startProcess } from '../processes.ts'
 import type { LoadOptions, LoadResult } from '../speed/options.ts'
+import { directory, runLoad, type Side, withNodes } from './nodes.ts'
 
 // What the nodes say about each other is not the result.
 process.env.LOGLOOM_LOG_LEVEL ??= 'fatal'
 const seconds = Number(process.argv[2] ?? 3)
 const rounds = Number(process.argv[3] ?? 3)
-const cli = fileURLToPath(new URL('../../../broker/cli/logloom.cjs', import.meta.url))
-const loadClient = fileURLToPath(new URL('../speed/load-client.js', import.meta.url))
-const directory = mkdtempSync(join(process.env.BENCH_DIR ?? tmpdir(), 'logloom-cluster-bench-'))
-
-interface Side {
-  readonly name: string
-  readonly nodes: number
-  readonly loglet: string
-}
-
 const sides: readonly Side[] = [
   { name: 'file, 1 node', nodes: 1, loglet: 'file' },
   { name: 'native, 3 nodes', nodes: 3, loglet: 'native' },
@@ -98,40 +86,6 @@ async function measure(side: Side, shape: Shape): Promise<LoadResult> {
     await runLoad({ ...options, seconds: 0.3 })
     return runLoad(options)
   })
-}
-
-async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  const client = startProcess(loadClient, [JSON.stringify(options)])
-  try {
-    return JSON.parse(await client.line()) as LoadResult
-  } finally {
-    await client.stop()
-  }
-}
-
-/** Starts the nodes; `work` gets the URL of the one with the (first) sequencer. */
-async function withNodes<T>(side: Side, work: (url: string) => Promise<T>): Promise<T> {
-  const data = mkdtempSync(join(directory, 'side-'))
-  const args = ['--data', data, '--port', '0', '--format', 'json', '--loglet', side.loglet]
-  const command = side.nodes === 1 ? ['start'] : ['dev', '--nodes', String(side.nodes)]
-  const server: BenchProcess = startProcess(cli, [...command, ...args])
-  try {
-    const ready = JSON.parse(await server.line()) as {
-      url?: string
-      nodes?: { node: string; url: string }[]
-    }
-    if (ready.url !== undefined) return await work(ready.url)
-    const nodes = ready.nodes ?? []
-    const client = await connect(nodes.map(({ url }) => url))
-    const { segments } = await client.admin().describeLog()
-    await client.close()
-    const last = segments.at(-1) as { placement?: readonly string[] } | undefined
-    const sequencer = last?.placement?.[0]?.split('@')[0]
-    return await work((nodes.find(({ node }) => node === sequencer) ?? nodes[0])?.url ?? '')
-  } finally {
-    await server.stop()
-    rmSync(data, { recursive: true, force: true })
-  }
 }
 
 /** The same appends to a memory loglet, directly and through a VirtualLog: what is left is the VirtualLog's own. */
