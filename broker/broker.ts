@@ -13,9 +13,10 @@ import {
   defaultBrokerSettings,
 } from './broker-options.ts'
 import { Applier } from './engine/applier.ts'
-import type { EncodedEntry } from './engine/entry.ts'
+import { type EncodedEntry, recordsIn } from './engine/entry.ts'
 import { HashChecks, hashCheckEvery, type HashNote } from './engine/hash-checks.ts'
 import { Healer, isUnavailable } from './engine/healer.ts'
+import { loadState, restoreEmptyStore } from './engine/load-state.ts'
 import { watchPeers } from './engine/peers-watch.ts'
 import { Persister } from './engine/persister.ts'
 import { Proposer } from './engine/proposer.ts'
@@ -30,11 +31,9 @@ import {
 } from './log-operations.ts'
 import { expireIdleProducers } from './producer-expiry.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
-import { checkpointsIn, restoreCheckpoint } from './state/checkpoint.ts'
 import type { Command, Decision } from './state/commands.ts'
-import { metaKey } from './state/keys.ts'
 import { stateVersion } from './state/state-hash.ts'
-import { type ApplyResult, StateMachine } from './state/state-machine.ts'
+import type { ApplyResult, StateMachine } from './state/state-machine.ts'
 import type { PartitionState, TopicState } from './state/topics.ts'
 
 const replayReadBytes = 4 << 20
@@ -158,14 +157,9 @@ export class Broker {
 
   /** Loads the state, replays what it lacks, opens a session. @throws when the state cannot be brought up to the log. */
   static async open(options: BrokerOptions): Promise<Broker> {
-    const { store, disk, checkpointsDir } = options
-    if (store.get(metaKey) === undefined) {
-      const applied = await restoreCheckpoint(disk, checkpointsDir, store)
-      if (applied !== undefined)
-        options.logger?.info({ applied }, 'state rebuilt from a checkpoint')
-    }
+    await restoreEmptyStore(options)
     for (let start: number = options.log.trimPoint; ; ) {
-      const broker = new Broker(options, await loadMachine(options, start))
+      const broker = new Broker(options, await loadState(options, start))
       try {
         await broker.replay()
         await broker.proposer.open()
@@ -421,7 +415,7 @@ export class Broker {
     const { observe, log } = this.options
     if (observe?.appended !== undefined) {
       const spec = log.chain.segments.find(s => s.index === segmentIndex)?.spec ?? 'unknown'
-      observe.appended(spec, entry.bytes, recordsOf(entry), ms)
+      observe.appended(spec, entry.bytes, recordsIn(entry), ms)
     }
     this.applier.committed(lsn, entry.parsed)
   }
@@ -490,31 +484,4 @@ export class Broker {
     await store.close()
     await log.close()
   }
-}
-
-/** The stored state; where it ends before `start`, at which the log begins, one from a checkpoint, of another node if need be. */
-async function loadMachine(options: BrokerOptions, start: number): Promise<StateMachine> {
-  const { store, disk, checkpointsDir, checkpoints, logger } = options
-  const machine = new StateMachine(store)
-  if (machine.applied >= start) return machine
-  const own = (await checkpointsIn(disk, checkpointsDir)).at(-1) ?? -1
-  if (own < start) await checkpoints?.fetch(start)
-  const applied = (await restoreCheckpoint(disk, checkpointsDir, store)) ?? 0
-  if (applied < start)
-    throw new LogloomError(
-      'STATE_BEHIND',
-      `the log begins at position ${start}, the newest checkpoint here and on the nodes that are up ends at ${applied}: start more nodes`,
-      { applied, start },
-    )
-  logger?.info({ applied, start }, 'state taken from a checkpoint')
-  return new StateMachine(store)
-}
-
-function recordsOf(entry: EncodedEntry): number {
-  let records = 0
-  for (const { command } of entry.parsed.commands) {
-    if (command.type === 'produce') records += command.header.count
-    else if (command.type === 'publish') for (const b of command.batches) records += b.header.count
-  }
-  return records
 }

@@ -337,3 +337,13 @@ class EntryWriter {
     this.flushed = this.used
   }
 }
+
+/** Records that an entry appends. */
+export function recordsIn(entry: EncodedEntry): number {
+  let records = 0
+  for (const { command } of entry.parsed.commands) {
+    if (command.type === 'produce') records += command.header.count
+    else if (command.type === 'publish') for (const b of command.batches) records += b.header.count
+  }
+  return records
+}

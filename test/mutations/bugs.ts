@@ -427,7 +427,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: 'brokers: a state that ends before the log begins goes on',
-    file: 'broker/broker.ts',
+    file: 'broker/engine/load-state.ts',
     find: `  if (machine.applied >= start) return machine`,
     replace: `  if (start >= 0) return machine`,
     scenario: 'brokers',

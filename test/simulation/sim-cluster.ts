@@ -180,7 +180,9 @@ export class SimCluster {
       case 'clock jump':
         node.wallMs += rng.pick([-1, 1]) * rng.pick([50, 5000, 3_600_000]) * rng.next()
         return
-      default: {
+      case 'crash':
+      case 'majority':
+      case 'all': {
         const count =
           kind === 'crash' ? 1 : kind === 'all' ? this.nodes.length : majority(this.nodes.length)
         const victims = [...this.nodes].sort(() => rng.next() - 0.5).slice(0, count)
