@@ -116,7 +116,7 @@ export class Broker {
       onLost: (from, to) =>
         this.reportDamage(from, `positions up to ${to} are lost; offsets jumped`),
       onFatal,
-      onUnavailable: () => clock.sleep(unavailableRetryMs, this.stopping.signal),
+      onUnavailable: () => this.lookAgain(),
       readBytesMax: replayReadBytes,
     })
     this.proposer = new Proposer({
@@ -387,6 +387,14 @@ export class Broker {
         await this.healer.heal(index, (error as Error).message)
       }
     }
+  }
+
+  /** What does not answer may have left the chain: another broker may have trimmed it away. */
+  private async lookAgain(): Promise<void> {
+    const { clock, log } = this.options
+    await clock.sleep(unavailableRetryMs, this.stopping.signal)
+    // The register may be away as well; then this is done again.
+    await log.refresh().catch(() => {})
   }
 
   private async replay(): Promise<void> {

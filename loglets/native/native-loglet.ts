@@ -43,8 +43,9 @@ interface InFlight {
   readonly reject: (error: Error) => void
 }
 
-/** An append whose sequencer is alive but gathers no majority. */
+/** An append whose sequencer does not answer, or is alive but gathers no majority. */
 const appendTimeoutMs = 2000
+const stallLookMs = 250
 const waitTimeoutMs = 2000
 const trimTimeoutMs = 2000
 const trimGraceMs = 50
@@ -61,6 +62,7 @@ export class NativeLoglet implements Loglet {
   private committed = 0
   private nextRequest = 0
   private following: Promise<void> | undefined
+  private watching: Promise<void> | undefined
   private trimmed = 0
   /** A majority has said what is trimmed. */
   private trimKnown = false
@@ -180,7 +182,7 @@ export class NativeLoglet implements Loglet {
     this.inFlight.clear()
     this.closer.abort(error)
     this.watch.end(error)
-    await this.following
+    await Promise.all([this.following, this.watching])
   }
 
   /** The sequencer hears of it too: it may have nothing to send that would tell it, and keeps entries until then. */
@@ -196,7 +198,10 @@ export class NativeLoglet implements Loglet {
 
   private async send(request: number, entry: Entry): Promise<Position> {
     const { sequencer, client } = this.options
-    if (sequencer !== undefined) return sequencer.append(entry)
+    if (sequencer !== undefined) {
+      this.watching ??= this.watchSequencer(sequencer)
+      return sequencer.append(entry)
+    }
     const { id, net, placement } = this.context
     const [settled = request] = this.inFlight.keys()
     const { incarnation, node } = placement.sequencer
@@ -210,6 +215,30 @@ export class NativeLoglet implements Loglet {
         throw new LogletUnavailableError(`the sequencer of loglet ${id}: ${error.message}`, error)
       throw error
     }
+  }
+
+  /**
+   * The own sequencer never gives an append up, also when too few of its servers will ever answer. What waits then is unknown to whoever
+   * appended, as it is when the sequencer is elsewhere. An append that is merely slow, behind others, is left alone.
+   */
+  private async watchSequencer(sequencer: Sequencer): Promise<void> {
+    const { clock, id } = this.context
+    let tail = sequencer.knownTail
+    let movedAt = clock.now()
+    while (this.inFlight.size > 0 && this.closed === undefined) {
+      await clock.sleep(stallLookMs, this.closer.signal).catch(() => {})
+      if (sequencer.knownTail !== tail || this.inFlight.size === 0) {
+        tail = sequencer.knownTail
+        movedAt = clock.now()
+      } else if (clock.now() - movedAt >= appendTimeoutMs) {
+        const error = new LogletUnavailableError(
+          `the sequencer of loglet ${id} has had no majority for ${appendTimeoutMs} ms`,
+        )
+        for (const { reject } of this.inFlight.values()) reject(error)
+        this.inFlight.clear()
+      }
+    }
+    this.watching = undefined
   }
 
   /** Learns of the tail from the log servers for as long as somebody waits. */
