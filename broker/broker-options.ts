@@ -75,7 +75,7 @@ export interface RemoteCheckpoints {
   /** Resolves once enough other nodes have one. @throws THROTTLED */
   spread(past: number): Promise<void>
   /** Lets other nodes ask for one of this node. */
-  offer(make: () => Promise<number>): void
+  offer(make: (past: number) => Promise<number>): void
 }
 
 export interface BrokerHealth {

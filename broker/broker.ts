@@ -174,7 +174,11 @@ export class Broker {
       }
       broker.logOperations.onChain()
       broker.startLoops()
-      options.checkpoints?.offer(() => broker.logOperations.checkpoint())
+      options.checkpoints?.offer(async past => {
+        // Whoever trims waits for this node, so that it need not start again with a state that is too old.
+        await broker.applier.appliedUpTo(past)
+        return broker.logOperations.checkpoint()
+      })
       return broker
     }
   }

@@ -74,8 +74,8 @@ export interface LogOperationsOptions {
 const switchTriesMax = 5
 const firstReplyWaitMs = 5000
 const verifyReadBytes = 4 << 20
-/** Held-back entries lie below their effect by at most the window, so a partition's lowest position is among its first batches. */
-const lowestAmong = 64
+/** Looked at before others get their turn. */
+const batchesPerTurn = 5000
 
 export class LogOperations {
   private readonly options: LogOperationsOptions
@@ -187,7 +187,7 @@ export class LogOperations {
         },
       )
     if (!force) {
-      const topics = this.topicsBelow(before)
+      const { topics } = await this.live(before)
       if (topics.length > 0)
         throw new LogloomError(
           'TRIM_BLOCKED',
@@ -199,7 +199,7 @@ export class LogOperations {
     }
     const decision = await propose({ type: 'trim', before })
     if (!decision.ok) throw new LogloomError(decision.code, decision.message, decision.details)
-    const safe = Math.min(before, machine.sessions.heldFrom() ?? before, this.lowestLive())
+    const safe = Math.min(before, (await this.live(before)).lowest)
     await this.checkpoint()
     await spreadCheckpoint(safe)
     const trimmed = await log.prefixTrim(safe as Lsn)
@@ -325,29 +325,25 @@ export class LogOperations {
     deadline.abort()
   }
 
-  private topicsBelow(before: number): string[] {
-    const { topics } = this.options.machine
+  /**
+   * What is alive: the lowest position that a batch needs, and the topics that have batches below `before`. Looks at every batch: one that was held
+   * back lies below batches that precede it in its partition, however many these are.
+   */
+  private async live(before: number): Promise<{ lowest: number; topics: readonly string[] }> {
+    const { clock, machine } = this.options
+    const { topics } = machine
+    // What takes effect meanwhile lies at or past the end of now, or is held back now.
+    let lowest = machine.sessions.heldFrom() ?? Number.MAX_SAFE_INTEGER
     const names = new Set<string>()
-    for (const topic of topics.byId.values())
+    let seen = 0
+    for (const topic of [...topics.byId.values()])
       for (const partition of topic.partitions)
         for (const entry of topics.entriesFrom(partition, partition.start)) {
-          if (entry.length > 0 && entry.lsn < before) names.add(topic.name)
-          if (entry.length > 0) break
+          if (++seen % batchesPerTurn === 0) await clock.sleep(0, this.stopping.signal)
+          if (entry.length === 0) continue
+          lowest = Math.min(lowest, entry.lsn)
+          if (entry.lsn < before) names.add(topic.name)
         }
-    return [...names].sort()
-  }
-
-  private lowestLive(): number {
-    const { topics } = this.options.machine
-    let lowest = Number.MAX_SAFE_INTEGER
-    for (const topic of topics.byId.values())
-      for (const partition of topic.partitions) {
-        let seen = 0
-        for (const entry of topics.entriesFrom(partition, partition.start)) {
-          if (entry.length > 0) lowest = Math.min(lowest, entry.lsn)
-          if (++seen >= lowestAmong) break
-        }
-      }
-    return lowest
+    return { lowest, topics: [...names].sort() }
   }
 }

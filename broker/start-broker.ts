@@ -160,7 +160,7 @@ async function start(
   const close = (): Promise<void> => {
     closing ??= (async () => {
       await gateway.drain(settings.drainMs)
-      await cluster?.release()
+      cluster?.release()
       await broker.close({ drainMs: settings.drainMs })
       await cluster?.close()
       directory?.release()

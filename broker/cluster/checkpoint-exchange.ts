@@ -40,13 +40,13 @@ export class CheckpointExchange {
     ]
   }
 
-  /** From now on others may ask for a checkpoint of this node's state. `make` resolves with its applied position. */
-  offer(make: () => Promise<number>): void {
+  /** From now on others may ask for a checkpoint of this node's state. `make` resolves with its applied position, once that has reached `past`. */
+  offer(make: (past: number) => Promise<number>): void {
     const { net } = this.options
     this.stops.push(
       net.handle(verbs.make, async (_, { past }) => {
         const newest = (await this.own()).at(-1) ?? -1
-        return { applied: newest >= Number(past) ? newest : await make() }
+        return { applied: newest >= Number(past) ? newest : await make(Number(past)) }
       }),
     )
   }

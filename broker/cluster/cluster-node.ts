@@ -118,6 +118,8 @@ export class ClusterNode {
         incarnation,
         version,
         peers: Object.fromEntries(peers.all),
+        directory: store,
+        broker: config.roles.has('broker'),
         ...(servesLog ? { store } : {}),
         ...(this.url === undefined ? {} : { url: this.url }),
       }),
@@ -148,7 +150,7 @@ export class ClusterNode {
       disk,
       dir: checkpointsDir,
       others: () => this.members().flatMap(({ node }) => (node === config.self ? [] : [node])),
-      copiesNeeded: () => majority(peers.all.size),
+      copiesNeeded: () => majority(this.membership.brokersTotal()),
     })
     net.handle(chainVerb, async (_, { version: changed }) => {
       const { log } = this
@@ -309,10 +311,9 @@ export class ClusterNode {
     )
   }
 
-  /** Ends what uses the log; to be called before it is closed. */
-  async release(): Promise<void> {
+  /** Begins to end what uses the log; a copy of a segment that is under way ends with the log. To be called before that is closed. */
+  release(): void {
     this.stopping.abort()
-    await Promise.all([this.watching, this.keepingMembers])
   }
 
   /** Tells the others that this node moved the chain, so that they need not find out by a refusal. */
@@ -330,7 +331,8 @@ export class ClusterNode {
   /** The VirtualLog has to be closed before. Idempotent. */
   close(): Promise<void> {
     this.closing ??= (async () => {
-      await this.release()
+      this.release()
+      await Promise.all([this.watching, this.keepingMembers])
       await this.membership.close()
       this.checkpoints.close()
       this.metaStore.close()

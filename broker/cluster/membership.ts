@@ -20,8 +20,12 @@ export const describeVerb = 'cluster.describe'
 export interface NodeDescription {
   readonly node: NodeId
   readonly incarnation: string
-  /** Names the data directory of its log server; absent when it runs none. */
+  /** Names the data directory, by which the register knows the node. */
+  readonly directory?: string
+  /** The same for its log server; absent when it runs none. */
   readonly store?: string
+  /** False when it runs no broker. */
+  readonly broker?: boolean
   /** Where clients reach its broker; absent when it runs none, or not yet. */
   readonly url?: string
   readonly version: string
@@ -85,13 +89,22 @@ export class Membership {
 
   /** Nodes that have a log server as far as anybody knows: all but those that said that they have none. */
   logServersTotal(): number {
-    const nodes = this.options.nodes()
-    const without = nodes.filter(node => {
-      const description =
-        node === this.options.net.self ? this.options.self() : this.known.get(node)
-      return description !== undefined && description.store === undefined
+    return this.total(({ store }) => store !== undefined)
+  }
+
+  /** Nodes that have a broker as far as anybody knows. */
+  brokersTotal(): number {
+    return this.total(({ broker }) => broker !== false)
+  }
+
+  private total(has: (description: NodeDescription) => boolean): number {
+    const { net, nodes, self } = this.options
+    const all = nodes()
+    const without = all.filter(node => {
+      const description = node === net.self ? self() : this.known.get(node)
+      return description !== undefined && !has(description)
     })
-    return nodes.length - without.length
+    return all.length - without.length
   }
 
   async close(): Promise<void> {
@@ -129,18 +142,20 @@ export class Membership {
   }
 }
 
-function messageOf({ node, incarnation, store, url, version, peers }: NodeDescription): Message {
-  return { node, incarnation, store, url, version, peers: { ...peers } }
+function messageOf({ peers, ...fields }: NodeDescription): Message {
+  return { ...fields, peers: { ...peers } }
 }
 
 /** Undefined when a peer answers nonsense. */
 function descriptionOf(message: Message): NodeDescription | undefined {
-  const { node, incarnation, store, url, version, peers } = message
+  const { node, incarnation, directory, store, broker, url, version, peers } = message
   if (typeof node !== 'string' || typeof incarnation !== 'string') return undefined
   return {
     node,
     incarnation,
+    ...(typeof directory === 'string' ? { directory } : {}),
     ...(typeof store === 'string' ? { store } : {}),
+    ...(typeof broker === 'boolean' ? { broker } : {}),
     ...(typeof url === 'string' ? { url } : {}),
     version: typeof version === 'string' ? version : 'unknown',
     peers: peersOf(peers),

@@ -34,6 +34,9 @@ interface Flaw {
 const lookMs = 500
 /** What is seen so many times in a row is acted on. */
 const looksNeeded = 4
+/** After a sealed segment could not be copied; twice as long each time. */
+const backOffMsMin = 10_000
+const backOffMsMax = 30 * 60_000
 
 /** Runs until the signal says stop. Never rejects. */
 export async function watchPlacement(
@@ -43,9 +46,11 @@ export async function watchPlacement(
   const { log, clock, logger } = options
   let seen = ''
   let looks = 0
+  const failed = new Map<string, { readonly until: number; readonly backOffMs: number }>()
+  const waits = ({ id }: Segment): boolean => (failed.get(id)?.until ?? 0) > clock.now()
   while (!signal.aborted) {
     await clock.sleep(lookMs, signal).catch(() => {})
-    const flaw = flawOf(options)
+    const flaw = flawOf(options, waits)
     looks = flaw === undefined || flaw.reason !== seen ? 1 : looks + 1
     seen = flaw?.reason ?? ''
     if (flaw === undefined || looks < looksNeeded || signal.aborted) continue
@@ -64,12 +69,18 @@ export async function watchPlacement(
         { segment: segment.index, reason, error: (error as Error).message },
         'a segment could not be placed anew',
       )
+      const before = failed.get(segment.id)?.backOffMs ?? backOffMsMin / 2
+      const backOffMs = Math.min(before * 2, backOffMsMax)
+      failed.set(segment.id, { until: clock.now() + backOffMs, backOffMs })
     }
   }
 }
 
 /** The first flaw, the open segment's before the sealed ones'; undefined when there is none or when it is another node's to act. */
-function flawOf(options: PlacementWatchOptions): Flaw | undefined {
+function flawOf(
+  options: PlacementWatchOptions,
+  waits: (segment: Segment) => boolean,
+): Flaw | undefined {
   const { log, self, members } = options
   const brokers = members().filter(({ url }) => url !== undefined)
   if (brokers.map(({ node }) => node).sort()[0] !== self) return undefined
@@ -79,7 +90,7 @@ function flawOf(options: PlacementWatchOptions): Flaw | undefined {
   const reason = missingServers(options, last) ?? goneServers(options, last)
   if (reason !== undefined) return { segment: last, reason }
   for (const segment of segments.slice(0, -1)) {
-    const gone = goneServers(options, segment)
+    const gone = waits(segment) ? undefined : goneServers(options, segment)
     if (gone !== undefined) return { segment, reason: gone }
   }
   return undefined

@@ -45,7 +45,7 @@ export async function keepRegisterMembers(
       if ([...up.keys()].sort()[0] !== self && joining.length === 0) continue
       // One at a time: two majorities, before and after, have a node in common.
       const wanted = [...now, ...joining.slice(0, 1)].map(member => {
-        const store = up.get(nodeOf(member))?.store
+        const { directory, store = directory } = up.get(nodeOf(member)) ?? {}
         return store === undefined ? member : `${nodeOf(member)}@${store}`
       })
       if (wanted.join() === now.join()) continue

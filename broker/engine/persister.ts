@@ -19,7 +19,9 @@ export class Persister {
   private readonly stopping = new AbortController()
   private running: Promise<void> | undefined
   private loop: Promise<void> = Promise.resolve()
-  private paused = 0
+  private paused = false
+  /** The last that made the store stand still. */
+  private still: Promise<void> = Promise.resolve()
   private owed: MachineChanges | undefined
   private failed = false
   private persistedLsn: number
@@ -46,7 +48,11 @@ export class Persister {
   /** Resolves when everything applied before the call is durable in the store. */
   async flush(): Promise<void> {
     const goal = this.options.machine.applied
-    while (this.persistedLsn < goal) await this.commit()
+    while (this.persistedLsn < goal) {
+      // The one who made the store stand still is done by then.
+      if (this.paused) await this.still
+      else await this.commit()
+    }
   }
 
   /** As {@link flush}, over failures of the store: what waits for it goes on once the disk takes data again. */
@@ -63,16 +69,23 @@ export class Persister {
     }
   }
 
-  /** Runs `work` while the store stands still at an applied position; the machine goes on in memory. */
-  async whileStill<T>(work: (applied: number) => Promise<T>): Promise<T> {
-    await this.flush()
-    await this.running
-    this.paused++
-    try {
-      return await work(this.persistedLsn)
-    } finally {
-      this.paused--
-    }
+  /** Runs `work` while the store stands still at an applied position; the machine goes on in memory. One after the other. */
+  whileStill<T>(work: (applied: number) => Promise<T>): Promise<T> {
+    const done = this.still.then(async () => {
+      await this.flush()
+      while (this.running !== undefined) await this.running
+      this.paused = true
+      try {
+        return await work(this.persistedLsn)
+      } finally {
+        this.paused = false
+      }
+    })
+    this.still = done.then(
+      () => {},
+      () => {},
+    )
+    return done
   }
 
   /** Stores what it can: the log covers the rest. */
@@ -94,7 +107,7 @@ export class Persister {
       } catch {
         return
       }
-      if (this.paused > 0 || machine.applied === this.persistedLsn) continue
+      if (this.paused || machine.applied === this.persistedLsn) continue
       try {
         await this.commit()
       } catch (error) {

@@ -55,6 +55,8 @@ interface Flight {
   refusal?: Error
   applied: boolean
   committed: boolean
+  /** A try ended without an answer: it may still come in. */
+  uncertain: boolean
 }
 
 const retryMs = 100
@@ -224,7 +226,14 @@ export class Proposer {
       sequence,
       proposals.map(p => p.command),
     )
-    const flight: Flight = { sequence, proposals, encoded, applied: false, committed: false }
+    const flight: Flight = {
+      sequence,
+      proposals,
+      encoded,
+      applied: false,
+      committed: false,
+      uncertain: false,
+    }
     this.flights.set(sequence, flight)
     for (const p of proposals) this.flightBytes += p.bytes
     void this.append(flight)
@@ -270,6 +279,7 @@ export class Proposer {
       this.options.onFatal(error as Error)
       return true
     }
+    if (error.outcome !== 'refused') flight.uncertain = true
     if (cause instanceof LogletSealedError) {
       // Its outcome may be unknown; the same bytes again are harmless, since SessionOrder gives them effect once.
       await this.options.log.waitWritable(error.segmentIndex)
@@ -279,7 +289,8 @@ export class Proposer {
       await this.options.onUnavailable(error.segmentIndex, cause as Error)
       return false
     }
-    if (error.outcome === 'refused') {
+    // A refusal speaks for this try only: an earlier one may still come in, so its sequence must not be given to anything else.
+    if (error.outcome === 'refused' && !flight.uncertain) {
       flight.refusal = refusalOf(cause)
       this.settling = true
       return true
@@ -313,7 +324,10 @@ export class Proposer {
   }
 
   private async fillHoles(holes: readonly Flight[]): Promise<void> {
+    const { session } = this
     await this.options.clock.sleep(retryMs)
+    // In another session these sequences are somebody else's.
+    if (session === undefined || this.session !== session || this.ended !== undefined) return
     for (const flight of holes) {
       flight.encoded = this.encode(flight.sequence, [{ type: 'void' }])
       void this.append(flight)

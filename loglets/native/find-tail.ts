@@ -3,7 +3,7 @@
 //   answers of a majority                  then
 //   all sealed, one local tail             that is the tail
 //   all sealed, tails differ               repair up to the highest, which is the tail
-//   some sealed                            finish the seal, ask again
+//   some sealed                            finish the seal; its answers are those of a sealed majority
 //   none sealed, one local tail            that is the tail, open
 //   none sealed, tails differ              X = the highest: wait until X is known to be committed, or a seal shows
 //
@@ -35,10 +35,12 @@ export async function findTail(context: LogletContext, signal?: AbortSignal): Pr
     const sealed = answers.filter(answer => answer.value.sealed).length
     if (sealed === answers.length)
       return { tail: position(await repair(context, answers, signal)), sealed: true }
-    if (sealed > 0) {
-      await seal(context, signal)
-      continue
-    }
+    if (sealed > 0)
+      // By those who sealed: a server that cannot, because its disk is full, may be the first to answer every time.
+      return {
+        tail: position(await repair(context, await seal(context, signal), signal)),
+        sealed: true,
+      }
     // The goal is fixed by the first round: what was acked before the call lies below it.
     goal ??= Math.max(...answers.map(answer => answer.value.tail))
     if (isCommitted(context, answers, goal)) return { tail: position(goal), sealed: false }
