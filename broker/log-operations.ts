@@ -336,7 +336,7 @@ export class LogOperations {
     let lowest = machine.sessions.heldFrom() ?? Number.MAX_SAFE_INTEGER
     const names = new Set<string>()
     let seen = 0
-    for (const topic of [...topics.byId.values()])
+    for (const topic of topics.byId.values())
       for (const partition of topic.partitions)
         for (const entry of topics.entriesFrom(partition, partition.start)) {
           if (++seen % batchesPerTurn === 0) await clock.sleep(0, this.stopping.signal)

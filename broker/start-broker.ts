@@ -72,9 +72,12 @@ export async function startBroker(options: StartBrokerOptions = {}): Promise<Run
   const owner =
     config === undefined ? noCluster : { clusterId: config.clusterId, nodeId: config.self }
   const directory = inMemory ? undefined : openDataDirectory(settings.data, owner)
+  const opened: (() => Promise<void>)[] = []
   try {
-    return await start(settings, config, directory, logger, onFatal)
+    return await start(settings, config, directory, logger, onFatal, opened)
   } catch (error) {
+    // The directory is let go last: another process may take it at once.
+    for (const close of opened.reverse()) await close().catch(() => {})
     directory?.release()
     throw known(error)
   }
@@ -86,44 +89,44 @@ async function start(
   directory: DataDirectory | undefined,
   logger: BrokerLogger,
   onFatal: (error: Error) => void,
+  /** What a start that fails has to close. */
+  opened: (() => Promise<void>)[],
 ): Promise<RunningBroker> {
   const version = packageVersion()
   const logStats = new LogStats()
   const cluster = await joinCluster(config, directory, version, logStats, logger, onFatal)
+  if (cluster !== undefined) opened.push(() => cluster.close())
   const nodeId = cluster?.self ?? directory?.nodeId ?? 'memory'
   const gatewayStats = new GatewayStats(settings.metricsTopicsMax)
   const disk = directory === undefined ? passingDisk() : nodeDisk(directory.path)
   const log = await openLog(settings, directory, disk, logStats, logger, onFatal, cluster)
-  let store: StateStore
-  let broker: Broker
-  try {
-    store = directory === undefined ? new MemoryStore() : await openStore(directory)
-    broker = await Broker.open({
-      disk,
-      clock: nodeClock,
-      random: nodeRandom,
-      defer: fn => setImmediate(fn),
-      log,
-      store,
-      checkpointsDir,
-      ...(cluster === undefined ? {} : { checkpoints: cluster.checkpoints }),
-      nodeId,
-      settings: {
-        ...settings,
-        shared: cluster !== undefined,
-        // Sealed volatile segments of a log on one node go to its disk.
-        ...(directory === undefined || cluster !== undefined ? {} : { durableSpec }),
-      },
-      observe: {
-        appended: (spec, bytes, records, ms) => logStats.appended(spec, bytes, records, ms),
-      },
-      onFatal,
-      logger,
-    })
-  } catch (error) {
-    await log.close()
-    throw error
-  }
+  opened.push(() => log.close())
+  const store = directory === undefined ? new MemoryStore() : await openStore(directory)
+  opened.push(() => store.close())
+  const broker = await Broker.open({
+    disk,
+    clock: nodeClock,
+    random: nodeRandom,
+    defer: fn => setImmediate(fn),
+    log,
+    store,
+    checkpointsDir,
+    ...(cluster === undefined ? {} : { checkpoints: cluster.checkpoints }),
+    nodeId,
+    settings: {
+      ...settings,
+      shared: cluster !== undefined,
+      // Sealed volatile segments of a log on one node go to its disk.
+      ...(directory === undefined || cluster !== undefined ? {} : { durableSpec }),
+    },
+    observe: {
+      appended: (spec, bytes, records, ms) => logStats.appended(spec, bytes, records, ms),
+    },
+    onFatal,
+    logger,
+  })
+  // It closes its log and its store.
+  opened.splice(-2, 2, () => broker.close())
   let metrics: Metrics | undefined
   const gateway = new Gateway({
     broker,
@@ -149,13 +152,7 @@ async function start(
       return metrics.render()
     },
   })
-  let port: number
-  try {
-    port = await gateway.listen()
-  } catch (error) {
-    await broker.close()
-    throw error
-  }
+  const port = await gateway.listen()
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {
     closing ??= (async () => {

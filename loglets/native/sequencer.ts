@@ -26,6 +26,8 @@ export interface SequencerOptions {
   readonly clock: Clock
   /** Makes the loglet on a server that was away when it was made. */
   readonly create: (server: LogServerId) => Promise<void>
+  /** It takes nothing more: what was kept for its clients may go. */
+  readonly onEnd?: () => void
 }
 
 interface Kept {
@@ -45,6 +47,7 @@ export class Sequencer implements StreamSource {
   readonly id: string
   readonly incarnation: string
   base = 0
+  private readonly onEnd: (() => void) | undefined
   private readonly majority: number
   private readonly streams: readonly ServerStream[]
   readonly create: (server: LogServerId) => Promise<void>
@@ -56,7 +59,8 @@ export class Sequencer implements StreamSource {
   private ended: Error | undefined
   private pumping = false
 
-  constructor({ id, placement, net, clock, create }: SequencerOptions) {
+  constructor({ id, placement, net, clock, create, onEnd }: SequencerOptions) {
+    this.onEnd = onEnd
     this.id = id
     this.incarnation = placement.sequencer.incarnation
     this.majority = majority(placement.servers.length)
@@ -135,6 +139,7 @@ export class Sequencer implements StreamSource {
     for (const { reject } of this.kept.slice(this.committed - this.base)) reject(error)
     this.kept = []
     this.base = this.committed
+    this.onEnd?.()
   }
 
   /** What is appended in one turn goes in one message. */

@@ -73,8 +73,10 @@ export class Sequencers {
       const request = { id, store, options, placement: placementText }
       await net.call(server.node, verbs.create, request, { timeoutMs: createTimeoutMs })
     }
-    const sequencer = new Sequencer({ id, placement, net, clock, create })
-    this.running.set(id, { sequencer, clients: new Map() })
+    const clients = new Map<string, Client>()
+    const onEnd = (): void => clients.clear()
+    const sequencer = new Sequencer({ id, placement, net, clock, create, onEnd })
+    this.running.set(id, { sequencer, clients })
   }
 
   find(id: string): Sequencer | undefined {

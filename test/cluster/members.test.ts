@@ -179,3 +179,20 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
     expect(await readAll('n1')).toHaveLength(sent)
   })
 })
+
+it('leaves nothing behind when its start fails', async () => {
+  const options = {
+    node: 'n1',
+    peers: [`n1=ws://127.0.0.1:${await freePort()}`],
+    clusterSecret: 'a secret that the tests share',
+    data: join(directory, 'alone'),
+  }
+  const taken = createServer()
+  await new Promise<void>(resolve => taken.listen(0, '127.0.0.1', resolve))
+  const { port } = taken.address() as AddressInfo
+  await expect(startBroker({ ...options, port })).rejects.toMatchObject({ code: 'PORT_IN_USE' })
+  await new Promise(resolve => taken.close(resolve))
+  // The listener for nodes, the lock and the store are free again.
+  const broker = await startBroker({ ...options, port })
+  await broker.close()
+}, 30_000)
