@@ -15,6 +15,12 @@ export interface BrokerSettings {
   readonly producerIdExpirationMs: number
   /** A wall clock that moves further than this against the monotonic one is not believed. */
   readonly clockJumpMaxMs: number
+  /** Retention of topics that say nothing themselves; -1 keeps for ever. */
+  readonly logRetentionMs: number
+  readonly logRetentionBytes: number
+  readonly retentionCheckIntervalMs: number
+  /** Bytes that have to be dead before the log's beginning is trimmed for them. */
+  readonly reclaimBytesMin: number
   /** Where sealed segments of a volatile loglet are copied; undefined keeps them (a broker without a data directory). */
   readonly durableSpec?: string
   /** Other brokers append to the same log: follow its tail, show signs of life, compare states. */
@@ -33,6 +39,10 @@ export const defaultBrokerSettings: BrokerSettings = {
   stateCommitIntervalMs: 1000,
   producerIdExpirationMs: 86_400_000,
   clockJumpMaxMs: 10 * 60_000,
+  logRetentionMs: 7 * 86_400_000,
+  logRetentionBytes: -1,
+  retentionCheckIntervalMs: 30_000,
+  reclaimBytesMin: 64 << 20,
   shared: false,
   stampEveryMs: 2000,
   sessionTimeoutMs: 15_000,

@@ -30,6 +30,7 @@ import {
   type VerifyResult,
 } from './log-operations.ts'
 import { expireIdleProducers } from './producer-expiry.ts'
+import { Retention } from './retention.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
 import type { Command, Decision } from './state/commands.ts'
 import { stateVersion } from './state/state-hash.ts'
@@ -51,6 +52,7 @@ export class Broker {
   private readonly persister: Persister
   private readonly reader: Reader
   private readonly logOperations: LogOperations
+  private readonly retention: Retention
   private readonly wall: WallClock
   private readonly healer: Healer
   private readonly hashes: HashChecks
@@ -148,6 +150,19 @@ export class Broker {
       sync: () => this.sync(),
       appliedUpTo: lsn => this.applier.appliedUpTo(lsn),
       logger: options.logger,
+    })
+    this.retention = new Retention({
+      machine,
+      clock,
+      now: () => this.wall.now(),
+      defaults: { ms: settings.logRetentionMs, bytes: settings.logRetentionBytes },
+      intervalMs: settings.retentionCheckIntervalMs,
+      reclaimBytesMin: settings.reclaimBytesMin,
+      ownSession: () => this.proposer.sessionId,
+      propose: command => this.propose(command),
+      reclaim: () => this.logOperations.reclaim(),
+      onTrouble: error =>
+        options.logger?.warn({ error: error.message }, 'retention will be tried again'),
     })
     this.unsubscribe = log.onChain(() => {
       this.applier.followChain()
@@ -300,6 +315,11 @@ export class Broker {
     return this.logOperations.verify()
   }
 
+  /** Enforces retention soon: a topic has new limits. */
+  enforceRetention(): void {
+    this.retention.lookSoon()
+  }
+
   stateHash(): { readonly hash: string; readonly applied: number; readonly version: number } {
     return { hash: this.machine.digest(), applied: this.machine.applied, version: stateVersion }
   }
@@ -355,6 +375,7 @@ export class Broker {
     const propose = (command: Command): Promise<Decision> => this.propose(command)
     const idleMs = settings.producerIdExpirationMs
     this.loops.push(expireIdleProducers({ machine, clock, idleMs, propose }, signal))
+    this.loops.push(this.retention.run(signal))
     if (!settings.shared) return
     const { stampEveryMs, sessionTimeoutMs } = settings
     const ownSession = (): number | undefined => proposer.sessionId

@@ -76,6 +76,31 @@ export const settingsTable = {
     'how long an idle producer is remembered, by log time',
     'it is forgotten; its next sequence other than 0 is UNKNOWN_PRODUCER',
   ),
+  logRetentionMs: {
+    ...number(
+      604_800_000,
+      'how long records are kept, by log append time; -1: for ever; `retention.ms` of a topic wins',
+      'the oldest records go',
+    ),
+    min: -1,
+  },
+  logRetentionBytes: {
+    ...number(
+      -1,
+      'bytes kept of a partition; -1: all; `retention.bytes` of a topic wins',
+      'the oldest records go',
+    ),
+    min: -1,
+  },
+  retentionCheckIntervalMs: number(30_000, 'how often retention is enforced'),
+  reclaimBytesMin: {
+    ...number(
+      64 * mib,
+      'bytes of records that have to be gone before the log is trimmed for them',
+      'the beginning of the log that nobody needs is trimmed',
+    ),
+    min: 0,
+  },
   clockJumpMaxMs: number(
     600_000,
     'a jump of the wall clock that is believed',

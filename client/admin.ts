@@ -225,6 +225,19 @@ export class Admin {
     return this.#once('sealLog', {}, o)
   }
 
+  /**
+   * Gives up the records of a partition below an offset, as Kafka's DeleteRecords. @returns where the partition begins now
+   * @throws OFFSET_OUT_OF_RANGE { start, end } beyond the end
+   */
+  async deleteRecords(
+    topic: string,
+    partition: number,
+    before: number,
+    o: AdminOptions = {},
+  ): Promise<{ readonly partition: number; readonly startOffset: number }> {
+    return this.#ask('deleteRecords', { topic, partition, before }, o)
+  }
+
   /** Drops the log before `lsn`. @throws TRIM_BLOCKED { topics } when live records would go, unless `force` */
   trimLog(
     lsn: number,

@@ -1,7 +1,9 @@
-// `logloom topic …`: create, list, describe, delete and alter topics.
+// `logloom topic …`: create, list, describe, delete, alter and trim topics.
 
 import type { Command } from 'commander'
 import { withBroker } from './broker-client.ts'
+import { UsageError } from './exit-codes.ts'
+import { type StartOffset, parseStartOffset } from './start-offset.ts'
 import { examples, type GlobalOptions, keyValue, globalsOf, whole } from './options.ts'
 import { writeJson, writeText } from './output.ts'
 import { formatBytes, formatFields, formatTable } from './table.ts'
@@ -16,11 +18,17 @@ interface AlterOptions {
   readonly config: Record<string, string>
 }
 
+interface TrimOptions {
+  readonly before: StartOffset
+  readonly partition?: number
+  readonly dryRun?: boolean
+}
+
 /** Adds the command and its verbs. */
 export function addTopicCommand(program: Command): void {
   const topic = program
     .command('topic')
-    .description('create, list, describe, delete and alter topics')
+    .description('create, list, describe, delete, alter and trim topics')
   topic
     .command('create')
     .description('create a topic')
@@ -67,6 +75,27 @@ export function addTopicCommand(program: Command): void {
     .addHelpText('after', examples('logloom topic alter orders --config max.message.bytes=65536'))
     .action((name: string, o: AlterOptions, command: Command) =>
       alter(name, { ...o, ...globalsOf(command) }),
+    )
+  topic
+    .command('trim')
+    .description('delete the records of a topic before an offset, a time or its end')
+    .argument('<name>')
+    .requiredOption(
+      '--before <where>',
+      'end, an offset N, -N to keep the last N of each partition, or @TIME (ISO or milliseconds)',
+      parseStartOffset,
+    )
+    .option('--partition <n>', 'this partition only (default: all)', whole(0))
+    .option('--dry-run', 'only say what would go')
+    .addHelpText(
+      'after',
+      examples(
+        'logloom topic trim orders --before @2026-01-31T00:00:00Z',
+        'logloom topic trim orders --before 1200 --partition 0 --dry-run',
+      ),
+    )
+    .action((name: string, o: TrimOptions, command: Command) =>
+      trim(name, { ...o, ...globalsOf(command) }),
     )
 }
 
@@ -128,5 +157,35 @@ function alter(name: string, o: AlterOptions & GlobalOptions): Promise<void> {
     if (o.format === 'json') return writeJson(altered)
     const config = Object.entries(altered.config).map(([key, value]) => `${key}=${value}`)
     return writeText(`altered ${altered.topic} ${config.join(' ')}\n`)
+  })
+}
+
+function trim(name: string, o: TrimOptions & GlobalOptions): Promise<void> {
+  return withBroker(o.url, async client => {
+    const admin = client.admin()
+    const { before, partition: only } = o
+    const { partitions } = await admin.describeTopic(name)
+    if (typeof before === 'number' && only === undefined && partitions.length > 1)
+      throw new UsageError(
+        `${name} has ${partitions.length} partitions: an offset needs --partition; a time, -N and end do not`,
+      )
+    const asked = only === undefined ? {} : { partition: only }
+    const trimmed: { partition: number; startOffset: number; deleted: number }[] = []
+    for (const { partition, offset } of await admin.listOffsets(name, before, asked)) {
+      const was = partitions[partition]?.startOffset ?? 0
+      const { startOffset } =
+        o.dryRun === true
+          ? { startOffset: Math.max(was, offset) }
+          : await admin.deleteRecords(name, partition, offset)
+      trimmed.push({ partition, startOffset, deleted: startOffset - was })
+    }
+    if (o.format === 'json')
+      return writeJson({ topic: name, dryRun: o.dryRun === true, partitions: trimmed })
+    const rows = trimmed.map(({ partition, startOffset, deleted }) => [
+      partition,
+      startOffset,
+      deleted,
+    ])
+    return writeText(formatTable(['PARTITION', 'START', o.dryRun ? 'WOULD GO' : 'DELETED'], rows))
   })
 }

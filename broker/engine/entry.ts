@@ -49,6 +49,8 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   expire: 10,
   stamp: 11,
   void: 12,
+  deleteRecords: 13,
+  retain: 14,
 }
 const typeNames = new Map(
   Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),
@@ -85,6 +87,8 @@ export function commandBytes(command: Command): number {
     case 'initProducer':
     case 'expireProducers':
     case 'trim':
+    case 'deleteRecords':
+    case 'retain':
     case 'open':
     case 'expire':
     case 'stamp':

@@ -22,6 +22,7 @@ import { subscribe, unsubscribe } from './subscription.ts'
 import {
   alterTopic,
   createTopic,
+  deleteRecords,
   deleteTopic,
   describeTopic,
   initProducer,
@@ -53,6 +54,7 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['createTopic', admin(createTopic)],
   ['deleteTopic', admin(deleteTopic)],
   ['alterTopic', admin(alterTopic)],
+  ['deleteRecords', admin(deleteRecords)],
   ['listTopics', admin(listTopics)],
   ['describeTopic', admin(describeTopic)],
   ['listOffsets', admin(listOffsets)],

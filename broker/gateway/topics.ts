@@ -1,9 +1,10 @@
 // Topic operations (protocol.md 2).
 
 import { LogloomError } from '../../wire/errors.ts'
-import { optBool, optMap, optUint, str } from '../../wire/fields.ts'
+import { optBool, optMap, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { checkTopicName } from '../../wire/topic-name.ts'
+import type { Settings } from '../settings.ts'
 import type { PartitionState, TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
@@ -11,8 +12,15 @@ import { acceptedOrThrow, producerIdentity } from './produce.ts'
 import { offsetSpec } from './offset-spec.ts'
 
 /** Configuration keys that have an effect, with what they accept. All others are refused, not stored. */
-const configKeys: Readonly<Record<string, { readonly min: number; readonly doc: string }>> = {
-  'max.message.bytes': { min: 128, doc: 'largest batch of the topic, bytes' },
+const configKeys: Readonly<Record<string, ConfigKey>> = {
+  'max.message.bytes': { min: 128, max: settings => settings.batchBytesMax },
+  'retention.ms': { min: -1, max: () => Number.MAX_SAFE_INTEGER },
+  'retention.bytes': { min: -1, max: () => Number.MAX_SAFE_INTEGER },
+}
+
+interface ConfigKey {
+  readonly min: number
+  readonly max: (settings: Settings) => number
 }
 
 export async function createTopic(
@@ -82,8 +90,22 @@ export async function alterTopic(
       topicId,
       config,
     })
+    context.broker.enforceRetention()
     return { ...acceptedOrThrow(decision).result }
   })
+}
+
+/** Kafka's DeleteRecords, of one partition. */
+export async function deleteRecords(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const topic = await currentTopic(context, frame)
+  const { partition } = context.topics.partition(topic, uint(frame, 'partition'))
+  const decision = await context.broker.propose({
+    type: 'deleteRecords',
+    topicId: topic.id,
+    partition,
+    before: uint(frame, 'before'),
+  })
+  return { ...acceptedOrThrow(decision).result }
 }
 
 export async function listTopics(context: GatewayContext): Promise<Frame> {
@@ -192,7 +214,7 @@ function topicConfig(context: GatewayContext, frame: Frame): Record<string, stri
         },
       )
     const number = Number(value)
-    const max = context.settings.batchBytesMax
+    const max = known.max(context.settings)
     if (!Number.isSafeInteger(number) || number < known.min || number > max)
       throw new LogloomError(
         'INVALID_CONFIG',

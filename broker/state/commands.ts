@@ -53,6 +53,20 @@ export type Command =
   | { readonly type: 'initProducer'; readonly producerId?: number; readonly producerEpoch?: number }
   | { readonly type: 'expireProducers'; readonly ids: readonly number[]; readonly idleMs: number }
   | { readonly type: 'trim'; readonly before: number }
+  /** Kafka's DeleteRecords: what lies below the offset is given up. */
+  | {
+      readonly type: 'deleteRecords'
+      readonly topicId: number
+      readonly partition: number
+      readonly before: number
+    }
+  /** Drops what retention does not keep; `ms` and `bytes` hold for topics that say nothing themselves. */
+  | {
+      readonly type: 'retain'
+      readonly partitions: readonly (readonly [topicId: number, partition: number])[]
+      readonly ms: number
+      readonly bytes: number
+    }
   | { readonly type: 'open'; readonly node: string; readonly incarnation: string }
   | { readonly type: 'expire'; readonly session: number; readonly next: number }
   /** `note`: the proposer's hash at an earlier position, for the others to compare. */

@@ -15,6 +15,7 @@ import type {
 import { metaKey } from './keys.ts'
 import { Producers, refusal } from './producers.ts'
 import { Sessions, type Session } from './sessions.ts'
+import { retainedFrom } from './retention.ts'
 import { StateHash, stateVersion } from './state-hash.ts'
 import type { StateStore, StoreOp } from './store.ts'
 import { type PartitionState, type TopicState, Topics } from './topics.ts'
@@ -269,6 +270,17 @@ export class StateMachine {
       }
       case 'trim':
         return this.trim(command.before, effectLsn)
+      case 'deleteRecords':
+        return this.deleteRecords(command, effectLsn)
+      case 'retain': {
+        for (const [topicId, number] of command.partitions) {
+          const topic = this.topics.byId.get(topicId)
+          const partition = topic?.partitions[number]
+          if (topic === undefined || partition === undefined) continue
+          this.giveUp(partition, retainedFrom(this.topics, topic, partition, command, this.time))
+        }
+        return this.accept(effectLsn)
+      }
       case 'expire': {
         const session = this.sessions.live.get(command.session)
         if (session !== undefined && session.next === command.next) this.sessions.close(session)
@@ -404,12 +416,37 @@ export class StateMachine {
           if (entry.lsn >= before) break
           offset = entry.base + entry.span
         }
-        if (offset === partition.start) continue
-        this.topics.trim(partition, offset)
-        this.hash.number(offset)
-        this.touched.add(partition)
+        this.giveUp(partition, offset)
       }
     return this.accept(effectLsn)
+  }
+
+  private deleteRecords(
+    command: Command & { readonly type: 'deleteRecords' },
+    effectLsn: number,
+  ): Decision {
+    const { topicId, partition: number, before } = command
+    const topic = this.topics.byId.get(topicId)
+    if (topic === undefined) return unknownTopic(topicId)
+    const partition = topic.partitions[number]
+    if (partition === undefined) return unknownPartition(topic, number)
+    const { start, next: end } = partition
+    if (before > end)
+      return decided('OFFSET_OUT_OF_RANGE', `offset ${before} lies beyond the end ${end}`, {
+        start,
+        end,
+        actual: before,
+      })
+    this.giveUp(partition, before)
+    return this.accept(effectLsn, { partition: number, startOffset: partition.start })
+  }
+
+  /** The partition begins at `offset` from now on, if it did not begin later already. */
+  private giveUp(partition: PartitionState, offset: number): void {
+    if (offset <= partition.start) return
+    this.topics.trim(partition, offset)
+    this.hash.number(offset)
+    this.touched.add(partition)
   }
 }
 

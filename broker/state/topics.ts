@@ -55,6 +55,8 @@ export class Topics {
   readonly byName = new Map<string, TopicState>()
   nextTopicId = 1
   partitionCount = 0
+  /** Bytes of batches given up since the process began. */
+  dropped = 0
   private readonly dirtyTopics = new Set<number>()
   private readonly dirtyPartitions = new Set<PartitionState>()
   private deletions: StoreOp[] = []
@@ -122,6 +124,7 @@ export class Topics {
     this.deletions.push({ type: 'delete', key: topicKey(topic.id) })
     for (const partition of topic.partitions) {
       this.dirtyPartitions.delete(partition)
+      this.dropped += partition.bytes
       this.deletions.push({ type: 'delete', key: partitionKey(topic.id, partition.partition) })
       this.deleteIndex(partition, Number.MAX_SAFE_INTEGER)
     }
@@ -141,16 +144,17 @@ export class Topics {
     this.dirtyPartitions.add(partition)
   }
 
-  /** Drops the index entries that lie wholly below `offset` and raises the start to it. Returns the bytes given up. */
+  /** Drops the index entries that lie wholly below `offset` and raises the start to it. */
   trim(partition: PartitionState, offset: number): void {
     if (offset <= partition.start) return
     let dropped = 0
     for (const entry of this.entriesFrom(partition, partition.start)) {
-      if (entry.base >= offset) break
+      if (entry.base + entry.span > offset) break
       dropped += entry.length
     }
     partition.start = offset
     partition.bytes -= dropped
+    this.dropped += dropped
     partition.recent = partition.recent.filter(entry => entry.base + entry.span > offset)
     this.deleteIndex(partition, offset)
     this.dirtyPartitions.add(partition)

@@ -405,24 +405,10 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'register',
   },
   {
-    name: 'brokers: what another broker trimmed counts as damage',
-    file: 'broker/reader.ts',
-    find: `gone.filter(entry => !this.isLive(state, entry))`,
-    replace: `gone.filter(() => false)`,
-    scenario: 'brokers',
-  },
-  {
     name: 'brokers: one that fails while it opens its session waits for ever',
     file: 'broker/engine/proposer.ts',
     find: `    this.opened?.reject(error)\n`,
     replace: ``,
-    scenario: 'brokers',
-  },
-  {
-    name: 'brokers: the log is trimmed with one copy of the state',
-    file: 'broker/cluster/checkpoint-exchange.ts',
-    find: `    if (copies < copiesNeeded)`,
-    replace: `    if (copies < 1)`,
     scenario: 'brokers',
   },
   {

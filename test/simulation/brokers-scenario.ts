@@ -218,6 +218,12 @@ export class BrokersRun {
       await process.sleep(200 + rng.next() * 300)
       if (!this.chaotic) return
       try {
+        const topic = broker.topicByName('one')
+        if (topic !== undefined && rng.chance(0.5)) {
+          const partitions = topic.partitions.map(p => [topic.id, p.partition] as const)
+          await broker.propose({ type: 'retain', partitions, ms: -1, bytes: rng.int(5000) })
+          this.reached('retained')
+        }
         // Forced: what readers have not read goes as well; a node with a new disk has to take its state from another.
         await broker.trimLog(Math.floor(broker.applied * rng.next() * 0.5), true)
         this.reached('trimmed')

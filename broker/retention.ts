@@ -1,0 +1,92 @@
+// Enforces the topics' retention, and gives the disk what no topic needs any more (DESIGN 5.4 "Cleaning", the part without relocation): one broker
+// looks now and then and proposes; apply looks again, by log time, so all brokers drop the same. Then the dead beginning of the log is trimmed.
+
+import type { Clock } from '../loglets/ports.ts'
+import type { Command, Decision } from './state/commands.ts'
+import { retainedFrom, type RetentionDefaults } from './state/retention.ts'
+import type { StateMachine } from './state/state-machine.ts'
+
+export interface RetentionOptions {
+  readonly machine: StateMachine
+  readonly clock: Clock
+  /** Wall clock as far as it is believed, ms. */
+  readonly now: () => number
+  readonly defaults: RetentionDefaults
+  readonly intervalMs: number
+  /** Bytes of batches that have to be dead before the log is trimmed for them. */
+  readonly reclaimBytesMin: number
+  /** Of this broker; the one with the oldest session acts. */
+  readonly ownSession: () => number | undefined
+  readonly propose: (command: Command) => Promise<Decision>
+  /** Trims the log below what is alive. */
+  readonly reclaim: () => Promise<void>
+  readonly onTrouble: (error: Error) => void
+}
+
+/** Partitions in one command. */
+const partitionsPerCommandMax = 1000
+
+export class Retention {
+  private readonly options: RetentionOptions
+  private wake = new AbortController()
+  /** What was dead when the log was last trimmed; nothing is known of before the start. */
+  private reclaimedAt: number | undefined
+
+  constructor(options: RetentionOptions) {
+    this.options = options
+  }
+
+  /** A look soon, not at the next interval: a topic has new limits. */
+  lookSoon(): void {
+    this.wake.abort()
+  }
+
+  /** Looks until the signal says stop. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, intervalMs, onTrouble } = this.options
+    while (!signal.aborted) {
+      this.wake = new AbortController()
+      await clock.sleep(intervalMs, AbortSignal.any([signal, this.wake.signal])).catch(() => {})
+      if (signal.aborted || !this.isActing()) continue
+      try {
+        while (await this.retainOnce());
+        await this.reclaimIfWorth()
+      } catch (error) {
+        if (!signal.aborted) onTrouble(error as Error)
+      }
+    }
+  }
+
+  private isActing(): boolean {
+    const { machine, ownSession } = this.options
+    const own = ownSession()
+    return own !== undefined && own === Math.min(...machine.sessions.live.keys())
+  }
+
+  /** @returns whether something was dropped: there may be more */
+  private async retainOnce(): Promise<boolean> {
+    const { machine, defaults, propose, now } = this.options
+    const { topics } = machine
+    // Log time stands still while nobody writes; the command itself brings it here.
+    const time = Math.max(machine.logTime, now())
+    const due: (readonly [topicId: number, partition: number])[] = []
+    const { dropped } = topics
+    for (const topic of topics.byId.values())
+      for (const partition of topic.partitions) {
+        if (partition.bytes === 0 || due.length >= partitionsPerCommandMax) continue
+        if (retainedFrom(topics, topic, partition, defaults, time) > partition.start)
+          due.push([topic.id, partition.partition])
+      }
+    if (due.length === 0) return false
+    await propose({ type: 'retain', partitions: due, ...defaults })
+    return topics.dropped > dropped
+  }
+
+  private async reclaimIfWorth(): Promise<void> {
+    const { machine, reclaim, reclaimBytesMin } = this.options
+    const { dropped } = machine.topics
+    if (this.reclaimedAt !== undefined && dropped - this.reclaimedAt < reclaimBytesMin) return
+    await reclaim()
+    this.reclaimedAt = dropped
+  }
+}
