@@ -160,7 +160,7 @@ export class Broker {
       reclaimBytesMin: settings.reclaimBytesMin,
       ownSession: () => this.proposer.sessionId,
       propose: command => this.propose(command),
-      reclaim: () => this.logOperations.reclaim(),
+      reclaim: whole => this.logOperations.reclaim(whole),
       onTrouble: error =>
         options.logger?.warn({ error: error.message }, 'retention will be tried again'),
     })

@@ -207,12 +207,14 @@ export class LogOperations {
     return trimmed
   }
 
-  /** Trims the beginning of the log that holds nothing alive, if there is one. */
-  async reclaim(): Promise<void> {
+  /** Trims the beginning of the log that holds nothing alive, if there is one; `whole`: only when a sealed segment goes with it. */
+  async reclaim(whole: boolean): Promise<void> {
     const { log, machine } = this.options
     const { applied } = machine
     const before = Math.min((await this.live(0)).lowest, applied)
-    if (before > log.trimPoint) await this.trim(before, true)
+    const [first] = log.chain.segments
+    const isWorth = whole ? first?.end !== undefined && first.end <= before : before > log.trimPoint
+    if (isWorth) await this.trim(before, true)
   }
 
   /** Writes a verified checkpoint of everything applied so far. @returns its position */

@@ -18,8 +18,8 @@ export interface RetentionOptions {
   /** Of this broker; the one with the oldest session acts. */
   readonly ownSession: () => number | undefined
   readonly propose: (command: Command) => Promise<Decision>
-  /** Trims the log below what is alive. */
-  readonly reclaim: () => Promise<void>
+  /** Trims the log below what is alive; `whole`: only when a whole segment of the log goes. */
+  readonly reclaim: (whole: boolean) => Promise<void>
   readonly onTrouble: (error: Error) => void
 }
 
@@ -85,8 +85,9 @@ export class Retention {
   private async reclaimIfWorth(): Promise<void> {
     const { machine, reclaim, reclaimBytesMin } = this.options
     const { dropped } = machine.topics
-    if (this.reclaimedAt !== undefined && dropped - this.reclaimedAt < reclaimBytesMin) return
-    await reclaim()
+    const isFirst = this.reclaimedAt === undefined
+    if (dropped - (this.reclaimedAt ?? 0) < reclaimBytesMin && !isFirst) return
+    await reclaim(isFirst && dropped < reclaimBytesMin)
     this.reclaimedAt = dropped
   }
 }
