@@ -1,7 +1,7 @@
 // `logloom log verify --data DIR`: reads the whole log of a stopped broker.
 //
 // Guarantees: no broker runs on the directory meanwhile, because its lock is held; a directory without a log is refused, not made into
-// one. Opening does what a broker's start does: a torn tail, never acked, is cut. It does not look at the state.
+// one. What opening would repair, a torn tail for example, is repaired in memory only: no file of the log changes. It does not look at the state.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,6 +12,7 @@ import { MemoryLogletProvider } from '../../loglets/memory/memory-provider.ts'
 import { FileMetaStore } from '../../loglets/metastore/file.ts'
 import { nodeClock, nodeRandom } from '../../loglets/node-clock.ts'
 import { nodeDisk } from '../../loglets/node-disk.ts'
+import { overlayDisk } from '../../loglets/overlay-disk.ts'
 import { LogletRegistry } from '../../loglets/registry.ts'
 import { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../../wire/errors.ts'
@@ -40,7 +41,7 @@ export async function verifyOffline(data: string): Promise<VerifyResult> {
 }
 
 async function openLog(path: string): Promise<VirtualLog> {
-  const disk = nodeDisk(path)
+  const disk = overlayDisk(nodeDisk(path))
   const metaStore = new FileMetaStore({ disk, dir: 'metastore' })
   const { value } = await metaStore.read()
   if (value === undefined) throw new LogloomError('INVALID_REQUEST', `${path} holds no log`)
