@@ -55,6 +55,33 @@ describe('logloom topic', () => {
     expect((await broker.run(['topic', 'list', '--format', 'json'])).stdout).toBe('{"topics":[]}\n')
   })
 
+  it('trims a topic by number, time and end, and says before what would go', async () => {
+    const broker = await startBroker()
+    await broker.run(['topic', 'create', 'old', '--partitions', '2'])
+    await broker.run(['produce', 'old', '-p', '0'], { input: 'a\nb\nc\n' })
+    const trim = (...args: string[]) => broker.run(['topic', 'trim', 'old', ...args])
+    const vague = await trim('--before', '2')
+    expect([vague.code, codeOf((await trim('--before', '2', '--format', 'json')).stderr)]).toEqual([
+      2,
+      'USAGE',
+    ])
+    const dry = await trim('--before', '-1', '--dry-run')
+    expect(dry.stdout).toBe(
+      'PARTITION  START  WOULD GO\n        0      2         2\n        1      0         0\n',
+    )
+    const json = await trim('--before', '2', '--partition', '0', '--format', 'json')
+    expect(JSON.parse(json.stdout)).toEqual({
+      topic: 'old',
+      dryRun: false,
+      partitions: [{ partition: 0, startOffset: 2, deleted: 2 }],
+    })
+    expect((await trim('--before', 'end')).stdout).toContain('        0      3        1\n')
+    const none = await broker.run(['consume', 'old', '-e'])
+    expect(none.stdout).toBe('')
+    const beyond = await trim('--before', '9', '--partition', '0', '--format', 'json')
+    expect(codeOf(beyond.stderr)).toBe('OFFSET_OUT_OF_RANGE')
+  })
+
   it('refuses what cannot be, with the code of the reason', async () => {
     const broker = await startBroker()
     await broker.run(['topic', 'create', 'here'])
