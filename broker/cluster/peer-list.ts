@@ -37,6 +37,8 @@ export class PeerList {
   private readonly urls: Map<NodeId, string>
   private readonly joiningNodes: Set<NodeId>
   private saving: Promise<void> = Promise.resolve()
+  /** The last change is not on the disk, which may have been full. */
+  private unsaved = false
 
   constructor(
     self: NodeId,
@@ -97,7 +99,7 @@ export class PeerList {
       this.urls.set(node, url)
       news.push(node)
     }
-    if (news.length > 0) await this.save()
+    if (news.length > 0 || this.unsaved) await this.save()
     return news
   }
 
@@ -107,11 +109,13 @@ export class PeerList {
       joining: [...this.joiningNodes],
     }
     const content = [new TextEncoder().encode(`${JSON.stringify(stored)}\n`)]
+    this.unsaved = true
     this.saving = this.saving
       .catch(() => {})
       .then(async () => {
         await makeDir(this.disk, dir)
         await replaceFile(this.disk, dir, fileName, content)
+        this.unsaved = false
       })
     return this.saving
   }
