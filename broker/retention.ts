@@ -25,6 +25,8 @@ export interface RetentionOptions {
 
 /** Partitions in one command. */
 const partitionsPerCommandMax = 1000
+/** Looked at before others get their turn. */
+const partitionsPerTurn = 200
 
 export class Retention {
   private readonly options: RetentionOptions
@@ -65,15 +67,17 @@ export class Retention {
 
   /** @returns whether something was dropped: there may be more */
   private async retainOnce(): Promise<boolean> {
-    const { machine, defaults, propose, now } = this.options
+    const { machine, clock, defaults, propose, now } = this.options
     const { topics } = machine
     // Log time stands still while nobody writes; the command itself brings it here.
     const time = Math.max(machine.logTime, now())
     const due: (readonly [topicId: number, partition: number])[] = []
     const { dropped } = topics
+    let seen = 0
     for (const topic of topics.byId.values())
       for (const partition of topic.partitions) {
         if (partition.bytes === 0 || due.length >= partitionsPerCommandMax) continue
+        if (++seen % partitionsPerTurn === 0) await clock.sleep(0)
         if (retainedFrom(topics, topic, partition, defaults, time) > partition.start)
           due.push([topic.id, partition.partition])
       }
