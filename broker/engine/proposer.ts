@@ -75,6 +75,8 @@ export class Proposer {
   /** While a refused sequence is being settled nothing new is sent. */
   private settling = false
   private ended: Error | undefined
+  /** The log takes nothing, and an earlier try of something in flight has no answer: what comes now is refused at once, what is in flight waits. */
+  private refusing: LogloomError | undefined
   private opening: Promise<void> | undefined
   private opened: { readonly resolve: () => void; readonly reject: (e: Error) => void } | undefined
   private idleWaiters: (() => void)[] = []
@@ -100,6 +102,10 @@ export class Proposer {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) {
         reject(this.ended)
+        return
+      }
+      if (this.refusing !== undefined) {
+        reject(this.refusing)
         return
       }
       const bytes = commandBytes(command)
@@ -267,6 +273,8 @@ export class Proposer {
       this.options.onFatal(error as Error)
     } finally {
       this.appending--
+      // Set again by whoever else is still refused.
+      this.refusing = undefined
       if (this.settling) this.settleRefused()
       this.flush()
     }
@@ -293,10 +301,21 @@ export class Proposer {
     if (error.outcome === 'refused' && !flight.uncertain) {
       flight.refusal = refusalOf(cause)
       this.settling = true
+      if (this.refusing !== undefined) answerRefused(flight)
       return true
     }
+    if (error.outcome === 'refused') this.refuse(refusalOf(cause))
     await this.options.clock.sleep(retryMs)
     return false
+  }
+
+  /** Answers what certainly has no trace, although the sequences cannot be settled yet. */
+  private refuse(error: LogloomError): void {
+    this.refusing = error
+    for (const p of this.queue) p.reject(error)
+    this.queue = []
+    this.queueBytes = 0
+    for (const flight of this.flights.values()) answerRefused(flight)
   }
 
   /** Once nothing is in flight: gives refused sequences back, or fills the holes that they would leave. */
@@ -388,6 +407,11 @@ export class Proposer {
     this.idleWaiters = []
     for (const wake of waiters) wake()
   }
+}
+
+/** Its sequence is settled later. */
+function answerRefused({ proposals, refusal }: Flight): void {
+  if (refusal !== undefined) for (const p of proposals) p.reject(refusal)
 }
 
 function refusalOf(cause: unknown): LogloomError {
