@@ -419,20 +419,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'brokers',
   },
   {
-    name: 'brokers: the state depends on who applies',
-    file: 'broker/state/sessions.ts',
-    find: `    return stamps[(stamps.length - 1) >> 1]`,
-    replace: `    return stamps[(stamps.length - 1) >> 1] === undefined ? undefined : Math.random()`,
-    scenario: 'brokers',
-  },
-  {
-    name: 'brokers: a refusal gives back a sequence that may still come in',
-    file: 'broker/engine/proposer.ts',
-    find: `error.outcome === 'refused' && !flight.uncertain`,
-    replace: `error.outcome === 'refused'`,
-    scenario: 'brokers',
-  },
-  {
     name: 'brokers: a late try of an old session takes effect',
     file: 'broker/state/sessions.ts',
     find: `    const session = this.live.get(entry.header.session)
