@@ -153,6 +153,7 @@ export class Proposer {
     const flight = this.flights.get(applied.sequence)
     if (flight === undefined) return
     flight.applied = true
+    this.refusing = undefined
     this.flights.delete(applied.sequence)
     this.release(flight)
     if (flight.refusal !== undefined) for (const p of flight.proposals) p.reject(flight.refusal)

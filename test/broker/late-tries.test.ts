@@ -1,0 +1,247 @@
+// What a review found, as tests: a try whose answer never came and that comes in later, holes of an older session, batches that were held back
+// below others of their partition, and two checkpoints at once.
+
+import { describe, expect, it } from 'vitest'
+import type { EncodedEntry } from '../../broker/engine/entry.ts'
+import { encodeEntry } from '../../broker/engine/entry.ts'
+import { Persister } from '../../broker/engine/persister.ts'
+import { Proposer } from '../../broker/engine/proposer.ts'
+import { LogOperations, type LogOperationsOptions } from '../../broker/log-operations.ts'
+import { passingDisk } from '../../broker/passing-disk.ts'
+import { restoreCheckpoint, writeCheckpoint } from '../../broker/state/checkpoint.ts'
+import type { Command, ParsedEntry } from '../../broker/state/commands.ts'
+import { MemoryStore } from '../../broker/state/memory-store.ts'
+import { StateMachine } from '../../broker/state/state-machine.ts'
+import { LogletRefusedError, LogletUnavailableError } from '../../loglets/contract.ts'
+import { nodeClock } from '../../loglets/node-clock.ts'
+import type { Disk } from '../../loglets/ports.ts'
+import { AppendError } from '../../loglets/virtual-log/append-error.ts'
+import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
+import { encodeBatch, readBatchHeader } from '../../wire/batch.ts'
+import { SimDisk } from '../simulation/sim-disk.ts'
+
+const createTopic: Command = {
+  type: 'createTopic',
+  topic: 't',
+  partitions: 1,
+  config: {},
+  ifNotExists: false,
+}
+
+function produce(value: string): Command {
+  const batch = encodeBatch([{ value }], { now: 0 })
+  return { type: 'produce', topicId: 1, partition: 0, batch, header: readBatchHeader(batch) }
+}
+
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+
+/** What the log does with a try: takes it, refuses it, or answers nothing and takes it once `release` is called. */
+type Outcome = 'take' | 'refuse' | 'late'
+
+/** A proposer on a log that does what a plan says, with a state machine that plays it. */
+async function proposing() {
+  const machine = new StateMachine(new MemoryStore())
+  const plan: Outcome[] = []
+  const late: (() => void)[] = []
+  const fatal: Error[] = []
+  const apply = (entry: ParsedEntry): void => {
+    const result = machine.apply(machine.applied, entry)
+    if (result.opened !== undefined) proposer.onOpened(result.opened)
+    for (const applied of result.applied) proposer.onApplied(applied)
+  }
+  const sent: { readonly entry: ParsedEntry }[] = []
+  const log = {
+    append: async () => {
+      const outcome = plan.shift() ?? 'take'
+      if (outcome === 'refuse') {
+        await nodeClock.sleep(10)
+        throw new AppendError(0, new LogletRefusedError('no-space', 'full'))
+      }
+      if (outcome === 'late') {
+        late.push(() => apply(sent.at(-1)?.entry as ParsedEntry))
+        throw new AppendError(0, new LogletUnavailableError('no answer'))
+      }
+      return { lsn: machine.applied, segmentIndex: 0 }
+    },
+  } as unknown as VirtualLog
+  const proposer: Proposer = new Proposer({
+    log,
+    clock: nodeClock,
+    defer: fn => setImmediate(fn),
+    node: 'n',
+    incarnation: 'i',
+    appendsInFlightMax: 8,
+    entryBytesMax: 1 << 20,
+    backlogBytesMax: 1 << 26,
+    stamp: () => 0,
+    onCommitted: (_: number, entry: EncodedEntry) => apply(entry.parsed),
+    onFatal: error => fatal.push(error),
+    onUnavailable: async () => {},
+  })
+  await proposer.open()
+  await proposer.propose(createTopic)
+  return { proposer, machine, plan, late, sent, fatal }
+}
+
+describe('a proposer', () => {
+  it('does not give away the sequence of a try that may still come in', async () => {
+    const { proposer, machine, plan, late, sent, fatal } = await proposing()
+    // No answer, then refusals for a while.
+    plan.push('late', 'refuse', 'refuse', 'refuse')
+    const command = produce('A')
+    const a = proposer.propose(command)
+    const session = proposer.sessionId as number
+    sent.push({ entry: encodeEntry({ session, sequence: 1, stamp: 0 }, [command]).parsed })
+    while (plan.length > 1) await nodeClock.sleep(5)
+    // What comes meanwhile is refused at once: it has no trace.
+    await expect(proposer.propose(produce('B'))).rejects.toMatchObject({ code: 'STORAGE_FULL' })
+    for (const release of late) release()
+    expect(await a).toMatchObject({ ok: true, offsets: [{ offset: 0 }] })
+    expect(await proposer.propose(produce('C'))).toMatchObject({
+      ok: true,
+      offsets: [{ offset: 1 }],
+    })
+    expect(machine.topics.partition(1, 0)?.next).toBe(2)
+    expect(fatal).toEqual([])
+  })
+
+  it('fills no hole of an older session', async () => {
+    const { proposer, machine, plan } = await proposing()
+    plan.push('refuse')
+    const a = proposer.propose(produce('A'))
+    await turn()
+    await turn()
+    const b = proposer.propose(produce('B'))
+    await nodeClock.sleep(20)
+    // A was refused, B is held behind it, and now another broker's expiry of the session is applied.
+    const session = machine.sessions.live.get(proposer.sessionId as number)
+    if (session === undefined) throw new Error('no session')
+    machine.sessions.close(session)
+    proposer.onSessionLost()
+    await nodeClock.sleep(250)
+    const all = await Promise.all([a, b, ...['C', 'D', 'E'].map(v => proposer.propose(produce(v)))])
+    expect(all.map(decision => decision.ok)).toEqual([true, true, true, true, true])
+    expect(machine.topics.partition(1, 0)?.next).toBe(5)
+  })
+})
+
+/** A state machine that is fed by hand, and what stores it. */
+function stored() {
+  const store = new MemoryStore()
+  const machine = new StateMachine(store)
+  const persister = new Persister({
+    machine,
+    store,
+    clock: nodeClock,
+    intervalMs: 1000,
+    onTrouble: () => {},
+  })
+  const entries: ParsedEntry[] = []
+  const put = (session: number, sequence: number, commands: readonly Command[]) => {
+    const { parsed } = encodeEntry({ session, sequence, stamp: 0 }, commands)
+    entries.push(parsed)
+    return machine.apply(machine.applied, parsed)
+  }
+  put(-1, 0, [{ type: 'open', node: 'n', incarnation: 'i' }])
+  put(0, 0, [createTopic])
+  return { store, machine, persister, entries, put }
+}
+
+describe('a trim', () => {
+  it('sees batches that were held back, however many precede them in their partition', async () => {
+    const { machine, persister, put, store } = stored()
+    const many = (): Command[] => Array.from({ length: 100 }, () => produce('x'))
+    // Sequence 2 went through first: position 2 is held, and position 3 makes both effective.
+    put(0, 2, many())
+    put(0, 1, many())
+    const trimmed: number[] = []
+    const log = {
+      trimPoint: 0,
+      prefixTrim: async (before: number) => trimmed.push(before),
+      truncate: async () => {},
+      volatileSegments: () => [],
+      lostSegments: () => [],
+      chain: { segments: [] },
+    }
+    let sequence = 3
+    const operations = new LogOperations({
+      log: log as unknown as VirtualLog,
+      machine,
+      clock: nodeClock,
+      disk: passingDisk(),
+      store,
+      checkpointsDir: 'c',
+      persister,
+      durableSpec: undefined,
+      spreadCheckpoint: async () => {},
+      backlogBytes: () => 0,
+      propose: async command => put(0, sequence++, [command]).applied[0]?.decisions[0] as never,
+      sync: async () => {},
+      appliedUpTo: async () => {},
+      logger: undefined,
+    } satisfies LogOperationsOptions)
+    await expect(operations.trim(3, false)).rejects.toMatchObject({ code: 'TRIM_BLOCKED' })
+    expect(trimmed).toEqual([])
+    // With force what is held below stays all the same: its readers come to it after what was given up.
+    await operations.trim(3, true)
+    const partition = machine.topics.partition(1, 0)
+    if (partition === undefined) throw new Error('no partition')
+    const live = [...machine.topics.entriesFrom(partition, partition.start)].map(({ lsn }) => lsn)
+    expect(Math.min(...live)).toBeGreaterThanOrEqual(trimmed[0] as number)
+  })
+})
+
+describe('two checkpoints at once', () => {
+  it('are each of one position', async () => {
+    const { store, machine, persister, entries, put } = stored()
+    let sequence = 1
+    const some = (count: number): void => {
+      for (let i = 0; i < count; i++) put(0, sequence++, [produce('x')])
+    }
+    some(4000)
+    const disk = new SimDisk()
+    await disk.mkdir('c')
+    const slow: Disk = {
+      ...disk,
+      open: async (path, options) => {
+        const file = await disk.open(path, options)
+        return {
+          read: (at, length) => file.read(at, length),
+          datasync: () => file.datasync(),
+          truncate: length => file.truncate(length),
+          size: () => file.size(),
+          close: () => file.close(),
+          write: async (buffers, at) => {
+            await nodeClock.sleep(5)
+            await file.write(buffers, at)
+          },
+        }
+      },
+      list: path => disk.list(path),
+      mkdir: path => disk.mkdir(path),
+      exists: path => disk.exists(path),
+      rename: (from, to) => disk.rename(from, to),
+      remove: path => disk.remove(path),
+      syncDir: path => disk.syncDir(path),
+    }
+    const checkpoint = (): Promise<number> =>
+      persister.whileStill(async applied => {
+        await writeCheckpoint(slow, 'c', store, applied)
+        return applied
+      })
+    const first = checkpoint()
+    await nodeClock.sleep(12)
+    some(300)
+    const second = checkpoint()
+    const at = await first
+    expect(await second).toBe(at + 300)
+    await disk.remove(`c/${String(await second).padStart(16, '0')}.ckpt`)
+    const restored = new MemoryStore()
+    expect(await restoreCheckpoint(disk, 'c', restored)).toBe(at)
+    const rebuilt = new StateMachine(restored)
+    for (let i = rebuilt.applied; i < entries.length; i++)
+      rebuilt.apply(i, entries[i] as ParsedEntry)
+    expect(rebuilt.digest()).toBe(machine.digest())
+    expect(rebuilt.topics.partition(1, 0)?.next).toBe(4300)
+  })
+})
