@@ -96,6 +96,8 @@ describe('a proposer', () => {
     // What comes meanwhile is refused at once: it has no trace.
     await expect(proposer.propose(produce('B'))).rejects.toMatchObject({ code: 'STORAGE_FULL' })
     for (const release of late) release()
+    // There is space again.
+    plan.length = 0
     expect(await a).toMatchObject({ ok: true, offsets: [{ offset: 0 }] })
     expect(await proposer.propose(produce('C'))).toMatchObject({
       ok: true,
@@ -202,7 +204,6 @@ describe('two checkpoints at once', () => {
     const disk = new SimDisk()
     await disk.mkdir('c')
     const slow: Disk = {
-      ...disk,
       open: async (path, options) => {
         const file = await disk.open(path, options)
         return {
