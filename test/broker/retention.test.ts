@@ -117,7 +117,10 @@ describe('retention', () => {
     const { startOffset, endOffset } = await partitionOf('bounded')
     await stop()
     await start()
-    expect(await partitionOf('bounded')).toMatchObject({ startOffset, endOffset })
+    // A look that came after the question may have dropped more.
+    const again = await partitionOf('bounded')
+    expect(again.endOffset).toBe(endOffset)
+    expect(again.startOffset).toBeGreaterThanOrEqual(startOffset)
     await (client as Client).admin().createTopic('goes', { config: { 'retention.ms': '-1' } })
     await produce('goes', 500)
     const full = await logBytes()

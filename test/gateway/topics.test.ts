@@ -85,7 +85,7 @@ describe('offsets', () => {
 describe('configuration', () => {
   it('that has no effect is refused and not stored', async () => {
     for (const config of [
-      { 'retention.ms': '1000' },
+      { 'cleanup.policy': 'compact' },
       { 'max.message.bytes': '1000', nonsense: 'x' },
       { 'max.message.bytes': 'many' },
       { 'max.message.bytes': '127' },
