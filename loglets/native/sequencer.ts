@@ -26,8 +26,6 @@ export interface SequencerOptions {
   readonly clock: Clock
   /** Makes the loglet on a server that was away when it was made. */
   readonly create: (server: LogServerId) => Promise<void>
-  /** It takes nothing more: what was kept for its clients may go. */
-  readonly onEnd?: () => void
 }
 
 interface Kept {
@@ -47,7 +45,6 @@ export class Sequencer implements StreamSource {
   readonly id: string
   readonly incarnation: string
   base = 0
-  private readonly onEnd: (() => void) | undefined
   private readonly majority: number
   private readonly streams: readonly ServerStream[]
   readonly create: (server: LogServerId) => Promise<void>
@@ -59,8 +56,7 @@ export class Sequencer implements StreamSource {
   private ended: Error | undefined
   private pumping = false
 
-  constructor({ id, placement, net, clock, create, onEnd }: SequencerOptions) {
-    this.onEnd = onEnd
+  constructor({ id, placement, net, clock, create }: SequencerOptions) {
     this.id = id
     this.incarnation = placement.sequencer.incarnation
     this.majority = majority(placement.servers.length)
@@ -139,7 +135,6 @@ export class Sequencer implements StreamSource {
     for (const { reject } of this.kept.slice(this.committed - this.base)) reject(error)
     this.kept = []
     this.base = this.committed
-    this.onEnd?.()
   }
 
   /** What is appended in one turn goes in one message. */

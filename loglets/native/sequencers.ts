@@ -73,10 +73,9 @@ export class Sequencers {
       const request = { id, store, options, placement: placementText }
       await net.call(server.node, verbs.create, request, { timeoutMs: createTimeoutMs })
     }
-    const clients = new Map<string, Client>()
-    const onEnd = (): void => clients.clear()
-    const sequencer = new Sequencer({ id, placement, net, clock, create, onEnd })
-    this.running.set(id, { sequencer, clients })
+    const sequencer = new Sequencer({ id, placement, net, clock, create })
+    // What its clients asked is remembered after its end: a second copy of a request must not be told that it left no trace.
+    this.running.set(id, { sequencer, clients: new Map() })
   }
 
   find(id: string): Sequencer | undefined {
