@@ -33,18 +33,23 @@ const trimmedLog = {
     Promise.resolve(slices.map(() => ({ gap: 'trimmed' }))),
 } as unknown as VirtualLog
 
+/** `apply`: what comes in when it catches up with the other brokers. */
+function readerOf(topics: Topics, damage: number[], apply: () => void): Reader {
+  return new Reader({
+    log: trimmedLog,
+    topics,
+    cache: new TailCache(0),
+    onDamage: lsn => damage.push(lsn),
+    sync: async () => apply(),
+  })
+}
+
 describe('a reader of bytes that are trimmed', () => {
   it('catches up with the trim before it calls them damage', async () => {
     const { topics, topic, partition } = partitionOfThree()
     const damage: number[] = []
-    const reader = new Reader({
-      log: trimmedLog,
-      topics,
-      cache: new TailCache(0),
-      onDamage: lsn => damage.push(lsn),
-      // Another broker trimmed the first two; the third is gone without a reason.
-      sync: async () => topics.trim(partition, 2),
-    })
+    // Another broker trimmed the first two; the third is gone without a reason.
+    const reader = readerOf(topics, damage, () => topics.trim(partition, 2))
     const { items } = await reader.read(topic.id, 0, 0, 1000)
     expect(items).toEqual([
       { kind: 'gap', gap: 'trimmed', offset: 0, next: 1 },
@@ -57,13 +62,7 @@ describe('a reader of bytes that are trimmed', () => {
   it('says trimmed of a topic that was deleted meanwhile', async () => {
     const { topics, topic } = partitionOfThree()
     const damage: number[] = []
-    const reader = new Reader({
-      log: trimmedLog,
-      topics,
-      cache: new TailCache(0),
-      onDamage: lsn => damage.push(lsn),
-      sync: async () => topics.delete(topic),
-    })
+    const reader = readerOf(topics, damage, () => topics.delete(topic))
     const { items } = await reader.read(topic.id, 0, 0, 1000)
     expect(items.map(item => item.kind === 'gap' && item.gap)).toEqual(Array(3).fill('trimmed'))
     expect(damage).toEqual([])
