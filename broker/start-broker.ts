@@ -247,6 +247,7 @@ async function openSharedLog(
       return log
     } catch (error) {
       if (!(error instanceof MetaStoreUnavailableError) && !isUnavailable(error)) throw error
+      cluster.checkDirectory()
       const { message } = error as Error
       if (message !== said) logger.warn({ error: message }, 'waiting for a majority of the cluster')
       said = message

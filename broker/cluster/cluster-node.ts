@@ -5,7 +5,7 @@ import { FileLogletProvider } from '../../loglets/file/file-provider.ts'
 import type { SyncReport } from '../../loglets/file/appender.ts'
 import { majority } from '../../loglets/majority.ts'
 import { FileMetaStore } from '../../loglets/metastore/file.ts'
-import { Acceptor } from '../../loglets/metastore/paxos/acceptor.ts'
+import { Acceptor, storedBirth } from '../../loglets/metastore/paxos/acceptor.ts'
 import { nodeOf } from '../../loglets/metastore/paxos/record.ts'
 import { PaxosMetaStore } from '../../loglets/metastore/paxos/paxos-metastore.ts'
 import { LogServer } from '../../loglets/native/log-server.ts'
@@ -39,6 +39,7 @@ export interface ClusterNodeOptions {
 
 /** Where a node keeps the checkpoints of its state, below the data directory. */
 export const checkpointsDir = 'state/checkpoints'
+const registerDir = 'metastore/paxos'
 const chainVerb = 'chain.changed'
 const tellTimeoutMs = 1000
 const awaitStepMs = 20
@@ -49,6 +50,8 @@ export class ClusterNode {
   readonly provider: NativeLogletProvider
   readonly membership: Membership
   readonly checkpoints: CheckpointExchange
+  /** @throws DATA_DIR_FOREIGN when a majority of the nodes says that the data directory is of another cluster */
+  readonly checkDirectory: () => void
   private readonly config: ClusterConfig
   private readonly peers: PeerList
   private readonly acceptor: Acceptor
@@ -68,7 +71,9 @@ export class ClusterNode {
     net: PeerNet,
     peers: PeerList,
     incarnation: string,
+    checkDirectory: () => void,
   ) {
+    this.checkDirectory = checkDirectory
     const { config, disk, store, version, onFatal, onSync } = options
     this.peers = peers
     const clock = nodeClock
@@ -89,7 +94,7 @@ export class ClusterNode {
     this.acceptor = new Acceptor({
       net,
       disk,
-      dir: 'metastore/paxos',
+      dir: registerDir,
       store,
       // A node that joins has no say in whether the cluster exists.
       initialMembers: [...config.peers.keys()]
@@ -170,8 +175,16 @@ export class ClusterNode {
     // What an operator writes now counts for addresses; nodes that were added at run time are in the file only.
     const stored = await loadPeers(disk)
     const peers = new Map([...Object.entries(stored?.peers ?? {}), ...config.peers])
+    const born = await storedBirth(disk, registerDir)
+    let node: ClusterNode | undefined
+    let foreign: LogloomError | undefined
     const net = await PeerNet.listen({
       self,
+      birth: () => node?.acceptor.birth ?? born,
+      onForeign: error => {
+        foreign = error
+        if (node?.log !== undefined || !config.roles.has('broker')) options.onFatal(error)
+      },
       clusterId,
       clusterSecret,
       incarnation,
@@ -182,7 +195,10 @@ export class ClusterNode {
       version,
     })
     const list = new PeerList(self, peers, stored?.joining ?? [], net, disk)
-    return new ClusterNode(options, net, list, incarnation)
+    node = new ClusterNode(options, net, list, incarnation, () => {
+      if (foreign !== undefined) throw foreign
+    })
+    return node
   }
 
   get self(): NodeId {

@@ -9,7 +9,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { type NodeId, nodeIdPattern } from '../../loglets/net.ts'
 import { LogloomError } from '../../wire/errors.ts'
-import { str, uint } from '../../wire/fields.ts'
+import { optionalStr, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 
 /** Protocol numbers that a node speaks, both ends included. */
@@ -28,6 +28,11 @@ export interface Identity {
   readonly protocols: ProtocolRange
   /** Of the software; for people. */
   readonly version: string
+  /**
+   * When and by whom this node's cluster was begun (`birth` of the register's records); undefined as long as the node knows of none. Tells
+   * apart clusters of the same name and secret. Not under the proof: it guards against mix-ups, not against those who hold the secret.
+   */
+  readonly birth: () => string | undefined
 }
 
 /** What the other side has proved. */
@@ -37,6 +42,9 @@ export interface Peer {
   readonly protocol: number
   readonly version: string
 }
+
+/** `reason` of a PEER_CLUSTER by which a node learns that its directory may be the wrong one. */
+export const foreignBirth = 'birth'
 
 export const protocolRange: ProtocolRange = { min: 1, max: 1 }
 
@@ -96,6 +104,7 @@ export function helloFrame(
     to,
     nonce: dialerNonce,
     proof,
+    birth: me.birth() ?? null,
   }
 }
 
@@ -124,6 +133,7 @@ export function checkHello(
   const version = matching(frame, 'version', namePattern)
   const clusterId = matching(frame, 'clusterId', namePattern)
   const to = matching(frame, 'to', nodeIdPattern)
+  const birth = optionalStr(frame, 'birth')
   const nonce = matching(frame, 'nonce', hexPattern)
   if (clusterId !== me.clusterId)
     throw new LogloomError(
@@ -153,6 +163,16 @@ export function checkHello(
       'PEER_MISDIRECTED',
       `node ${node} looks for node ${to}, and this is node ${me.node}`,
       { expected: to, actual: me.node },
+    )
+  const born = me.birth()
+  if (birth !== undefined && born !== undefined && birth !== born)
+    throw new LogloomError(
+      'PEER_CLUSTER',
+      `the data directory of node ${node} is of another cluster ${clusterId} (begun as ${birth}) than that of node ${me.node} (begun as ${born})`,
+      { expected: born, actual: birth, reason: foreignBirth },
+      {
+        hint: 'start the node with the directory that it had in this cluster, or with an empty one',
+      },
     )
   const welcome = {
     op: 'peer-welcome',

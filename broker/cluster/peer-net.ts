@@ -15,11 +15,19 @@ import {
   RemoteError,
 } from '../../loglets/net.ts'
 import { nodeRandom } from '../../loglets/node-clock.ts'
+import { majority } from '../../loglets/majority.ts'
 import type { Clock, Random } from '../../loglets/ports.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import { CallTable } from './call-table.ts'
-import { type Identity, isName, type Peer, type ProtocolRange, protocolRange } from './handshake.ts'
+import {
+  foreignBirth,
+  type Identity,
+  isName,
+  type Peer,
+  type ProtocolRange,
+  protocolRange,
+} from './handshake.ts'
 import { codedError } from './messages.ts'
 import type { PeerConnection } from './peer-connection.ts'
 import { closeWaitMsMax, peerTimeoutMsDefault, secretBytesMin, tickMs } from './peer-limits.ts'
@@ -48,6 +56,13 @@ export interface PeerNetOptions {
   readonly peerTimeoutMs?: number
   /** Of the software, shown to the other nodes. */
   readonly version?: string
+  /** See {@link Identity}; undefined without a register. */
+  readonly birth?: () => string | undefined
+  /**
+   * Called once, when a majority of all nodes says that this one's data directory is of another cluster: it can be of no use here. Nothing
+   * was changed by then.
+   */
+  readonly onForeign?: (error: LogloomError) => void
   /** For rolling upgrades and tests; what this version speaks by default. */
   readonly protocols?: ProtocolRange
 }
@@ -79,6 +94,8 @@ interface PeerEntry {
   lastSeen: number | undefined
   up: boolean
   lastFailure: string | undefined
+  /** At the last try it said that this node's directory is of another cluster, or its own is. */
+  foreign: boolean
 }
 
 /** Longer than this between two ticks, and the process itself stood still. */
@@ -99,6 +116,7 @@ export class PeerNet implements Net {
   private ticker: ReturnType<typeof setInterval> | undefined
   private tickedAt: number
   private lastRefusal = ''
+  private foreign = false
   private closing: Promise<void> | undefined
 
   private constructor(options: PeerNetOptions) {
@@ -122,6 +140,7 @@ export class PeerNet implements Net {
       node: self,
       secret: clusterSecret,
       protocols: options.protocols ?? protocolRange,
+      birth: options.birth ?? (() => undefined),
     }
     this.tickedAt = clock.now()
     this.listener = new PeerListener({
@@ -191,6 +210,8 @@ export class PeerNet implements Net {
         onUp: peer => this.checkUp(node, entry, peer),
         onDown: reason => this.checkUp(node, entry, undefined, reason),
         onFailure: error => {
+          entry.foreign = error instanceof LogloomError && error.details.reason === foreignBirth
+          if (entry.foreign) this.checkForeign(error as LogloomError)
           // The same failure again and again is one line.
           if (entry.lastFailure === error.message) return
           entry.lastFailure = error.message
@@ -202,6 +223,7 @@ export class PeerNet implements Net {
       lastSeen: undefined,
       up: false,
       lastFailure: undefined,
+      foreign: false,
     }
     this.entries.set(node, entry)
   }
@@ -334,6 +356,7 @@ export class PeerNet implements Net {
     if (peer !== undefined) {
       entry.last = peer
       entry.lastFailure = undefined
+      entry.foreign = false
     }
     entry.lastSeen = this.lastSeen(entry)
     const up = connectionsOf(entry).length > 0
@@ -346,6 +369,20 @@ export class PeerNet implements Net {
     )
     const event = { node, up, incarnation, ...(reason === undefined || up ? {} : { reason }) }
     for (const listener of this.listeners) listener(event)
+  }
+
+  private checkForeign(error: LogloomError): void {
+    const saying = [...this.entries].flatMap(([node, { foreign }]) => (foreign ? [node] : []))
+    if (this.foreign || saying.length < majority(this.entries.size + 1)) return
+    this.foreign = true
+    this.options.onForeign?.(
+      new LogloomError(
+        'DATA_DIR_FOREIGN',
+        `this data directory belongs to another cluster ${this.options.clusterId} than that of nodes ${saying.join(', ')}; its log was not changed`,
+        { nodes: saying },
+        { cause: error },
+      ),
+    )
   }
 
   private lastSeen(entry: PeerEntry): number | undefined {

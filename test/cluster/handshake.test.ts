@@ -49,6 +49,16 @@ describe('a node is refused, with the reason,', () => {
     )
   })
 
+  it('when its data directory is of another cluster of that name', async () => {
+    const [a, b] = [
+      await node('a', { birth: () => 'x/1/0' }),
+      await node('b', { birth: () => 'y/1/0' }),
+    ]
+    expect(await refusal(a, b)).toContain(
+      'the data directory of node a is of another cluster cluster-1 (begun as x/1/0) than that of node b (begun as y/1/0)',
+    )
+  })
+
   it('when they have no protocol in common', async () => {
     const b = await node('b', { protocols: { min: 2, max: 3 }, version: '9.1' })
     expect(await refusal(await node('a'), b)).toContain(

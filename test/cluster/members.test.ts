@@ -1,13 +1,13 @@
 // Planned changes of who is in the cluster, on whole nodes in this process: a node joins, one leaves, one comes back with a new disk.
 
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
 import { type Client, connect } from '../../client/index.ts'
+import { freePort } from './free-port.ts'
 
 const names = ['n1', 'n2', 'n3', 'n4'] as const
 type Name = (typeof names)[number]
@@ -17,14 +17,6 @@ const peerUrls = new Map<string, string>()
 const running = new Map<string, RunningBroker>()
 let client: Client
 let sent = 0
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return port
-}
 
 async function start(node: Name, peers: readonly Name[], join_ = false): Promise<void> {
   running.set(

@@ -66,6 +66,7 @@ export function identity(who: Partial<Identity> = {}): Identity {
     incarnation: 'raw-1',
     protocols: { min: 1, max: 1 },
     version: '0',
+    birth: () => undefined,
     ...who,
   }
 }

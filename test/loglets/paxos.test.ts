@@ -69,6 +69,22 @@ describe('a register on three nodes', () => {
     expect(await readBy(at(nodes, 2))).toBe('one')
   })
 
+  it('neither hears nor votes for another register of the same nodes, even one that is further', async () => {
+    const [ours, others] = [registerOf(3), registerOf(3)]
+    await at(ours, 0).store.write(text('ours'), 0)
+    for (let version = 0; version < 5; version++)
+      await at(others, 0).store.write(text('theirs'), version)
+    // The third node comes back with the disk that it has in the other.
+    at(ours, 2).restart({ disk: at(others, 2).disk, store: 'n3-disk' })
+    expect(await at(ours, 0).store.write(text('two'), 1)).toEqual({ ok: true, version: 2 })
+    expect(await readBy(at(ours, 1))).toBe('two')
+    await expect(at(ours, 2).store.read()).rejects.toThrow(/belongs to another cluster/)
+    expect((await at(ours, 2).acceptor.decided()).version).toBe(5)
+    const theirs = await at(others, 2).acceptor.decided()
+    await expect(at(ours, 0).acceptor.hear(theirs)).rejects.toMatchObject({ code: 'PEER_CLUSTER' })
+    expect(await readBy(at(ours, 0))).toBe('two')
+  })
+
   it('changes its own members, without a change of the value', async () => {
     const nodes = registerOf(3, 2)
     await at(nodes, 0).store.write(text('one'), 0)

@@ -13,7 +13,9 @@ import {
   type Ballot,
   ballotMessage,
   ballotOf,
+  ForeignRegisterError,
   isBelow,
+  isSameRegister,
   noBallot,
   recordMessage,
   recordOf,
@@ -47,10 +49,24 @@ interface State {
 const format = 1
 const fileName = 'acceptor'
 
+/** The `birth` of the register that a data directory keeps, if it keeps one. */
+export async function storedBirth(disk: Disk, dir: string): Promise<string | undefined> {
+  const bytes = await readFile(disk, `${dir}/${fileName}`)
+  if (bytes === undefined) return undefined
+  try {
+    return (JSON.parse(new TextDecoder().decode(bytes)) as StoredState).decided.birth ?? undefined
+  } catch {
+    // Its vote is lost: whoever needs it says so.
+    return undefined
+  }
+}
+
 export class Acceptor {
   private readonly options: AcceptorOptions
   private readonly stops: readonly (() => void)[]
   private state: State | undefined
+  /** Kept while `state` is being replaced. */
+  private knownBirth: string | undefined
   private queue: Promise<unknown> = Promise.resolve()
 
   constructor(options: AcceptorOptions) {
@@ -78,7 +94,12 @@ export class Acceptor {
     return this.inTurn(async () => (await this.load()).decided)
   }
 
-  /** What somebody learned to be decided. */
+  /** See {@link RegisterRecord}; undefined until a record was decided, or while the disk has not been read. */
+  get birth(): string | undefined {
+    return this.state?.decided.birth ?? this.knownBirth
+  }
+
+  /** What somebody learned to be decided. @throws {ForeignRegisterError} */
   hear(record: RegisterRecord): Promise<void> {
     return this.inTurn(async () => {
       await this.catchUp(await this.load(), record)
@@ -115,7 +136,12 @@ export class Acceptor {
     return members.some(member => member === net.self || member === `${net.self}@${store}`)
   }
 
+  /** @throws {ForeignRegisterError}: another register must never get this one's votes, nor overwrite it */
   private async catchUp(state: State, record: RegisterRecord): Promise<State> {
+    if (!isSameRegister(state.decided, record))
+      throw new ForeignRegisterError(
+        `this node's register began as ${state.decided.birth}, the record is of one that began as ${record.birth}`,
+      )
     if (record.instance <= state.decided.instance) return state
     return this.store({ decided: record, promised: noBallot, accepted: undefined })
   }
@@ -139,7 +165,14 @@ export class Acceptor {
     await makeDir(disk, dir)
     await disk.syncDir(dir)
     const bytes = await readFile(disk, `${dir}/${fileName}`)
-    const first = { instance: 0, version: 0, value: undefined, members: initialMembers, id: '' }
+    const first = {
+      instance: 0,
+      version: 0,
+      value: undefined,
+      members: initialMembers,
+      id: '',
+      birth: undefined,
+    }
     this.state =
       bytes === undefined
         ? { decided: first, promised: noBallot, accepted: undefined }
@@ -160,6 +193,7 @@ export class Acceptor {
         accepted === undefined ? null : { ballot: accepted.ballot, record: plain(accepted.record) },
     })
     this.state = undefined
+    this.knownBirth = decided.birth
     await replaceFile(disk, dir, fileName, [new TextEncoder().encode(text)])
     this.state = state
     return state
@@ -202,7 +236,10 @@ export class Acceptor {
   }
 }
 
-type PlainRecord = Omit<RegisterRecord, 'value'> & { readonly value: string | null }
+type PlainRecord = Omit<RegisterRecord, 'value' | 'birth'> & {
+  readonly value: string | null
+  readonly birth?: string | null
+}
 
 interface StoredState {
   readonly format: number
@@ -213,14 +250,19 @@ interface StoredState {
 }
 
 function plain(record: RegisterRecord): PlainRecord {
-  const { value } = record
-  return { ...record, value: value === undefined ? null : Buffer.from(value).toString('base64') }
+  const { value, birth = null } = record
+  return {
+    ...record,
+    birth,
+    value: value === undefined ? null : Buffer.from(value).toString('base64'),
+  }
 }
 
 function fromPlain(record: PlainRecord): RegisterRecord {
-  const { value } = record
+  const { value, birth } = record
   return {
     ...record,
+    birth: birth ?? undefined,
     value: value === null ? undefined : new Uint8Array(Buffer.from(value, 'base64')),
   }
 }

@@ -14,7 +14,9 @@ import {
   type Ballot,
   ballotMessage,
   ballotOf,
+  ForeignRegisterError,
   isBelow,
+  isSameRegister,
   noBallot,
   nodeOf,
   recordMessage,
@@ -90,9 +92,9 @@ export class PaxosMetaStore implements MetaStore {
         `the value has ${value.length} bytes, the limit is ${valueBytesMax} (valueBytesMax): trim the log`,
       )
     const id = this.newId()
-    const written = await this.change(id, ({ instance, version, members }) =>
-      version === expectedVersion
-        ? { instance: instance + 1, version: version + 1, value: value.slice(), members, id }
+    const written = await this.change(id, newest =>
+      newest.version === expectedVersion
+        ? { ...next(newest, id), version: newest.version + 1, value: value.slice() }
         : undefined,
     )
     if (written.id === id) return { ok: true, version: written.version }
@@ -113,7 +115,7 @@ export class PaxosMetaStore implements MetaStore {
     const id = this.newId()
     const same = (other: readonly RegisterMember[]): boolean => other.join() === expected.join()
     const written = await this.change(id, record =>
-      same(record.members) ? { ...record, instance: record.instance + 1, members, id } : undefined,
+      same(record.members) ? { ...next(record, id), members } : undefined,
     )
     return written.members
   }
@@ -215,11 +217,12 @@ export class PaxosMetaStore implements MetaStore {
 
   /** Asks the members; resolves with the replies of a majority of them. */
   private async ask(
-    { members }: RegisterRecord,
+    known: RegisterRecord,
     verb: string,
     request: Message,
   ): Promise<readonly Reply[]> {
     const { net } = this.options
+    const { members } = known
     const wanted = majority(members.length)
     const replies: Reply[] = []
     const failures: string[] = []
@@ -237,7 +240,7 @@ export class PaxosMetaStore implements MetaStore {
         const options = { timeoutMs: callTimeoutMs, signal: this.closing.signal }
         net
           .call(nodeOf(member), verb, request, options)
-          .then(reply => replyOf(reply, member))
+          .then(reply => replyOf(reply, member, known))
           .then(
             reply => {
               replies.push(reply)
@@ -274,6 +277,12 @@ export class PaxosMetaStore implements MetaStore {
   }
 }
 
+/** What follows `record`, but for what changes. */
+function next(record: RegisterRecord, id: string): RegisterRecord {
+  const { instance, birth } = record
+  return { ...record, instance: instance + 1, id, birth: instance === 0 ? id : birth }
+}
+
 /** A majority of the answers agreed, or this is why not. */
 function judge(
   replies: readonly Reply[],
@@ -296,13 +305,17 @@ function newer(replies: readonly Reply[], known: RegisterRecord): Outcome | unde
   return { kind: 'behind', record: first.decided }
 }
 
-/** @throws when it comes from another data directory than the member's, or from a node that has no vote */
-function replyOf(reply: Message, member: RegisterMember): Reply {
+/** @throws when it comes from another data directory than the member's, or from another register */
+function replyOf(reply: Message, member: RegisterMember, known: RegisterRecord): Reply {
   const { status, store } = reply
   const decided = recordOf(reply.decided)
   const [, wantedStore] = member.split('@')
   if (wantedStore !== undefined && wantedStore !== store)
     throw new Error(`its data directory is not the one that has the vote (${wantedStore})`)
+  if (!isSameRegister(known, decided))
+    throw new ForeignRegisterError(
+      `it belongs to another cluster, which began as ${decided.birth}, this one as ${known.birth}`,
+    )
   const accepted = reply.accepted as { ballot: never; record: never } | null
   return {
     status: typeof status === 'string' ? status : '',

@@ -16,6 +16,11 @@ export interface RegisterRecord {
   readonly members: readonly RegisterMember[]
   /** Of the proposal, unique: tells whose it was, whoever finished it. */
   readonly id: string
+  /**
+   * The `id` of the first record of all: names the register, and with it the cluster, whatever its nodes are called. Undefined before that,
+   * and in a register that is older than the name.
+   */
+  readonly birth: string | undefined
 }
 
 /** A map inside a message. */
@@ -38,6 +43,17 @@ export function nodeOf(member: RegisterMember): string {
   return member.split('@')[0] as string
 }
 
+/** Whether two records can be of one register: not when both know when theirs began, and do not agree. */
+export function isSameRegister(a: RegisterRecord, b: RegisterRecord): boolean {
+  return a.birth === undefined || b.birth === undefined || a.birth === b.birth
+}
+
+/** A node, or its data directory, belongs to another cluster of the same name. */
+export class ForeignRegisterError extends Error {
+  override readonly name = 'ForeignRegisterError'
+  readonly code = 'PEER_CLUSTER'
+}
+
 /** What a lasting disagreement about a message looks like: a peer of another version, or none. */
 export class RegisterMessageError extends Error {
   override readonly name = 'RegisterMessageError'
@@ -45,20 +61,28 @@ export class RegisterMessageError extends Error {
 }
 
 export function recordMessage(record: RegisterRecord): MessageMap {
-  const { instance, version, value, members, id } = record
-  return { instance, version, value: value ?? null, members: [...members], id }
+  const { instance, version, value, members, id, birth } = record
+  return {
+    instance,
+    version,
+    value: value ?? null,
+    members: [...members],
+    id,
+    birth: birth ?? null,
+  }
 }
 
 /** @throws {RegisterMessageError} */
 export function recordOf(value: MessageValue | undefined): RegisterRecord {
-  const { instance, version, value: content, members, id } = mapOf(value)
+  const { instance, version, value: content, members, id, birth } = mapOf(value)
   if (
     !isCount(instance) ||
     !isCount(version) ||
     typeof id !== 'string' ||
     !Array.isArray(members) ||
     !members.every(member => typeof member === 'string') ||
-    (content !== null && content !== undefined && !(content instanceof Uint8Array))
+    (content !== null && content !== undefined && !(content instanceof Uint8Array)) ||
+    (birth !== null && birth !== undefined && typeof birth !== 'string')
   )
     throw new RegisterMessageError('the message holds no record of a register')
   return {
@@ -67,6 +91,7 @@ export function recordOf(value: MessageValue | undefined): RegisterRecord {
     value: content instanceof Uint8Array ? content.slice() : undefined,
     members,
     id,
+    birth: birth ?? undefined,
   }
 }
 
