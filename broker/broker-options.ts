@@ -85,7 +85,9 @@ export interface RemoteCheckpoints {
   /** Resolves once enough other nodes have one. @throws THROTTLED */
   spread(past: number): Promise<void>
   /** Lets other nodes ask for one of this node. */
-  offer(make: (past: number) => Promise<number>): void
+  offer(make: (past: number) => Promise<number>, applied: () => number): void
+  /** Has another node whose state is at or past `past` make a checkpoint, and resolves with its position; undefined when there is none. */
+  ahead(past: number): Promise<number | undefined>
 }
 
 export interface BrokerHealth {

@@ -108,13 +108,14 @@ export class Broker {
         ),
     })
     this.hashes = new HashChecks(machine.applied)
-    machine.onNote = note => this.compare(note)
+    machine.onNote = (note, session) => this.compare(note, session)
     this.applier = new Applier({
       log,
       machine,
       onApplied: result => this.onApplied(result),
       onProgress: () => this.wakeReaders(),
       beforeSegment: end => this.beforeSegment(end),
+      beforeLost: to => this.beforeLost(to),
       onLost: (from, to) =>
         this.reportDamage(from, `positions up to ${to} are lost; offsets jumped`),
       onFatal,
@@ -189,11 +190,14 @@ export class Broker {
       }
       broker.logOperations.onChain()
       broker.startLoops()
-      options.checkpoints?.offer(async past => {
-        // Whoever trims waits for this node, so that it need not start again with a state that is too old.
-        await broker.applier.appliedUpTo(past)
-        return broker.logOperations.checkpoint()
-      })
+      options.checkpoints?.offer(
+        async past => {
+          // Whoever trims waits for this node, so that it need not start again with a state that is too old.
+          await broker.applier.appliedUpTo(past)
+          return broker.logOperations.checkpoint()
+        },
+        () => broker.machine.applied,
+      )
       return broker
     }
   }
@@ -389,14 +393,32 @@ export class Broker {
     )
   }
 
-  /** Another broker told the hash of its state: two that differ must not go on (invariant 8). */
-  private compare(note: HashNote): void {
-    if (this.hashes.agrees(note)) return
-    this.fail(
-      new LogloomError(
-        'STATE_DIVERGED',
-        `the state at log position ${note.at * hashCheckEvery} differs from another broker's: one of them is wrong`,
-      ),
+  /** Another broker told the hash of its state: two that differ must not both go on (invariant 8). */
+  private compare(note: HashNote, session: number): void {
+    const { live } = this.machine.sessions
+    const own = this.proposer.sessionId
+    const others = [...live.keys()].filter(id => id !== own)
+    const { same, outvoted } = this.hashes.hear(note, session, others)
+    if (same) return
+    const { node = '' } = live.get(session) ?? {}
+    const position = note.at * hashCheckEvery
+    const error = new LogloomError(
+      'STATE_DIVERGED',
+      `the state at log position ${position} differs from that of node ${node}: one of them is wrong`,
+      { node, position },
+    )
+    this.options.logger?.error({ code: error.code, node, position }, error.message)
+    if (outvoted) this.fail(error)
+  }
+
+  /** Before a range that nobody can read any more: a state that was past it when it could be read is worth more than a gap. */
+  private async beforeLost(to: number): Promise<void> {
+    const applied = (await this.options.checkpoints?.ahead(to)) ?? -1
+    if (applied < to) return
+    throw new LogloomError(
+      'STATE_BEHIND',
+      `log positions up to ${to} are lost; another node applied them before, and its state is taken`,
+      { applied: this.machine.applied, start: to },
     )
   }
 

@@ -61,7 +61,7 @@ const table = {
   ),
   STATE_DIVERGED: spec(
     false,
-    'stop the broker, delete its state folder and let it rebuild; report it with the logs of both brokers',
+    'keep the logs of all brokers and report it; move the state folder of the broker that stopped away and start it: it rebuilds its state from another broker and the log',
   ),
   STATE_BEHIND: spec(
     false,

@@ -1,7 +1,8 @@
 // Checkpoints between nodes (DESIGN 5.2): below the trim point of the log the state is the only copy, so a trim waits until enough nodes have a
 // checkpoint past it, and a node whose state ends before the trim point gets one from another.
 //
-//   state.make   { past }        → { applied }          the node makes a checkpoint unless it has one at or past `past`
+//   state.make   { past, wait? } → { applied }          the node makes a checkpoint unless it has one at or past `past`; with `wait` false
+//                                                       only if its state is that far
 //   state.list   {}              → { checkpoints }      applied positions, newest last
 //   state.read   { applied, at } → { bytes, size }      a piece of the file
 //
@@ -40,15 +41,35 @@ export class CheckpointExchange {
     ]
   }
 
-  /** From now on others may ask for a checkpoint of this node's state. `make` resolves with its applied position, once that has reached `past`. */
-  offer(make: (past: number) => Promise<number>): void {
+  /**
+   * From now on others may ask for a checkpoint of this node's state. `make` resolves with its applied position, once that has reached `past`;
+   * `applied` is where the state is now.
+   */
+  offer(make: (past: number) => Promise<number>, applied: () => number): void {
     const { net } = this.options
     this.stops.push(
-      net.handle(verbs.make, async (_, { past }) => {
+      net.handle(verbs.make, async (_, { past, wait }) => {
         const newest = (await this.own()).at(-1) ?? -1
-        return { applied: newest >= Number(past) ? newest : await make(Number(past)) }
+        if (newest >= Number(past)) return { applied: newest }
+        if (wait === false && applied() < Number(past)) return { applied: -1 }
+        return { applied: await make(Number(past)) }
       }),
     )
+  }
+
+  /** Has another node whose state is at or past `past` by now make a checkpoint. @returns its position, undefined when there is none */
+  async ahead(past: number): Promise<number | undefined> {
+    const { net, others } = this.options
+    for (const node of others()) {
+      try {
+        const options = { timeoutMs: makeTimeoutMs }
+        const made = await net.call(node, verbs.make, { past, wait: false }, options)
+        if (Number(made.applied) >= past) return Number(made.applied)
+      } catch {
+        // The next one may be.
+      }
+    }
+    return undefined
   }
 
   /** Resolves once enough other nodes have a checkpoint at or past `past`. @throws THROTTLED when too few can */

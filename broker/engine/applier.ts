@@ -23,6 +23,8 @@ export interface ApplierOptions {
   readonly onProgress: () => void
   /** Called before the first entry behind the end of a segment is applied, and awaited. */
   readonly beforeSegment: (end: number) => Promise<void> | undefined
+  /** Called before positions up to `to` are passed over because their content is gone, and awaited. @throws STATE_BEHIND */
+  readonly beforeLost: (to: number) => Promise<void>
   readonly onLost: (from: number, to: number) => void
   readonly onFatal: (error: Error) => void
   /** The log could not be read now; resolves when it is worth trying again. */
@@ -159,6 +161,7 @@ export class Applier {
     const { log, readBytesMax } = this.options
     const items = await log.readNext(from as Lsn, this.knownTail as Lsn, readBytesMax)
     for (const item of items) {
+      if (item.kind === 'gap' && item.gap === 'lost') await this.options.beforeLost(item.to)
       if (this.failure !== undefined) return
       this.applyItem(item)
       if (this.options.machine.applied === this.boundary) return

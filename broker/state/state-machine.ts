@@ -61,9 +61,13 @@ export class StateMachine {
   /** Partitions that changed since the owner last looked; the owner clears it. */
   readonly touched = new Set<PartitionState>()
   /** What another broker says about its state; no part of this one. */
-  onNote: ((note: { readonly at: number; readonly hash: string }) => void) | undefined
+  onNote:
+    | ((note: { readonly at: number; readonly hash: string }, session: number) => void)
+    | undefined
   private readonly hash = new StateHash()
   private appliedLsn = 0
+  /** Session whose entry takes effect now. */
+  private applying = -1
   private time = 0
 
   /** Loads what the store holds. */
@@ -197,6 +201,7 @@ export class StateMachine {
     let ready: { lsn: number; entry: ParsedEntry } | undefined = { lsn, entry: first }
     while (ready !== undefined) {
       const { entry, lsn: place } = ready
+      this.applying = session.id
       this.hash.number(effectLsn)
       this.hash.number(entry.header.sequence)
       const decisions = entry.commands.map(located => this.decide(located, place, effectLsn))
@@ -289,7 +294,7 @@ export class StateMachine {
       case 'open':
         throw new Error('a session can only be opened by an entry of its own')
       case 'stamp':
-        if (command.note !== undefined) this.onNote?.(command.note)
+        if (command.note !== undefined) this.onNote?.(command.note, this.applying)
         break
       case 'void':
         break
