@@ -30,6 +30,7 @@ import {
   type VerifyResult,
 } from './log-operations.ts'
 import { expireIdleProducers } from './producer-expiry.ts'
+import { Reminder } from './reminder.ts'
 import { Retention } from './retention.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
 import type { Command, Decision } from './state/commands.ts'
@@ -38,6 +39,8 @@ import type { ApplyResult, StateMachine } from './state/state-machine.ts'
 import type { PartitionState, TopicState } from './state/topics.ts'
 
 const replayReadBytes = 4 << 20
+/** Longer than a failover takes. */
+const freshWaitMs = 3000
 const unavailableRetryMs = 50
 
 export class Broker {
@@ -56,6 +59,7 @@ export class Broker {
   private readonly wall: WallClock
   private readonly healer: Healer
   private readonly hashes: HashChecks
+  private readonly reminder: Reminder
   private readonly listeners = new Map<PartitionState, Set<() => void>>()
   private readonly damage = new Map<number, string>()
   private readonly unsubscribe: () => void
@@ -97,15 +101,12 @@ export class Broker {
           'the state could not be stored; trying again',
         ),
     })
+    this.reminder = new Reminder(clock)
     this.healer = new Healer({
       log,
       clock,
       random: options.random,
-      onTrouble: (error, index) =>
-        options.logger?.warn(
-          { index, error: error.message },
-          'the log does not go on; trying again',
-        ),
+      onTrouble: (error, index) => this.waitsFor(index, error),
     })
     this.hashes = new HashChecks(machine.applied)
     machine.onNote = (note, session) => this.compare(note, session)
@@ -119,7 +120,7 @@ export class Broker {
       onLost: (from, to) =>
         this.reportDamage(from, `positions up to ${to} are lost; offsets jumped`),
       onFatal,
-      onUnavailable: () => this.lookAgain(),
+      onUnavailable: error => this.lookAgain(error),
       readBytesMax: replayReadBytes,
     })
     this.proposer = new Proposer({
@@ -149,6 +150,7 @@ export class Broker {
       backlogBytes: () => this.proposer.backlogBytes,
       propose: command => this.propose(command),
       sync: () => this.sync(),
+      fresh: () => this.fresh(),
       appliedUpTo: lsn => this.applier.appliedUpTo(lsn),
       logger: options.logger,
     })
@@ -255,6 +257,26 @@ export class Broker {
         return this.running
       })
     return this.queued
+  }
+
+  /**
+   * As {@link sync}, for somebody who waits for an answer. @throws LOG_UNAVAILABLE when the log has not answered for a while and cannot be moved
+   * either
+   */
+  async fresh(): Promise<void> {
+    const { clock } = this.options
+    const over = new AbortController()
+    const synced = this.sync().finally(() => over.abort())
+    synced.catch(() => {})
+    for (;;) {
+      const waited = clock.sleep(freshWaitMs, over.signal).catch(() => {})
+      await Promise.race([synced, waited])
+      if (over.signal.aborted) return synced
+      const { problem } = this.healer
+      if (problem === undefined) continue
+      over.abort()
+      throw new LogloomError('LOG_UNAVAILABLE', `the end of the log is not known: ${problem}`)
+    }
   }
 
   topicByName(name: string): TopicState | undefined {
@@ -437,11 +459,23 @@ export class Broker {
   }
 
   /** What does not answer may have left the chain: another broker may have trimmed it away. */
-  private async lookAgain(): Promise<void> {
+  private async lookAgain(error: Error): Promise<void> {
     const { clock, log } = this.options
+    const { applied } = this.machine
+    this.waitsFor(log.chain.segments.findLast(s => s.start <= applied)?.index ?? 0, error)
     await clock.sleep(unavailableRetryMs, this.stopping.signal)
     // The register may be away as well; then this is done again.
     await log.refresh().catch(() => {})
+  }
+
+  private waitsFor(index: number, error: Error): void {
+    if (!this.reminder.isDue) return
+    const code = 'LOG_UNAVAILABLE'
+    const { hint } = new LogloomError(code, '')
+    this.options.logger?.warn(
+      { code, index, error: error.message, hint },
+      'the log does not go on; trying again',
+    )
   }
 
   private async replay(): Promise<void> {

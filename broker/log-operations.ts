@@ -9,6 +9,7 @@ import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../wire/errors.ts'
 import type { BrokerLogger } from './broker-options.ts'
 import type { Persister } from './engine/persister.ts'
+import { isUnavailable } from './engine/healer.ts'
 import { writeCheckpoint } from './state/checkpoint.ts'
 import type { Command, Decision } from './state/commands.ts'
 import type { StateMachine } from './state/state-machine.ts'
@@ -67,6 +68,8 @@ export interface LogOperationsOptions {
   readonly backlogBytes: () => number
   readonly propose: (command: Command) => Promise<Decision>
   readonly sync: () => Promise<void>
+  /** As `sync`. @throws LOG_UNAVAILABLE instead of waiting for long */
+  readonly fresh: () => Promise<void>
   readonly appliedUpTo: (lsn: number) => Promise<void>
   readonly logger: BrokerLogger | undefined
 }
@@ -228,14 +231,34 @@ export class LogOperations {
 
   /** Reads everything that is in the log and reports what cannot be read. */
   async verify(): Promise<VerifyResult> {
-    const { log, machine, sync } = this.options
-    await sync()
-    const end = machine.applied
+    const { log, machine, fresh } = this.options
     const damaged: { from: number; to: number; kind: string; detail: string }[] = []
+    const end = await fresh().then(
+      () => machine.applied,
+      (error: Error) => {
+        const { applied } = machine
+        damaged.push({ from: applied, to: applied, kind: 'unreachable', detail: error.message })
+        return applied
+      },
+    )
     let entries = 0
     let bytes = 0
     for (let at: number = log.trimPoint; at < end; ) {
-      for (const item of await log.readNext(at as Lsn, end as Lsn, verifyReadBytes)) {
+      const { chain } = log
+      const items = await log
+        .readNext(at as Lsn, end as Lsn, verifyReadBytes)
+        .catch(async (error: Error) => {
+          if (!isUnavailable(error)) throw error
+          await log.refresh().catch(() => {})
+          return chain.version === log.chain.version ? error : []
+        })
+      if (items instanceof Error) {
+        const to = Math.min(end, chain.segments.find(s => s.start > at)?.start ?? end)
+        damaged.push({ from: at, to, kind: 'unreachable', detail: items.message })
+        at = to
+        continue
+      }
+      for (const item of items) {
         if (item.kind === 'entry') {
           entries++
           bytes += item.bytes.length

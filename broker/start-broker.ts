@@ -8,7 +8,6 @@ import { MemoryLogletProvider } from '../loglets/memory/memory-provider.ts'
 import { FileMetaStore } from '../loglets/metastore/file.ts'
 import { MemoryMetaStore } from '../loglets/metastore/memory.ts'
 import type { MetaStore } from '../loglets/metastore/metastore.ts'
-import { MetaStoreUnavailableError } from '../loglets/metastore/paxos/paxos-metastore.ts'
 import { nodeClock, nodeRandom } from '../loglets/node-clock.ts'
 import { nodeDisk } from '../loglets/node-disk.ts'
 import type { Disk } from '../loglets/ports.ts'
@@ -20,7 +19,6 @@ import type { BrokerLogger } from './broker-options.ts'
 import { noCluster } from './cluster/cluster-file.ts'
 import { checkpointsDir, ClusterNode } from './cluster/cluster-node.ts'
 import { type ClusterConfig, clusterConfigOf } from './cluster/cluster-settings.ts'
-import { isUnavailable } from './engine/healer.ts'
 import { type DataDirectory, openDataDirectory } from './data-directory.ts'
 import { checkBind, Gateway } from './gateway/gateway.ts'
 import { GatewayStats } from './gateway/stats.ts'
@@ -28,6 +26,8 @@ import { LogStats } from './metrics/log-stats.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { packageVersion } from './package-version.ts'
 import { passingDisk } from './passing-disk.ts'
+import { Reminder } from './reminder.ts'
+import { asUnavailable } from './unavailable.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 import { MemoryStore } from './state/memory-store.ts'
 import type { StateStore } from './state/store.ts'
@@ -226,7 +226,7 @@ async function openSharedLog(
   const { metaStore, provider } = cluster
   const registry = new LogletRegistry([provider])
   await cluster.awaitFirstStart(firstStartWaitMs)
-  let said = ''
+  const reminder = new Reminder(nodeClock)
   for (;;) {
     try {
       let opened: VirtualLog | undefined
@@ -246,11 +246,12 @@ async function openSharedLog(
       cluster.serve(log, spec => registry.place(spec))
       return log
     } catch (error) {
-      if (!(error instanceof MetaStoreUnavailableError) && !isUnavailable(error)) throw error
+      if (asUnavailable(error) === undefined) throw error
       cluster.checkDirectory()
-      const { message } = error as Error
-      if (message !== said) logger.warn({ error: message }, 'waiting for a majority of the cluster')
-      said = message
+      if (reminder.isDue) {
+        const { code, hint, message } = asUnavailable(error) as LogloomError
+        logger.warn({ code, error: message, hint }, 'waiting for a majority of the cluster')
+      }
       await nodeClock.sleep(openRetryMs)
     }
   }

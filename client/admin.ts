@@ -84,6 +84,8 @@ export interface LogDescription {
   readonly applied: Lsn
   readonly trim: Lsn
   readonly segments: readonly LogSegment[]
+  /** Why this may not be the newest: the broker cannot reach the others now, and tells what it knew last. */
+  readonly stale?: string
 }
 
 /** A node of a cluster, as one broker sees it. */
@@ -282,7 +284,7 @@ export class Admin {
   }
 
   async #ask<R>(op: string, fields: Frame, o: AdminOptions): Promise<R> {
-    return withoutId(await this.#connection.call(op, fields, o)) as R
+    return withoutId(await this.#connection.call(op, fields, { ...o, impatient: true })) as R
   }
 
   async #change<R>(op: string, fields: Frame, o: AdminOptions): Promise<R> {

@@ -36,7 +36,8 @@ export class Catalog {
 
   /** Asks the broker, always: a reader wants to know about a topic that is gone. @throws UNKNOWN_TOPIC */
   async load(topic: string, o: CallOptions): Promise<number> {
-    return this.#learned(topic, await this.#connection.call('describeTopic', { topic }, o))
+    const fields = { topic, allowStale: true }
+    return this.#learned(topic, await this.#connection.call('describeTopic', fields, o))
   }
 
   /** Forgets what an error has shown to be wrong. */

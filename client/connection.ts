@@ -28,6 +28,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined
   /** Bound of the whole call, reconnects included, milliseconds; default `requestTimeoutMs`. */
   readonly timeoutMs?: number | undefined
+  /** LOG_UNAVAILABLE ends the call: the broker has waited before it said so. */
+  readonly impatient?: boolean | undefined
 }
 
 /** Called with each new link, and with `undefined` when the connection is closed for good. */
@@ -124,6 +126,7 @@ export class Connection {
   /** A request that may be repeated without harm: sent again after a loss or a transient refusal until the time is up. */
   async call(op: string, fields: Frame = {}, o: CallOptions = {}): Promise<Frame> {
     const deadlineMs = this.clock.nowMs() + (o.timeoutMs ?? this.requestTimeoutMs)
+    let refusal: LogloomError | undefined
     for (let attempt = 0; ; attempt++) {
       const leftMs = (): number => Math.max(1, deadlineMs - this.clock.nowMs())
       const link = await this.waitForLink({ signal: o.signal, timeoutMs: leftMs() })
@@ -134,7 +137,11 @@ export class Connection {
         })
       } catch (error) {
         if (this.#closedBy) throw this.#closedBy
-        if (!isTransient(error) || this.clock.nowMs() >= deadlineMs) throw error
+        const { code } = asLogloomError(error)
+        if (!isTransient(error) || (o.impatient === true && code === 'LOG_UNAVAILABLE')) throw error
+        if (code !== 'TIMEOUT') refusal = error as LogloomError
+        // Why it was refused until now says more than that time is up.
+        if (this.clock.nowMs() >= deadlineMs) throw refusal ?? error
         const delayMs = fullJitterMs(attempt, this.backoff, this.clock)
         await pause(this.clock, delayMs, this.#stop.signal, o.signal)
       }

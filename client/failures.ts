@@ -48,13 +48,15 @@ export function closedError(what: string, cause?: unknown): LogloomError {
 }
 
 /** A deadline that passed before anything was sent: nothing happened, and the error says so. */
-export function notSentError(message: string, cause?: unknown): LogloomError {
+export function notSentError(message: string, cause?: unknown, connected = false): LogloomError {
   return new LogloomError(
     'TIMEOUT',
     message,
     { outcome: 'not-written' },
     {
-      hint: 'nothing was written; is a broker running at this address?',
+      hint: connected
+        ? 'nothing of it was written; the broker is connected, but takes nothing or too little: see `logloom health`'
+        : 'nothing of it was written; is a broker running at this address?',
       ...(cause === undefined ? {} : { cause }),
     },
   )

@@ -29,7 +29,7 @@ export {
 export type { BatchEntry, Producer, SendBatchOptions, SendOptions } from './producer.ts'
 export type { Partitioner, ProducerOptions, RejectedBatch } from './producer-options.ts'
 export { connectReader, type ReadClient } from './read-client.ts'
-export type { ReadAs, ReadFrom, ReadGap, ReadOptions } from './read-options.ts'
+export type { ReadAs, ReadFrom, ReadGap, ReadOptions, ReadRetry } from './read-options.ts'
 export type { ReadBatch, ReadRecord } from './read-record.ts'
 export type { ReadTopics } from './read-topics.ts'
 export type { Reader } from './reader.ts'

@@ -304,7 +304,11 @@ export class Lane {
 
   #expired(entry: Entry): LogloomError {
     if (!entry.doubt && !entry.inFlight) {
-      return notSentError(`${this.#name}: not written before the delivery timeout`, this.#why())
+      return notSentError(
+        `${this.#name}: not written before the delivery timeout`,
+        this.#why(),
+        this.#connection.link !== undefined,
+      )
     }
     return new LogloomError(
       'TIMEOUT',

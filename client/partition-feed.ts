@@ -28,6 +28,8 @@ export interface FeedOptions {
   /** Bytes that may be queued and under way. */
   readonly windowBytes: number
   readonly skipTrimmed: boolean
+  /** The broker refused for now, and the feed tries again. */
+  readonly onRetry: (error: LogloomError) => void
   /** Something changed: a delivery, the start is known, the feed failed. */
   readonly onChange: () => void
 }
@@ -177,6 +179,7 @@ export class PartitionFeed {
       this.#fail(error)
       return
     }
+    this.#options.onRetry(error)
     // A lost connection comes back as a new link; anything else needs a pause.
     const { clock, backoff } = this.#connection
     this.#cancelRetry?.()

@@ -440,7 +440,8 @@ export class Producer {
     while (route.pending[0] && route.pending[0].deadlineMs <= nowMs) {
       const { ticket, bytes, partition } = route.pending.shift() as PendingRecord
       const message = `${route.name}: no answer about its partitions in time`
-      const error = notSentError(message, this.#connection.lastError)
+      const { lastError, link } = this.#connection
+      const error = notSentError(message, lastError, link !== undefined)
       this.#reject(route.name, ticket, error, partition)
       this.#window.release(bytes)
     }

@@ -50,6 +50,18 @@ export interface ReadOptions {
   readonly onInvalid?: 'error' | 'skip'
   /** Hears of every gap. Gaps of type lost and trimmed then no longer end the read, unless `onTrimmed` is `'error'`. */
   readonly onGap?: (gap: ReadGap) => void
+  /**
+   * Hears why a partition cannot be read now (LOG_UNAVAILABLE: too few nodes answer). The reader goes on trying, with back-off, and goes on where
+   * it was; to stop, abort it.
+   */
+  readonly onRetry?: (retry: ReadRetry) => void
+}
+
+/** A partition that cannot be read now, and why. */
+export interface ReadRetry {
+  readonly topic: string
+  readonly partition: number
+  readonly error: LogloomError
 }
 
 /** A starting point of the protocol (protocol.md 6.1), or positions from a token. */
@@ -68,6 +80,7 @@ export interface ReadSettings {
   readonly onCorrupt: 'error' | 'skip'
   readonly onInvalid: 'error' | 'skip'
   readonly onGap: (gap: ReadGap) => void
+  readonly onRetry: (retry: ReadRetry) => void
 }
 
 /** Checks options and fills in defaults. @throws INVALID_REQUEST */
@@ -84,6 +97,7 @@ export function readSettings(topics: readonly string[], o: ReadOptions): ReadSet
     onCorrupt: o.onCorrupt ?? 'error',
     onInvalid: o.onInvalid ?? 'error',
     onGap: o.onGap ?? (() => {}),
+    onRetry: o.onRetry ?? (() => {}),
   }
 }
 

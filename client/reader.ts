@@ -169,7 +169,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   async #start(): Promise<void> {
     this.#throwIfOver()
     this.#signal?.addEventListener('abort', this.#onAbort)
-    const { topics, partition, start, maxBytes, onTrimmed } = this.#settings
+    const { topics, partition, start, maxBytes, onTrimmed, onRetry } = this.#settings
     const places = await Promise.all(topics.map(topic => this.#partitionsOf(topic, partition)))
     if (this.#closed) return
     const feeds = places.flat()
@@ -182,6 +182,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
         windowBytes,
         skipTrimmed: onTrimmed === 'skip',
         onChange: () => this.#wake?.(),
+        onRetry: error => onRetry({ topic, partition, error }),
       })
     })
   }

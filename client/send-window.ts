@@ -79,7 +79,7 @@ export class SendWindow {
       const abort = (): void => waiter.fail(signal?.reason as Error)
       const cancel = this.#clock.schedule(this.#blockMs, () => {
         const message = `no room for ${this.#blockMs} ms (maxBlockMs): ${this.#bytes} bytes wait for acks`
-        waiter.fail(notSentError(message))
+        waiter.fail(notSentError(message, undefined, true))
       })
       signal?.addEventListener('abort', abort)
       this.#waiters.push(waiter)

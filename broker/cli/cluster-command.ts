@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander'
 import { withBroker } from './broker-client.ts'
+import { sayStale } from './log-command.ts'
 import { examples, type GlobalOptions, globalsOf } from './options.ts'
 import { writeJson, writeText } from './output.ts'
 import { formatTable } from './table.ts'
@@ -58,7 +59,9 @@ function remove(node: string, { url, format }: GlobalOptions): Promise<void> {
 function describe({ url, format }: GlobalOptions): Promise<void> {
   return withBroker(url, async client => {
     const { nodes } = await client.admin().describeCluster()
-    const { segments } = await client.admin().describeLog()
+    const log = await client.admin().describeLog()
+    sayStale(log, { url, format })
+    const { segments } = log
     const last = segments.at(-1)
     const placement = last?.placement ?? []
     if (format === 'json') {

@@ -3,7 +3,7 @@
 // Guarantees: records of a partition in offset order, each once; memory stays bounded when stdout is slow, because the reader gives no
 // credit while output waits; one write at a time, and nothing that was delivered waits for more to come. Gaps are reported on stderr.
 
-import type { ReadGap, ReadOptions } from '../../client/index.ts'
+import type { ReadGap, ReadOptions, ReadRetry } from '../../client/index.ts'
 import { withBroker } from './broker-client.ts'
 import { ByteSink } from './byte-sink.ts'
 import type { ConsumeOptions } from './consume-command.ts'
@@ -16,6 +16,9 @@ import { onStopSignal } from './stop-signal.ts'
 /** While a write is under way this much more output is made before waiting for it. */
 const pendingBytesMax = 256 * 1024
 const creditBytes = 4 * 1024 * 1024
+/** A failover is over by then. */
+const patienceMs = 3000
+const sayEveryMs = 10_000
 
 /** Runs `logloom consume`. @throws UNKNOWN_TOPIC, OFFSET_OUT_OF_RANGE, BrokenPipe, … */
 export async function consume(topic: string, o: ConsumeOptions): Promise<void> {
@@ -24,6 +27,7 @@ export async function consume(topic: string, o: ConsumeOptions): Promise<void> {
   if (count === 0) return
   await withBroker(o.url, async client => {
     const stop = new AbortController()
+    const troubles = new Troubles(o)
     const release = onStopSignal(() => stop.abort())
     const options: ReadOptions & { as: 'bytes' } = {
       as: 'bytes',
@@ -31,11 +35,12 @@ export async function consume(topic: string, o: ConsumeOptions): Promise<void> {
       maxBytes: creditBytes,
       signal: stop.signal,
       onGap: gap => reportGap(gap, o),
+      onRetry: retry => troubles.hear(retry),
       ...(o.exit ? { until: 'end' } : {}),
       ...(o.partition === undefined ? {} : { partition: o.partition }),
     }
     try {
-      await print(client.read(topic, options).batches(), write, count)
+      await print(client.read(topic, options).batches(), write, count, () => troubles.end())
     } catch (error) {
       if (!stop.signal.aborted) throw error
     } finally {
@@ -46,7 +51,12 @@ export async function consume(topic: string, o: ConsumeOptions): Promise<void> {
 
 type Batches = AsyncIterable<{ readonly records: readonly Parameters<RecordWriter>[0][] }>
 
-async function print(batches: Batches, write: RecordWriter, count: number): Promise<void> {
+async function print(
+  batches: Batches,
+  write: RecordWriter,
+  count: number,
+  onBatch: () => void,
+): Promise<void> {
   let left = count
   let filling = new ByteSink()
   let writing = new ByteSink()
@@ -64,6 +74,7 @@ async function print(batches: Batches, write: RecordWriter, count: number): Prom
   }
   try {
     for await (const { records } of batches) {
+      onBatch()
       for (const record of records) {
         write(record, filling)
         if (--left === 0) return
@@ -74,6 +85,30 @@ async function print(batches: Batches, write: RecordWriter, count: number): Prom
   } finally {
     await flush()
     await written
+  }
+}
+
+/** Says what cannot be read now, once that has lasted, and again now and then; the reader goes on trying. */
+class Troubles {
+  private readonly options: ConsumeOptions
+  private begunMs: number | undefined
+  private saidMs = Number.NEGATIVE_INFINITY
+
+  constructor(options: ConsumeOptions) {
+    this.options = options
+  }
+
+  hear({ topic, partition, error }: ReadRetry): void {
+    const now = performance.now()
+    this.begunMs ??= now
+    if (now - this.begunMs < patienceMs || now - this.saidMs < sayEveryMs) return
+    this.saidMs = now
+    const text = `${topic}-${partition} cannot be read now, trying again: ${error.code}: ${error.message}`
+    note(formatWarning(text, this.options.format))
+  }
+
+  end(): void {
+    this.begunMs = undefined
   }
 }
 

@@ -1,7 +1,7 @@
 // `logloom log …`: describe, switch, seal, trim and verify the shared log.
 
 import type { Command } from 'commander'
-import type { LogSwitch } from '../../client/index.ts'
+import type { LogDescription, LogSwitch } from '../../client/index.ts'
 import type { VerifyResult } from '../log-operations.ts'
 import { withBroker } from './broker-client.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -65,9 +65,16 @@ export function addLogCommand(program: Command): void {
     .action((o: VerifyOptions, command: Command) => verify({ ...o, ...globalsOf(command) }))
 }
 
+/** Warns when the broker could not look whether this is the newest. */
+export function sayStale({ stale }: LogDescription, { format }: GlobalOptions): void {
+  if (stale === undefined) return
+  note(formatWarning(`this is what the broker knew last: ${stale}`, format))
+}
+
 function describe(o: GlobalOptions): Promise<void> {
   return withBroker(o.url, async client => {
     const log = await client.admin().describeLog()
+    sayStale(log, o)
     if (o.format === 'json') return writeJson(log)
     const { version, tail, applied, trim, segments } = log
     const fields = formatFields({ VERSION: version, TAIL: tail, APPLIED: applied, TRIM: trim })
@@ -112,11 +119,14 @@ function trim(lsn: number, o: TrimOptions & GlobalOptions): Promise<void> {
   })
 }
 
+/** Reading everything takes its time. */
+const verifyMs = 24 * 3600 * 1000
+
 async function verify(o: VerifyOptions & GlobalOptions): Promise<void> {
   const { data } = o
   const result: VerifyResult =
     data === undefined
-      ? await withBroker(o.url, client => client.admin().verifyLog())
+      ? await withBroker(o.url, client => client.admin().verifyLog({ timeoutMs: verifyMs }))
       : await (await import('./verify-offline.ts')).verifyOffline(data)
   if (!result.ok) process.exitCode = exitCodes.error
   if (o.format === 'json') {

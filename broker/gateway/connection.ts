@@ -9,8 +9,7 @@
 import { LogloomError } from '../../wire/errors.ts'
 import { type Frame, packFrame, unpackFrame } from '../../wire/frame.ts'
 import type { ServerSocket } from '../../wire/server.ts'
-import { MetaStoreUnavailableError } from '../../loglets/metastore/paxos/paxos-metastore.ts'
-import { isUnavailable } from '../engine/healer.ts'
+import { asUnavailable } from '../unavailable.ts'
 import type { GatewayContext } from './context.ts'
 import { hello } from './hello.ts'
 import { operations } from './operations.ts'
@@ -302,8 +301,8 @@ export class Connection {
 
   private known(error: unknown, op: string): LogloomError {
     if (error instanceof LogloomError) return error
-    if (isUnavailable(error) || error instanceof MetaStoreUnavailableError)
-      return new LogloomError('LOG_UNAVAILABLE', (error as Error).message)
+    const unavailable = asUnavailable(error)
+    if (unavailable !== undefined) return unavailable
     this.context.onInternalError(error, op)
     return new LogloomError('INTERNAL', `${op} failed inside the broker`)
   }

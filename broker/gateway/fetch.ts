@@ -67,7 +67,7 @@ export async function startOffset(
   const state = context.topics.partition(topic, partition)
   // An offset that is known to exist needs no look at the log.
   const known = typeof spec === 'number' && spec <= state.next
-  if (dependsOnEnd(spec) && !known) await context.broker.sync()
+  if (dependsOnEnd(spec) && !known) await context.broker.fresh()
   return context.broker.offsetAt(topic.id, partition, spec)
 }
 

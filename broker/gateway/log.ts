@@ -5,9 +5,15 @@ import type { Frame } from '../../wire/frame.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import type { ClusterChanges, GatewayContext } from './context.ts'
 
-export async function describeLog(context: GatewayContext): Promise<Frame> {
-  await context.broker.sync()
-  return { ...context.broker.describeLog() }
+/** As far as this broker knows it; `stale` says why that may not be the newest. */
+export async function describeLog({ broker }: GatewayContext): Promise<Frame> {
+  try {
+    await broker.fresh()
+    return { ...broker.describeLog() }
+  } catch (error) {
+    if (!(error instanceof LogloomError) || error.code !== 'LOG_UNAVAILABLE') throw error
+    return { ...broker.describeLog(), stale: error.message }
+  }
 }
 
 export async function switchLog(context: GatewayContext, frame: Frame): Promise<Frame> {

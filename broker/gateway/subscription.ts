@@ -5,6 +5,7 @@ import { LogloomError } from '../../wire/errors.ts'
 import { optUint, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import type { TopicState } from '../state/topics.ts'
+import { asUnavailable } from '../unavailable.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { existingTopic, startOffset } from './fetch.ts'
@@ -118,11 +119,9 @@ export class Subscription {
     if (this.ended) return
     this.end()
     this.connection.forgetSubscription(this.id)
-    const known = error instanceof LogloomError
-    if (!known) this.context.onInternalError(error, 'subscribe')
-    const wire = known
-      ? error
-      : new LogloomError('INTERNAL', 'the subscription failed inside the broker')
+    const known = error instanceof LogloomError ? error : asUnavailable(error)
+    if (known === undefined) this.context.onInternalError(error, 'subscribe')
+    const wire = known ?? new LogloomError('INTERNAL', 'the subscription failed inside the broker')
     this.connection.push({ op: 'end', sub: this.id, error: wire.toWire() })
   }
 }

@@ -32,7 +32,7 @@ export class TopicDirectory {
     checkTopicName(name)
     const autoCreate = this.settings.autoCreateTopicsEnable
     if (create && autoCreate) return this.create(name)
-    await this.broker.sync()
+    await this.broker.fresh()
     const topic = this.broker.topicByName(name)
     if (topic !== undefined) return topic
     throw new LogloomError('UNKNOWN_TOPIC', `topic ${name} does not exist`, {

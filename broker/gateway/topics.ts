@@ -109,7 +109,7 @@ export async function deleteRecords(context: GatewayContext, frame: Frame): Prom
 }
 
 export async function listTopics(context: GatewayContext): Promise<Frame> {
-  await context.broker.sync()
+  await context.broker.fresh()
   const topics = [...context.broker.topics()].map(topic => ({
     topic: topic.name,
     topicId: topic.id,
@@ -120,8 +120,14 @@ export async function listTopics(context: GatewayContext): Promise<Frame> {
   return { topics: topics.sort((a, b) => (a.topic < b.topic ? -1 : 1)) }
 }
 
+/** With `allowStale` a topic that is known here is described even when nobody can say whether that is the newest. */
 export async function describeTopic(context: GatewayContext, frame: Frame): Promise<Frame> {
-  const topic = await currentTopic(context, frame)
+  const topic = await currentTopic(context, frame).catch((error: unknown) => {
+    const isUnavailable = error instanceof LogloomError && error.code === 'LOG_UNAVAILABLE'
+    const known = context.broker.topicByName(str(frame, 'topic'))
+    if (optBool(frame, 'allowStale') === true && isUnavailable && known !== undefined) return known
+    throw error
+  })
   return {
     topic: topic.name,
     topicId: topic.id,
@@ -180,7 +186,7 @@ async function topicIdFor(context: GatewayContext, frame: Frame, name: string): 
 async function currentTopic(context: GatewayContext, frame: Frame): Promise<TopicState> {
   const name = str(frame, 'topic')
   checkTopicName(name)
-  await context.broker.sync()
+  await context.broker.fresh()
   return context.topics.find(name, false)
 }
 

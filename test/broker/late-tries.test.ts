@@ -179,6 +179,7 @@ describe('a trim', () => {
       backlogBytes: () => 0,
       propose: async command => put(0, sequence++, [command]).applied[0]?.decisions[0] as never,
       sync: async () => {},
+      fresh: async () => {},
       appliedUpTo: async () => {},
       logger: undefined,
     } satisfies LogOperationsOptions)
