@@ -236,22 +236,27 @@ async function cut(segment: SegmentFile, end: number): Promise<void> {
   await file.datasync()
 }
 
-/** The suffix in a file of its own, synced; with a watermark record when there is space for one. */
+/**
+ * The suffix in a file of its own, synced; with a watermark record when there is space for one. A seal that lies before it goes with it: a later
+ * open looks for the seal in the newest file, and repairs may follow a seal.
+ */
 async function writeSuffix(
   disk: Disk,
   path: string,
   id: string,
   first: number,
-  { suffix, next }: Recovered,
+  { suffix, next, sealed }: Recovered,
 ): Promise<Pick<AppendPoint, 'end' | 'lastCrc' | 'vouched' | 'index'>> {
   const file = await disk.open(path, { create: true })
   const salt = saltOf(id, first)
   const index = new SparseIndex()
+  const seal = { type: recordType.seal, position: first, body: new Uint8Array(0) }
+  const hasSeal = suffix.some(({ type }) => type === recordType.seal)
   let lastCrc = salt
   let end = fileHeaderBytes
   try {
     await file.write([encodeFileHeader(id, first)], 0)
-    for (const { type, position, body } of suffix) {
+    for (const { type, position, body } of sealed && !hasSeal ? [seal, ...suffix] : suffix) {
       const head = new Uint8Array(recordHeaderBytes)
       lastCrc = encodeRecordHeader(
         head,

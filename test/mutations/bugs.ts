@@ -354,6 +354,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'cluster',
   },
   {
+    name: 'native: a seal is forgotten when repairs behind it move to a file of their own',
+    file: 'loglets/file/file-provider.ts',
+    find: `sealed && !hasSeal ? [seal, ...suffix] : suffix`,
+    replace: `suffix`,
+    scenario: 'cluster',
+  },
+  {
     name: 'native: a provisional tail is told as committed',
     file: 'loglets/native/native-loglet.ts',
     find: `if (state.sealed) this.learnSeal(state.tail)

@@ -65,6 +65,23 @@ describe('a seal', () => {
   })
 })
 
+describe('a seal that was followed by repairs', () => {
+  it('is still known after two kills without a sync in between', async () => {
+    const disk = await freshDisk()
+    const loglet = await provider(disk).create(id, params)
+    await loglet.append([entry(0)])
+    await loglet.seal()
+    for (const at of [1, 2]) await loglet.appendAt([entry(at)], { at, repair: true })
+    for (const _ of [1, 2]) {
+      // What was synced last is vouched for by nothing yet: it moves to a file of its own.
+      disk.crash(() => 'all')
+      const again = await provider(disk).open(id, params)
+      expect(await again.checkTail()).toEqual({ tail: 3, sealed: true })
+      expect(await contents(again)).toEqual([1, 2, 3])
+    }
+  })
+})
+
 describe('a full disk', () => {
   it('never brings a refused entry back after a power cut', async () => {
     const disk = await freshDisk()
