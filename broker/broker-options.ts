@@ -19,6 +19,9 @@ export interface BrokerSettings {
   readonly logRetentionMs: number
   readonly logRetentionBytes: number
   readonly retentionCheckIntervalMs: number
+  /** Consumer groups without members or commits for this long are forgotten. */
+  readonly offsetsRetentionMs: number
+  readonly groupSweepIntervalMs: number
   /** Bytes that have to be dead before the log's beginning is trimmed for them. */
   readonly reclaimBytesMin: number
   /** Where sealed segments of a volatile loglet are copied; undefined keeps them (a broker without a data directory). */
@@ -42,6 +45,8 @@ export const defaultBrokerSettings: BrokerSettings = {
   logRetentionMs: 7 * 86_400_000,
   logRetentionBytes: -1,
   retentionCheckIntervalMs: 30_000,
+  offsetsRetentionMs: 7 * 86_400_000,
+  groupSweepIntervalMs: 1000,
   reclaimBytesMin: 64 << 20,
   shared: false,
   stampEveryMs: 2000,

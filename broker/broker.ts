@@ -14,6 +14,9 @@ import {
 } from './broker-options.ts'
 import { Applier } from './engine/applier.ts'
 import { type EncodedEntry, recordsIn } from './engine/entry.ts'
+import { GroupWatch } from './group-watch.ts'
+import { sweepGroups } from './group-sweep.ts'
+import type { Group } from './state/groups/group.ts'
 import { HashChecks, hashCheckEvery, type HashNote } from './engine/hash-checks.ts'
 import { Healer, isUnavailable } from './engine/healer.ts'
 import { loadState, restoreEmptyStore } from './engine/load-state.ts'
@@ -58,6 +61,7 @@ export class Broker {
   private readonly retention: Retention
   private readonly wall: WallClock
   private readonly healer: Healer
+  private readonly groupWatch = new GroupWatch()
   private readonly hashes: HashChecks
   private readonly reminder: Reminder
   private readonly listeners = new Map<PartitionState, Set<() => void>>()
@@ -321,6 +325,35 @@ export class Broker {
     }
   }
 
+  /** A consumer group; undefined when there is none of this name. */
+  group(name: string): Group | undefined {
+    return this.machine.groups.registry.byName.get(name)
+  }
+
+  groups(): Iterable<Group> {
+    return this.machine.groups.registry.byName.values()
+  }
+
+  /** Calls `listener` after each apply that changed the group's members or claims. Returns the way to stop. */
+  onGroup(name: string, listener: () => void): () => void {
+    return this.groupWatch.on(name, listener)
+  }
+
+  /** Name of the node whose broker session this is, if it lives. */
+  nodeOfSession(session: number | undefined): string | undefined {
+    return session === undefined ? undefined : this.machine.sessions.live.get(session)?.node
+  }
+
+  /** Log time at which the record at `offset` was appended, ms; undefined when it is not there. */
+  appendTime(topicId: number, partition: number, offset: number): number | undefined {
+    return this.machine.topics.floor(this.reader.partition(topicId, partition), offset)?.timestamp
+  }
+
+  /** Log time, or the wall clock where that is ahead: log time stands still while nobody writes. */
+  get now(): number {
+    return Math.max(this.machine.logTime, this.wall.now())
+  }
+
   describeLog(): LogDescription {
     return this.logOperations.describe(this.applier.tail)
   }
@@ -402,6 +435,16 @@ export class Broker {
     const idleMs = settings.producerIdExpirationMs
     this.loops.push(expireIdleProducers({ machine, clock, idleMs, propose }, signal))
     this.loops.push(this.retention.run(signal))
+    const sweep = {
+      machine,
+      clock,
+      now: () => this.wall.now(),
+      intervalMs: settings.groupSweepIntervalMs,
+      retentionMs: settings.offsetsRetentionMs,
+      ownSession: () => proposer.sessionId,
+      propose,
+    }
+    this.loops.push(sweepGroups(sweep, signal))
     if (!settings.shared) return
     const { stampEveryMs, sessionTimeoutMs } = settings
     const ownSession = (): number | undefined => proposer.sessionId
@@ -520,6 +563,7 @@ export class Broker {
   }
 
   private wakeReaders(): void {
+    this.groupWatch.wake(this.machine.groups.touched)
     for (const partition of this.machine.touched) {
       const listeners = this.listeners.get(partition)
       if (listeners !== undefined) for (const listener of listeners) listener()

@@ -93,6 +93,12 @@ export const settingsTable = {
     min: -1,
   },
   retentionCheckIntervalMs: number(30_000, 'how often retention is enforced'),
+  offsetsRetentionMs: number(
+    604_800_000,
+    'how long the offsets of a consumer group without members are kept, by log time',
+    'the group is forgotten',
+  ),
+  groupSweepIntervalMs: number(1000, 'how often members that are away too long are looked for'),
   reclaimBytesMin: {
     ...number(
       64 * mib,

@@ -40,6 +40,21 @@ const table = {
   OUT_OF_ORDER_SEQUENCE: spec(true, 'send all unresolved requests of this lane again, in order'),
   UNKNOWN_PRODUCER: spec(false, 'the producer id expired: start a new one with initProducer'),
   PRODUCER_FENCED: spec(false, 'a newer instance of this producer took over'),
+  INVALID_GROUP: spec(false, 'use 1 to 249 visible ASCII characters'),
+  UNKNOWN_GROUP: spec(false, 'see `logloom group list` for the groups there are'),
+  UNKNOWN_MEMBER: spec(
+    false,
+    'the member was away for longer than its sessionTimeoutMs, or left: join again under a new member id',
+  ),
+  MEMBER_FENCED: spec(
+    false,
+    'another process joined with this groupInstanceId and took over: give each process its own',
+  ),
+  STALE_GENERATION: spec(
+    false,
+    'the partition belongs to another member now: drop what was not committed',
+  ),
+  GROUP_NOT_EMPTY: spec(false, 'stop all members of the group first'),
   UNKNOWN_SUBSCRIPTION: spec(false, 'subscribe first; subscriptions end with their connection'),
   LIMIT_EXCEEDED: spec(false, 'stay below the limit named in the message'),
   STORAGE_FULL: spec(true, 'free disk space below the data directory; nothing was written'),

@@ -10,11 +10,6 @@ export function str(frame: Frame, key: string): string {
   return typeof value === 'string' ? value : wrong(frame, key, 'a string')
 }
 
-/** A string; undefined when the key is absent or nil. */
-export function optionalStr(frame: Frame, key: string): string | undefined {
-  return frame[key] === undefined || frame[key] === null ? undefined : str(frame, key)
-}
-
 /** An integer from 0 to 2^53 − 1; an integral float64 counts. */
 export function uint(frame: Frame, key: string): number {
   const value = int(frame, key)

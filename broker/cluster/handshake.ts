@@ -9,7 +9,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { type NodeId, nodeIdPattern } from '../../loglets/net.ts'
 import { LogloomError } from '../../wire/errors.ts'
-import { optionalStr, str, uint } from '../../wire/fields.ts'
+import { optStr, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 
 /** Protocol numbers that a node speaks, both ends included. */
@@ -133,7 +133,7 @@ export function checkHello(
   const version = matching(frame, 'version', namePattern)
   const clusterId = matching(frame, 'clusterId', namePattern)
   const to = matching(frame, 'to', nodeIdPattern)
-  const birth = optionalStr(frame, 'birth')
+  const birth = optStr(frame, 'birth')
   const nonce = matching(frame, 'nonce', hexPattern)
   if (clusterId !== me.clusterId)
     throw new LogloomError(

@@ -6,6 +6,7 @@
 //   produce:  0 u32 topic id   4 u32 partition   8 u64 expected offset   16 batch
 //   publish:  0 u64 producer id   8 u32 epoch   12 u32 sequence   16 u32 batches   20 u32 expectations
 //             24 expectations { u32 topic id, u32 partition, u64 offset } …  then { u32 topic id, u32 partition, u32 length, batch } …
+//   publish with offsets (type 23):  0 u32 length of a msgpack map, the offsets' commit   4 the map, then as publish
 //   others:   one msgpack map
 //
 // All big-endian. Batches above `copyBelowBytes` stay views of the frame they came in, so they reach `writev` without a copy;
@@ -24,6 +25,7 @@ import type {
   PartitionBatch,
   ProducerIdentity,
 } from '../state/commands.ts'
+import type { GroupCommit } from '../state/groups/commands.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
 
 const magic = 0xe1
@@ -35,6 +37,8 @@ const commandHeaderBytes = 8
 const produceHeaderBytes = 16
 const publishHeaderBytes = 24
 const copyBelowBytes = 4096
+/** A publish that carries consumed offsets. */
+const publishCommitCode = 23
 
 const typeCodes: Readonly<Record<CommandType, number>> = {
   produce: 1,
@@ -51,10 +55,19 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   void: 12,
   deleteRecords: 13,
   retain: 14,
+  joinGroup: 15,
+  leaveGroup: 16,
+  detachMember: 17,
+  releasePartitions: 18,
+  commitOffsets: 19,
+  resetOffsets: 20,
+  deleteGroup: 21,
+  sweepGroups: 22,
 }
 const typeNames = new Map(
   Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),
 )
+typeNames.set(publishCommitCode, 'publish')
 
 /** An entry that this version cannot read: the node must stop rather than diverge. */
 export class EntryFormatError extends Error {
@@ -78,6 +91,7 @@ export function commandBytes(command: Command): number {
       return (
         commandHeaderBytes +
         publishHeaderBytes +
+        (command.commit === undefined ? 0 : 4 + packFrame({ ...command.commit }).length) +
         command.expect.length * 16 +
         command.batches.reduce((sum, b) => sum + 12 + b.batch.length, 0)
       )
@@ -93,6 +107,14 @@ export function commandBytes(command: Command): number {
     case 'expire':
     case 'stamp':
     case 'void':
+    case 'joinGroup':
+    case 'leaveGroup':
+    case 'detachMember':
+    case 'releasePartitions':
+    case 'commitOffsets':
+    case 'resetOffsets':
+    case 'deleteGroup':
+    case 'sweepGroups':
       break
   }
   return commandHeaderBytes + packFrame(controlFields(command)).length
@@ -154,11 +176,18 @@ function writeCommand(writer: EntryWriter, command: Command): LocatedCommand {
     batchStarts.push(writer.position)
     writer.bytes(command.batch)
   } else if (command.type === 'publish') {
-    writer.reserve(commandHeaderBytes + publishHeaderBytes + command.expect.length * 16)
-    writer.u8(typeCodes.publish)
+    writer.reserve(commandHeaderBytes)
+    writer.u8(command.commit === undefined ? typeCodes.publish : publishCommitCode)
     writer.u8(command.producer === undefined ? 0 : flagPresent)
     writer.u16(0)
     writer.u32(commandBytes(command) - commandHeaderBytes)
+    if (command.commit !== undefined) {
+      const commit = packFrame({ ...command.commit }).slice()
+      writer.reserve(4)
+      writer.u32(commit.length)
+      writer.bytes(commit)
+    }
+    writer.reserve(publishHeaderBytes + command.expect.length * 16)
     writer.u64(command.producer?.id ?? 0)
     writer.u32(command.producer?.epoch ?? 0)
     writer.u32(command.producer?.sequence ?? 0)
@@ -214,6 +243,12 @@ function parseCommand(
       },
       batchStarts: [batchStart],
     }
+  }
+  if (type === 'publish' && view.getUint8(at) === publishCommitCode) {
+    const body = start + 4 + view.getUint32(start)
+    const commit = unpackFrame(bytes.subarray(start + 4, body)) as unknown as GroupCommit
+    const { command, batchStarts } = parsePublish(bytes, view, body, flags)
+    return { command: { ...command, commit } as Command, batchStarts }
   }
   if (type === 'publish') return parsePublish(bytes, view, start, flags)
   return {

@@ -12,6 +12,7 @@ import type { ServerSocket } from '../../wire/server.ts'
 import { asUnavailable } from '../unavailable.ts'
 import type { GatewayContext } from './context.ts'
 import { hello } from './hello.ts'
+import type { Membership } from './membership.ts'
 import { operations } from './operations.ts'
 import { Output, type Reservation } from './output.ts'
 import { LaneCounter } from './produce.ts'
@@ -39,6 +40,7 @@ export class Connection {
   private paused = false
   private answeredPing = true
   private lanes: LaneCounter | undefined
+  private memberships: Map<string, Membership> | undefined
   private subscriptions: Map<number, Subscription> | undefined
   private nextSubscription = 1
   private pumping: Set<Subscription> | undefined
@@ -121,6 +123,22 @@ export class Connection {
     return subscription
   }
 
+  /** A membership of this connection, in the place of an older one of the same member. */
+  join(key: string, make: () => Membership): Membership {
+    this.memberships ??= new Map()
+    this.memberships.get(key)?.end()
+    const membership = make()
+    if (this.leaving) membership.detach()
+    else this.memberships.set(key, membership)
+    return membership
+  }
+
+  /** The member has left by itself: the end of the connection means nothing to it. */
+  leave(key: string): void {
+    this.memberships?.get(key)?.end()
+    this.memberships?.delete(key)
+  }
+
   findSubscription(id: number): Subscription | undefined {
     return this.subscriptions?.get(id)
   }
@@ -143,7 +161,9 @@ export class Connection {
   onLeaving(fn: () => void): () => void {
     this.parked ??= new Set()
     this.parked.add(fn)
-    return () => this.parked?.delete(fn)
+    return () => {
+      this.parked?.delete(fn)
+    }
   }
 
   /** From the shared sweep, every `pingIntervalMs`. */

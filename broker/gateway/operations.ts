@@ -4,6 +4,15 @@ import type { Frame } from '../../wire/frame.ts'
 import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { fetch } from './fetch.ts'
+import { describeGroup, listGroups, resetOffsets } from './group-admin.ts'
+import {
+  commitOffsets,
+  deleteGroup,
+  fetchOffsets,
+  joinGroup,
+  leaveGroup,
+  releasePartitions,
+} from './groups.ts'
 import {
   addNode,
   describeCluster,
@@ -58,6 +67,15 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['listTopics', admin(listTopics)],
   ['describeTopic', admin(describeTopic)],
   ['listOffsets', admin(listOffsets)],
+  ['joinGroup', { api: 'group', handle: joinGroup }],
+  ['leaveGroup', { api: 'group', handle: leaveGroup }],
+  ['releasePartitions', { api: 'group', handle: releasePartitions }],
+  ['commitOffsets', { api: 'group', handle: commitOffsets }],
+  ['fetchOffsets', { api: 'group', handle: fetchOffsets }],
+  ['listGroups', admin(listGroups)],
+  ['describeGroup', admin(describeGroup)],
+  ['resetOffsets', admin(resetOffsets)],
+  ['deleteGroup', admin(deleteGroup)],
   ['describeLog', admin(describeLog)],
   ['switchLog', admin(switchLog)],
   ['sealLog', admin(sealLog)],

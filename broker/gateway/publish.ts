@@ -11,6 +11,7 @@ import type { Expectation, PartitionBatch } from '../state/commands.ts'
 import type { TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
+import { commitOf } from './groups.ts'
 import { acceptedOrThrow, messageBytesMax, producerIdentity } from './produce.ts'
 
 interface Placed {
@@ -44,6 +45,8 @@ export async function publish(
       ? await unitOfRecords(context, frame)
       : await unitOfBatches(context, frame)
   const expect = await expectations(context, frame)
+  const commit = optMap(frame, 'commit')
+  const consumed = commit === undefined ? undefined : await commitOf(context, { ...commit })
   const producer = producerIdentity(frame)
   const leave = producer === undefined ? undefined : connection.enterLane(`${producer.id}/command`)
   try {
@@ -53,6 +56,7 @@ export async function publish(
         ...(producer === undefined ? {} : { producer }),
         batches: unit.batches,
         expect,
+        ...(consumed === undefined ? {} : { commit: consumed }),
       }),
     )
     const offsets = decision.offsets ?? []
@@ -138,7 +142,7 @@ async function unitOfBatches(context: GatewayContext, frame: Frame): Promise<Uni
     batches.push({ topicId: topic.id, partition, batch, header })
     places.push({ topic, partition })
   }
-  if (batches.length === 0)
+  if (batches.length === 0 && frame.commit === undefined)
     throw new LogloomError('INVALID_REQUEST', 'publish: field batches is empty', {
       field: 'batches',
     })

@@ -42,7 +42,7 @@ export class Histogram {
 }
 
 /** Operations grouped for metrics. */
-export const apis = ['produce', 'fetch', 'admin'] as const
+export const apis = ['produce', 'fetch', 'group', 'admin'] as const
 export type Api = (typeof apis)[number]
 
 /** Codes whose first occurrence must show in `increase()`: their series exist from the start. */
@@ -61,6 +61,8 @@ const watchedCodes: readonly ErrorCode[] = [
 
 /** Everything that the gateway counts. */
 export class GatewayStats {
+  /** Commits by group; groups beyond the cap are counted together. */
+  readonly groupCommits = new Map<string, number>()
   connections = 0
   pausedConnections = 0
   opened = 0

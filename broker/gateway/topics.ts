@@ -1,13 +1,14 @@
 // Topic operations (protocol.md 2).
 
 import { LogloomError } from '../../wire/errors.ts'
-import { optBool, optMap, optUint, str, uint } from '../../wire/fields.ts'
+import { optBool, optMap, optStr, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { checkTopicName } from '../../wire/topic-name.ts'
 import type { Settings } from '../settings.ts'
 import type { PartitionState, TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
+import { checkMemberId } from './groups.ts'
 import { acceptedOrThrow, producerIdentity } from './produce.ts'
 import { offsetSpec } from './offset-spec.ts'
 
@@ -157,10 +158,13 @@ export async function listOffsets(context: GatewayContext, frame: Frame): Promis
 export async function initProducer(context: GatewayContext, frame: Frame): Promise<Frame> {
   const producerId = optUint(frame, 'producerId')
   const producerEpoch = optUint(frame, 'producerEpoch')
+  const transactionalId = optStr(frame, 'transactionalId')
+  if (transactionalId !== undefined) checkMemberId(frame, 'transactionalId')
   const decision = await context.broker.propose({
     type: 'initProducer',
     ...(producerId === undefined ? {} : { producerId }),
     ...(producerEpoch === undefined ? {} : { producerEpoch }),
+    ...(transactionalId === undefined ? {} : { transactionalId }),
   })
   return { ...acceptedOrThrow(decision).result }
 }

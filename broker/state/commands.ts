@@ -5,6 +5,7 @@
 
 import type { BatchHeader } from '../../wire/batch.ts'
 import type { ErrorCode } from '../../wire/errors.ts'
+import type { GroupCommand, GroupCommit } from './groups/commands.ts'
 
 /** Identity of a request on its producer's command lane (protocol.md 5). */
 export interface ProducerIdentity {
@@ -34,6 +35,8 @@ export type Command =
       readonly producer?: ProducerIdentity
       readonly batches: readonly PartitionBatch[]
       readonly expect: readonly Expectation[]
+      /** Offsets that were consumed to make the batches: taken with them or not at all. */
+      readonly commit?: GroupCommit
     }
   | {
       readonly type: 'createTopic'
@@ -50,7 +53,13 @@ export type Command =
       readonly topicId: number
       readonly config: Readonly<Record<string, string>>
     }
-  | { readonly type: 'initProducer'; readonly producerId?: number; readonly producerEpoch?: number }
+  | {
+      readonly type: 'initProducer'
+      readonly producerId?: number
+      readonly producerEpoch?: number
+      /** Whoever comes with it gets the same producer id with a higher epoch, which fences all before. */
+      readonly transactionalId?: string
+    }
   | { readonly type: 'expireProducers'; readonly ids: readonly number[]; readonly idleMs: number }
   | { readonly type: 'trim'; readonly before: number }
   /** Kafka's DeleteRecords: what lies below the offset is given up. */
@@ -67,6 +76,7 @@ export type Command =
       readonly ms: number
       readonly bytes: number
     }
+  | GroupCommand
   | { readonly type: 'open'; readonly node: string; readonly incarnation: string }
   | { readonly type: 'expire'; readonly session: number; readonly next: number }
   /** `note`: the proposer's hash at an earlier position, for the others to compare. */

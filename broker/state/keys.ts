@@ -7,7 +7,9 @@
 //   5 producer                       producer with its command lane
 //   6 producer topic partition       produce lane
 //   7 session                        session
-// topic, partition: u32; base, producer, session: u64.
+//   8 group                          consumer group: members and claims
+//   9 group topic partition          committed offset
+// topic, partition: u32; base, producer, session, group: u64.
 
 import { getU64, setU64 } from '../../wire/u64.ts'
 
@@ -29,8 +31,20 @@ export function laneKey(producerId: number, topicId: number, partition: number):
   return bytes
 }
 
+export const groupKey = (groupId: number): Uint8Array => key(8, [], groupId)
+
+export function groupOffsetKey(groupId: number, topicId: number, partition: number): Uint8Array {
+  const bytes = new Uint8Array(17)
+  bytes.set(key(9, [], groupId))
+  bytes.set(key(0, [topicId, partition]).subarray(1), 9)
+  return bytes
+}
+
 /** All keys with one prefix byte. */
-export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7): { low: Uint8Array; high: Uint8Array } {
+export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9): {
+  low: Uint8Array
+  high: Uint8Array
+} {
   const high = new Uint8Array(32).fill(0xff)
   high[0] = prefix
   return { low: Uint8Array.of(prefix), high }

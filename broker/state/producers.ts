@@ -34,6 +34,8 @@ export interface Producer {
   /** Log time of the last decision, ms. */
   lastSeen: number
   readonly commands: Lane
+  /** Under which its owner finds it again (Kafka's transactional.id). */
+  readonly transactionalId?: string
 }
 
 interface CachedLane {
@@ -45,6 +47,7 @@ export class Producers {
   nextProducerId = 1
   private readonly store: StateStore
   private readonly producers = new Map<number, Producer>()
+  private readonly byTransactionalId = new Map<string, Producer>()
   private readonly lanes = new Map<string, CachedLane>()
   private readonly dirtyProducers = new Set<Producer>()
   private readonly dirtyLanes = new Set<CachedLane>()
@@ -59,8 +62,22 @@ export class Producers {
       const row = unpackFrame(value)
       const id = row.id as number
       const commands = decodeLane(row.l as Row)
-      this.producers.set(id, { id, epoch: row.e as number, lastSeen: row.s as number, commands })
+      const name = row.x as string | undefined
+      const producer = {
+        id,
+        epoch: row.e as number,
+        lastSeen: row.s as number,
+        commands,
+        ...(name === undefined ? {} : { transactionalId: name }),
+      }
+      this.producers.set(id, producer)
+      if (name !== undefined) this.byTransactionalId.set(name, producer)
     }
+  }
+
+  /** The producer of a transactional id. */
+  named(transactionalId: string): Producer | undefined {
+    return this.byTransactionalId.get(transactionalId)
   }
 
   get(id: number): Producer | undefined {
@@ -71,8 +88,8 @@ export class Producers {
     return this.producers.values()
   }
 
-  allocate(logTime: number): Producer {
-    return this.insert(this.nextProducerId++, 0, logTime)
+  allocate(logTime: number, transactionalId?: string): Producer {
+    return this.insert(this.nextProducerId++, 0, logTime, transactionalId)
   }
 
   /** Fences earlier users of the id. The producer may have expired: the id stays its own. */
@@ -92,6 +109,8 @@ export class Producers {
   expire(producer: Producer): void {
     this.producers.delete(producer.id)
     this.dirtyProducers.delete(producer)
+    if (producer.transactionalId !== undefined)
+      this.byTransactionalId.delete(producer.transactionalId)
     this.deletions.push({ type: 'delete', key: producerKey(producer.id) })
     this.deletions.push({
       type: 'deleteRange',
@@ -181,9 +200,16 @@ export class Producers {
     return () => this.evict()
   }
 
-  private insert(id: number, epoch: number, logTime: number): Producer {
-    const producer = { id, epoch, lastSeen: logTime, commands: { epoch, next: 0, decisions: [] } }
+  private insert(id: number, epoch: number, logTime: number, transactionalId?: string): Producer {
+    const producer: Producer = {
+      id,
+      epoch,
+      lastSeen: logTime,
+      commands: { epoch, next: 0, decisions: [] },
+      ...(transactionalId === undefined ? {} : { transactionalId }),
+    }
     this.producers.set(id, producer)
+    if (transactionalId !== undefined) this.byTransactionalId.set(transactionalId, producer)
     this.dirtyProducers.add(producer)
     return producer
   }
@@ -230,8 +256,14 @@ interface Row {
 }
 
 function encodeProducer(producer: Producer): Uint8Array {
-  const { id, epoch, lastSeen, commands } = producer
-  return packFrame({ id, e: epoch, s: lastSeen, l: encodeLane(commands) })
+  const { id, epoch, lastSeen, commands, transactionalId: x } = producer
+  return packFrame({
+    id,
+    e: epoch,
+    s: lastSeen,
+    l: encodeLane(commands),
+    ...(x === undefined ? {} : { x }),
+  })
 }
 
 /** A decision is stored as JSON text: five per lane at most, and only when it changed. */

@@ -34,6 +34,8 @@ export interface ReadyEntry {
 
 export class Sessions {
   readonly live = new Map<number, Session>()
+  /** Called for each session that ends. */
+  onClose: ((session: Session) => void) | undefined
   private readonly store: StateStore
   private readonly dirty = new Set<number>()
 
@@ -77,7 +79,8 @@ export class Sessions {
   }
 
   close(session: Session): void {
-    this.live.delete(session.id)
+    if (!this.live.delete(session.id)) return
+    this.onClose?.(session)
     this.dirty.add(session.id)
   }
 

@@ -4,6 +4,9 @@
 // Knows nothing of sockets, logs or time: its clock is log time, the median of the live sessions' stamps, which never goes back.
 
 import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import type { GroupCommit } from './groups/commands.ts'
+import { type Effect, GroupMachine, type GroupOutcome } from './groups/group-machine.ts'
+import { GroupRegistry } from './groups/registry.ts'
 import type {
   Command,
   Decision,
@@ -58,6 +61,7 @@ export class StateMachine {
   readonly topics: Topics
   readonly producers: Producers
   readonly sessions: Sessions
+  readonly groups: GroupMachine
   /** Partitions that changed since the owner last looked; the owner clears it. */
   readonly touched = new Set<PartitionState>()
   /** What another broker says about its state; no part of this one. */
@@ -75,6 +79,8 @@ export class StateMachine {
     this.topics = new Topics(store)
     this.producers = new Producers(store)
     this.sessions = new Sessions(store)
+    this.sessions.onClose = session => this.groups.sessionClosed(session.id, this.time)
+    this.groups = new GroupMachine(new GroupRegistry(store), this.topics, this.hash)
     const meta = store.get(metaKey)
     if (meta === undefined) return
     const row = unpackFrame(meta)
@@ -86,10 +92,13 @@ export class StateMachine {
     this.time = row.time as number
     this.topics.nextTopicId = row.nextTopicId as number
     this.producers.nextProducerId = row.nextProducerId as number
+    // Not in states from before there were groups.
+    this.groups.registry.nextGroupId = (row.nextGroupId as number | undefined) ?? 1
     this.hash.restore(row.hash as string)
     this.topics.load()
     this.producers.load()
     this.sessions.load()
+    this.groups.registry.load()
   }
 
   /** The next position to apply. */
@@ -156,6 +165,7 @@ export class StateMachine {
     const topicsDone = this.topics.takeChanges(ops)
     const producersDone = this.producers.takeChanges(ops)
     this.sessions.takeChanges(ops)
+    this.groups.registry.takeChanges(ops)
     ops.push({
       type: 'put',
       key: metaKey,
@@ -166,6 +176,7 @@ export class StateMachine {
         time: this.time,
         nextTopicId: this.topics.nextTopicId,
         nextProducerId: this.producers.nextProducerId,
+        nextGroupId: this.groups.registry.nextGroupId,
       }),
     })
     return {
@@ -247,13 +258,21 @@ export class StateMachine {
         return this.append([command], batchStarts, expectations, place, effectLsn)
       }
       case 'publish':
-        return this.append(command.batches, batchStarts, command.expect, place, effectLsn)
+        return this.append(
+          command.batches,
+          batchStarts,
+          command.expect,
+          place,
+          effectLsn,
+          command.commit,
+        )
       case 'createTopic':
         return this.createTopic(command, effectLsn)
       case 'deleteTopic': {
         const topic = this.topics.byId.get(command.topicId)
         if (topic === undefined) return unknownTopic(command.topicId)
         this.topics.delete(topic)
+        this.groups.topicDeleted(topic, this.time)
         for (const partition of topic.partitions) this.touched.add(partition)
         return this.accept(effectLsn, { topic: topic.name, topicId: topic.id })
       }
@@ -291,6 +310,15 @@ export class StateMachine {
         if (session !== undefined && session.next === command.next) this.sessions.close(session)
         return this.accept(effectLsn)
       }
+      case 'joinGroup':
+      case 'leaveGroup':
+      case 'detachMember':
+      case 'releasePartitions':
+      case 'commitOffsets':
+      case 'resetOffsets':
+      case 'deleteGroup':
+      case 'sweepGroups':
+        return this.ofGroup(this.groups.apply(command, this.effect()), effectLsn)
       case 'open':
         throw new Error('a session can only be opened by an entry of its own')
       case 'stamp':
@@ -306,6 +334,14 @@ export class StateMachine {
     return { ok: true, lsn, timestamp: this.time, ...(result === undefined ? {} : { result }) }
   }
 
+  private effect(): Effect {
+    return { time: this.time, session: this.applying }
+  }
+
+  private ofGroup(outcome: GroupOutcome, effectLsn: number): Decision {
+    return 'result' in outcome ? this.accept(effectLsn, outcome.result) : outcome
+  }
+
   /** All batches or none: everything is validated against one state before anything changes. */
   private append(
     batches: readonly PartitionBatch[],
@@ -313,7 +349,10 @@ export class StateMachine {
     expect: readonly { topicId: number; partition: number; offset: number }[],
     place: number,
     effectLsn: number,
+    commit?: GroupCommit,
   ): Decision {
+    const refusedCommit = commit === undefined ? undefined : this.groups.checkCommit(commit)
+    if (refusedCommit !== undefined) return this.ofGroup(refusedCommit, effectLsn)
     const partitions: PartitionState[] = []
     for (const { topicId, partition } of batches) {
       const topic = this.topics.byId.get(topicId)
@@ -345,6 +384,7 @@ export class StateMachine {
       })
       this.touched.add(partition)
     })
+    if (commit !== undefined) this.groups.commit(commit, this.effect())
     return { ok: true, lsn: effectLsn, timestamp: this.time, offsets }
   }
 
@@ -384,13 +424,21 @@ export class StateMachine {
     const topic = this.topics.create(command.topic, command.partitions, command.config, this.time)
     this.hash.string(topic.name)
     this.hash.number(topic.id)
+    this.groups.topicChanged(topic, this.time)
     return this.accept(effectLsn, topicResult(topic, true))
   }
 
   private initProducer(command: Command & { type: 'initProducer' }, effectLsn: number): Decision {
-    const { producerId, producerEpoch = 0 } = command
+    const { producerId, producerEpoch = 0, transactionalId } = command
+    const named = transactionalId === undefined ? undefined : this.producers.named(transactionalId)
+    if (named !== undefined) {
+      const epoch = named.epoch + 1
+      this.producers.bump(named.id, epoch, this.time)
+      this.hash.number(epoch)
+      return this.accept(effectLsn, { producerId: named.id, producerEpoch: epoch })
+    }
     if (producerId === undefined) {
-      const { id } = this.producers.allocate(this.time)
+      const { id } = this.producers.allocate(this.time, transactionalId)
       this.hash.number(id)
       return this.accept(effectLsn, { producerId: id, producerEpoch: 0 })
     }

@@ -1,0 +1,185 @@
+// What operators ask about consumer groups (protocol.md 10.4): list, describe, reset. Lag is exact: records from the committed offset to the end, and the
+// age of the first record that was not committed, by its append time.
+
+import { LogloomError } from '../../wire/errors.ts'
+import { optArray, optBool, optInt } from '../../wire/fields.ts'
+import type { Frame } from '../../wire/frame.ts'
+import { checkTopicName } from '../../wire/topic-name.ts'
+import { claimKey, committed, type Group, membersOf } from '../state/groups/group.ts'
+import type { PartitionState } from '../state/topics.ts'
+import type { GatewayContext } from './context.ts'
+import { groupName } from './groups.ts'
+import { offsetSpec } from './offset-spec.ts'
+import { acceptedOrThrow } from './produce.ts'
+
+export async function listGroups(context: GatewayContext): Promise<Frame> {
+  const { broker } = context
+  await broker.fresh()
+  const groups = [...broker.groups()].map(group => ({
+    group: group.name,
+    state: stateOf(group),
+    members: group.members.size,
+    assignor: group.assignor,
+    generation: group.generation,
+    lag: placesOf(context, group).reduce((sum, place) => sum + (place.lag ?? 0), 0),
+  }))
+  return { groups: groups.sort((a, b) => (a.group < b.group ? -1 : 1)) }
+}
+
+export async function describeGroup(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const { broker } = context
+  const name = groupName(frame)
+  await broker.fresh()
+  const group = existing(context, name)
+  return {
+    group: name,
+    state: stateOf(group),
+    assignor: group.assignor,
+    generation: group.generation,
+    members: membersOf(group).map(member => ({
+      memberId: member.id,
+      groupInstanceId: member.instanceId ?? null,
+      attached: member.session !== undefined,
+      node: broker.nodeOfSession(member.session) ?? null,
+      topics: member.topics,
+      pattern: member.pattern ?? null,
+      partitions: [...group.claims.values()].filter(({ owner }) => owner === member.id).length,
+    })),
+    partitions: placesOf(context, group),
+  }
+}
+
+/** `to` as `from` of a read, or `{ shift: N }` from where each partition is. With `dryRun` nothing is changed. */
+export async function resetOffsets(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const { broker } = context
+  const name = groupName(frame)
+  await broker.fresh()
+  const group = broker.group(name)
+  const topics = optArray(frame, 'topics')
+  if (group === undefined && topics === undefined) existing(context, name)
+  const offsets: { topic: string; partition: number; from: number | null; to: number }[] = []
+  const rows: [number, number, number][] = []
+  for (const state of topics === undefined
+    ? committedPlaces(context, group as Group)
+    : topics.flatMap(topic => partitionsOf(context, topic))) {
+    const { topicId, partition } = state
+    const from = group === undefined ? undefined : committed(group, topicId, partition)?.offset
+    const to = await targetOf(context, frame, state, from)
+    rows.push([topicId, partition, to])
+    const topic = broker.topicById(topicId)?.name ?? ''
+    offsets.push({ topic, partition, from: from ?? null, to })
+  }
+  if (optBool(frame, 'dryRun') !== true)
+    acceptedOrThrow(await broker.propose({ type: 'resetOffsets', group: name, offsets: rows }))
+  return { group: name, offsets }
+}
+
+/** Milliseconds since the first record that was not committed was appended; 0 when there is none. */
+export function lagMs(
+  { broker }: Pick<GatewayContext, 'broker'>,
+  { topicId, partition, next }: PartitionState,
+  offset: number,
+): number {
+  if (offset >= next) return 0
+  const appendedAt = broker.appendTime(topicId, partition, offset)
+  return appendedAt === undefined ? 0 : Math.max(0, broker.now - appendedAt)
+}
+
+interface GroupPlace {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number | null
+  readonly startOffset: number
+  readonly endOffset: number
+  /** Null as long as nothing was committed. */
+  readonly lag: number | null
+  readonly lagMs: number | null
+  readonly memberId: string | null
+  readonly revoking: boolean
+  readonly committedAt: number | null
+}
+
+/** Every partition that the group holds or has committed to, by topic and number. */
+export function placesOf(context: GatewayContext, group: Group): readonly GroupPlace[] {
+  const { broker } = context
+  const keys = new Map<string, readonly [number, number]>()
+  for (const { topicId, partition } of group.claims.values())
+    keys.set(claimKey(topicId, partition), [topicId, partition])
+  for (const [topicId, ofTopic] of group.offsets)
+    for (const partition of ofTopic.keys())
+      keys.set(claimKey(topicId, partition), [topicId, partition])
+  const places: GroupPlace[] = []
+  for (const [key, [topicId, partition]] of keys) {
+    const topic = broker.topicById(topicId)
+    const state = topic?.partitions[partition]
+    if (topic === undefined || state === undefined) continue
+    const commit = committed(group, topicId, partition)
+    // What was trimmed cannot be read any more: it is no lag.
+    const offset = commit === undefined ? undefined : Math.max(commit.offset, state.start)
+    const claim = group.claims.get(key)
+    places.push({
+      topic: topic.name,
+      partition,
+      offset: commit?.offset ?? null,
+      startOffset: state.start,
+      endOffset: state.next,
+      lag: offset === undefined ? null : state.next - offset,
+      lagMs: offset === undefined ? null : lagMs(context, state, offset),
+      memberId: claim?.owner ?? null,
+      revoking: claim?.owner !== undefined && claim.owner !== claim.target,
+      committedAt: commit?.committedAt ?? null,
+    })
+  }
+  return places.sort((a, b) =>
+    a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1,
+  )
+}
+
+function stateOf(group: Group): 'empty' | 'stable' | 'rebalancing' {
+  if (group.members.size === 0) return 'empty'
+  const moves = [...group.claims.values()].some(({ owner, target }) => owner !== target)
+  return moves ? 'rebalancing' : 'stable'
+}
+
+function existing({ broker }: GatewayContext, name: string): Group {
+  const group = broker.group(name)
+  if (group !== undefined) return group
+  throw new LogloomError('UNKNOWN_GROUP', `group ${name} does not exist`, { group: name })
+}
+
+function committedPlaces({ broker }: GatewayContext, group: Group): readonly PartitionState[] {
+  return [...group.offsets].flatMap(([topicId, ofTopic]) =>
+    [...ofTopic.keys()].flatMap(partition => {
+      const state = broker.topicById(topicId)?.partitions[partition]
+      return state === undefined ? [] : [state]
+    }),
+  )
+}
+
+function partitionsOf({ broker }: GatewayContext, name: unknown): readonly PartitionState[] {
+  if (typeof name !== 'string')
+    throw new LogloomError('INVALID_REQUEST', 'resetOffsets: each of topics must be a string', {
+      field: 'topics',
+    })
+  checkTopicName(name)
+  const topic = broker.topicByName(name)
+  if (topic === undefined)
+    throw new LogloomError('UNKNOWN_TOPIC', `topic ${name} does not exist`, { topic: name })
+  return topic.partitions
+}
+
+async function targetOf(
+  { broker }: GatewayContext,
+  frame: Frame,
+  { topicId, partition, start, next }: PartitionState,
+  from: number | undefined,
+): Promise<number> {
+  const { to } = frame
+  const within = (offset: number): number => Math.min(Math.max(offset, start), next)
+  if (typeof to === 'object' && to !== null && 'shift' in to)
+    return within((from ?? start) + (optInt(to, 'shift') ?? 0))
+  const spec = offsetSpec(frame, 'to')
+  // An offset that one of many partitions does not have is its nearest.
+  if (typeof spec === 'number') return within(spec)
+  return broker.offsetAt(topicId, partition, spec)
+}

@@ -1,0 +1,110 @@
+// A member of a consumer group on this connection (protocol.md 10): tells it what it holds whenever that changes, and begins its grace period when
+// the connection ends.
+//
+// Pushes are whole states, not steps: one that is lost with the connection is made good by the next.
+
+import { LogloomError } from '../../wire/errors.ts'
+import type { Frame } from '../../wire/frame.ts'
+import { type MemberView, viewOf } from '../state/groups/group-machine.ts'
+import type { Connection } from './connection.ts'
+import type { GatewayContext } from './context.ts'
+
+export interface MembershipOptions {
+  readonly group: string
+  readonly memberId: string
+  readonly instanceId: string | undefined
+  readonly attachment: number
+}
+
+export class Membership {
+  private readonly context: GatewayContext
+  private readonly connection: Connection
+  private readonly options: MembershipOptions
+  private readonly stops: readonly (() => void)[]
+  private told = ''
+  private ended = false
+
+  constructor(context: GatewayContext, connection: Connection, options: MembershipOptions) {
+    this.context = context
+    this.connection = connection
+    this.options = options
+    this.stops = [
+      context.broker.onGroup(options.group, () => this.look()),
+      connection.onLeaving(() => this.detach()),
+    ]
+  }
+
+  /** What the member holds, in the words of the protocol; the next push follows what differs. */
+  view(): Frame {
+    const { group: name, memberId } = this.options
+    const view = viewOf(this.context.broker.group(name), memberId)
+    const frame = view === undefined ? {} : this.frameOf(view)
+    this.told = JSON.stringify(frame)
+    return frame
+  }
+
+  /** The socket is gone, or the member joined on another. */
+  detach(): void {
+    if (this.ended) return
+    this.end()
+    const { group, memberId, attachment } = this.options
+    this.context.broker
+      .propose({ type: 'detachMember', group, memberId, attachment })
+      // The broker goes away too: its session ends, and with it what hangs on it.
+      .catch(() => {})
+  }
+
+  /** Says nothing more. */
+  end(): void {
+    this.ended = true
+    for (const stop of this.stops) stop()
+  }
+
+  private look(): void {
+    if (this.ended) return
+    const { group: name, memberId, attachment, instanceId } = this.options
+    const group = this.context.broker.group(name)
+    const member = group?.members.get(memberId)
+    if (member !== undefined && member.attachment === attachment) {
+      const { told } = this
+      const frame = this.view()
+      if (this.told !== told)
+        this.connection.push({ op: 'assignment', group: name, memberId, ...frame })
+      return
+    }
+    this.end()
+    const hasHeir = [...(group?.members.values() ?? [])].some(
+      other => instanceId !== undefined && other.instanceId === instanceId,
+    )
+    const error =
+      member !== undefined || hasHeir
+        ? new LogloomError(
+            'MEMBER_FENCED',
+            `another process took the place of member ${memberId} of group ${name}`,
+            { group: name, memberId },
+          )
+        : new LogloomError('UNKNOWN_MEMBER', `group ${name} has no member ${memberId} any more`, {
+            group: name,
+            memberId,
+          })
+    this.connection.push({ op: 'assignment', group: name, memberId, error: error.toWire() })
+  }
+
+  private frameOf({ generation, assigned, revoking }: MemberView): Frame {
+    const nameOf = (topicId: number): string => this.context.broker.topicById(topicId)?.name ?? ''
+    return {
+      generation,
+      assigned: assigned.map(({ topicId, partition, generation: since, offset }) => ({
+        topic: nameOf(topicId),
+        partition,
+        generation: since,
+        offset: offset ?? null,
+      })),
+      revoking: revoking.map(({ topicId, partition, generation: since }) => ({
+        topic: nameOf(topicId),
+        partition,
+        generation: since,
+      })),
+    }
+  }
+}

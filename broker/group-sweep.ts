@@ -1,0 +1,68 @@
+// Finds members whose grace period is over, partitions that are not given back, and groups that nobody uses (Kafka's offsets.retention.minutes). Proposes
+// only: apply looks again, by log time, so all brokers see the same.
+
+import type { Clock } from '../loglets/ports.ts'
+import type { Command, Decision } from './state/commands.ts'
+import type { Group } from './state/groups/group.ts'
+import type { StateMachine } from './state/state-machine.ts'
+
+export interface GroupSweepOptions {
+  readonly machine: StateMachine
+  readonly clock: Clock
+  /** Wall clock as far as it is believed, ms: log time stands still while nobody writes. */
+  readonly now: () => number
+  readonly intervalMs: number
+  /** Empty groups are forgotten after this. */
+  readonly retentionMs: number
+  /** Of this broker; the one with the oldest session acts. */
+  readonly ownSession: () => number | undefined
+  readonly propose: (command: Command) => Promise<Decision>
+}
+
+/** Groups in one command. */
+const groupsPerSweepMax = 500
+
+/** Sweeps until the signal says stop. Never rejects. */
+export async function sweepGroups(options: GroupSweepOptions, signal: AbortSignal): Promise<void> {
+  const { clock, intervalMs } = options
+  while (!signal.aborted) {
+    try {
+      await clock.sleep(intervalMs, signal)
+      await sweepGroupsOnce(options)
+    } catch {
+      // Stopping, or the broker takes nothing now.
+    }
+  }
+}
+
+/** One sweep. @returns how many groups were proposed to be looked at */
+export async function sweepGroupsOnce({
+  machine,
+  now,
+  retentionMs,
+  ownSession,
+  propose,
+}: GroupSweepOptions): Promise<number> {
+  const own = ownSession()
+  if (own === undefined || own !== Math.min(...machine.sessions.live.keys())) return 0
+  const time = Math.max(machine.logTime, now())
+  const due: string[] = []
+  for (const group of machine.groups.registry.byName.values()) {
+    if (isDue(group, time, retentionMs)) due.push(group.name)
+    if (due.length >= groupsPerSweepMax) break
+  }
+  if (due.length > 0) await propose({ type: 'sweepGroups', groups: due, retentionMs })
+  return due.length
+}
+
+function isDue(group: Group, time: number, retentionMs: number): boolean {
+  if (group.members.size === 0) return time - group.emptySince >= retentionMs
+  for (const { detachedAt, sessionTimeoutMs } of group.members.values())
+    if (detachedAt !== undefined && time - detachedAt >= sessionTimeoutMs) return true
+  for (const { owner, revokedAt } of group.claims.values()) {
+    const member = owner === undefined ? undefined : group.members.get(owner)
+    if (revokedAt !== undefined && member !== undefined)
+      if (time - revokedAt >= member.rebalanceTimeoutMs) return true
+  }
+  return false
+}
