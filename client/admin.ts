@@ -4,6 +4,13 @@
 // is harmless twice, is repeated until the timeout; a switch or seal of the log is sent once, and an unknown outcome is reported as
 // such. It does not know what the answers mean.
 
+import type {
+  CommittedOffset,
+  GroupDescription,
+  GroupListing,
+  OffsetReset,
+  ResetOffsetsOptions,
+} from './group-admin.ts'
 import { type Frame, LogloomError } from '../wire/index.ts'
 import { CommandLane } from './command-lane.ts'
 import type { Connection } from './connection.ts'
@@ -238,6 +245,40 @@ export class Admin {
     o: AdminOptions = {},
   ): Promise<{ readonly partition: number; readonly startOffset: number }> {
     return this.#ask('deleteRecords', { topic, partition, before }, o)
+  }
+
+  async listGroups(o: AdminOptions = {}): Promise<readonly GroupListing[]> {
+    return (await this.#ask<{ groups: readonly GroupListing[] }>('listGroups', {}, o)).groups
+  }
+
+  /** @throws UNKNOWN_GROUP */
+  describeGroup(group: string, o: AdminOptions = {}): Promise<GroupDescription> {
+    return this.#ask('describeGroup', { group }, o)
+  }
+
+  /** What the group has committed; nothing for one that does not exist. */
+  fetchOffsets(
+    group: string,
+    o: AdminOptions = {},
+  ): Promise<{ readonly offsets: readonly CommittedOffset[] }> {
+    return this.#ask('fetchOffsets', { group }, o)
+  }
+
+  /**
+   * Moves the offsets of a group without members. What lies outside a partition becomes its start or end.
+   * @throws GROUP_NOT_EMPTY, UNKNOWN_GROUP, UNKNOWN_TOPIC
+   */
+  resetOffsets(
+    group: string,
+    { to, topics, dryRun, ...o }: ResetOffsetsOptions & AdminOptions,
+  ): Promise<{ readonly offsets: readonly OffsetReset[] }> {
+    const fields = { group, to, ...(topics && { topics }), ...(dryRun && { dryRun }) }
+    return this.#ask('resetOffsets', fields, o)
+  }
+
+  /** Forgets a group without members, its offsets included. @throws GROUP_NOT_EMPTY, UNKNOWN_GROUP */
+  async deleteGroup(group: string, o: AdminOptions = {}): Promise<void> {
+    await this.#once('deleteGroup', { group }, o)
   }
 
   /** Drops the log before `lsn`. @throws TRIM_BLOCKED { topics } when live records would go, unless `force` */

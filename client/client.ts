@@ -7,12 +7,15 @@ import { Admin } from './admin.ts'
 import { amount } from './amount.ts'
 import { Catalog } from './catalog.ts'
 import type { Connection } from './connection.ts'
+import { Consumer } from './consumer/consumer.ts'
+import { type ConsumerOptions, consumerSettings } from './consumer/consumer-options.ts'
 import { closedError } from './failures.ts'
 import { type ClientOptions, openConnection } from './open-connection.ts'
 import { Producer } from './producer.ts'
 import type { ProducerOptions } from './producer-options.ts'
 import { Readers, type ReadTopics } from './read-topics.ts'
 import type { ClientStatus } from './status.ts'
+import type { Topic } from './topic.ts'
 
 /** What a page or service holds; made by {@link connect}. */
 export class Client {
@@ -22,6 +25,7 @@ export class Client {
   readonly #readers: Readers
   readonly #deliveryTimeoutMs: number
   readonly #producers = new Set<Producer>()
+  readonly #consumers = new Set<Consumer<never, never>>()
   #admin: Admin | undefined
   #closing: Promise<void> | undefined
 
@@ -55,6 +59,26 @@ export class Client {
     return producer
   }
 
+  /**
+   * A member of a consumer group; it joins when the first record is asked for. What comes out depends on `as`, else on the topic's type.
+   * @throws INVALID_REQUEST for options
+   */
+  consumer<T>(
+    options: ConsumerOptions & { readonly topics: Topic<T> | readonly Topic<T>[] },
+  ): Consumer<T>
+  consumer(options: ConsumerOptions & { readonly as: 'bytes' }): Consumer<Uint8Array, Uint8Array>
+  consumer(options: ConsumerOptions & { readonly as: 'json' }): Consumer<unknown>
+  consumer(options: ConsumerOptions): Consumer
+  consumer(options: ConsumerOptions): Consumer<never, never> {
+    this.#assertOpen()
+    const settings = consumerSettings(options)
+    const consumer = new Consumer<never, never>(this.#connection, this.#readers, settings, closed =>
+      this.#consumers.delete(closed),
+    )
+    this.#consumers.add(consumer)
+    return consumer
+  }
+
   admin(): Admin {
     this.#assertOpen()
     this.#admin ??= new Admin(this.#connection)
@@ -72,6 +96,7 @@ export class Client {
   }
 
   async #close(timeoutMs: number): Promise<void> {
+    await Promise.all([...this.#consumers].map(consumer => consumer.close()))
     await Promise.all([...this.#producers].map(producer => producer.close({ timeoutMs })))
     await this.#connection.close()
     await this.#readers.close()

@@ -17,6 +17,24 @@ export type {
   TopicSettings,
 } from './admin.ts'
 export { type Client, connect } from './client.ts'
+export type {
+  Consumer,
+  GroupBatch,
+  GroupRecord,
+  OffsetToCommit,
+} from './consumer/consumer.ts'
+export type { ConsumerListener } from './consumer/consumer-events.ts'
+export type { ConsumerOptions } from './consumer/consumer-options.ts'
+export type { Handler, RunOptions } from './consumer/runner.ts'
+export type {
+  CommittedOffset,
+  GroupDescription,
+  GroupListing,
+  GroupMemberDescription,
+  GroupPartition,
+  OffsetReset,
+  ResetOffsetsOptions,
+} from './group-admin.ts'
 export type { ClientClock } from './clock.ts'
 export type { ClientOptions } from './open-connection.ts'
 export {

@@ -84,6 +84,11 @@ export class Link {
     this.channel.request('unsubscribe', { sub }, { timeoutMs: 10_000 }).catch(() => {})
   }
 
+  /** Hands pushes about a member of a group to `sink`, from now on; returns the way to stop. */
+  onAssignment(group: string, memberId: string, sink: PushSink): () => void {
+    return this.#pushes.onMember(group, memberId, sink)
+  }
+
   credit(sub: number, bytes: number): void {
     this.channel.send({ op: 'credit', sub, bytes })
   }
@@ -128,6 +133,7 @@ class PushRouter {
   /** Subscribe requests without an answer yet: pushes without a sink may be theirs. */
   expecting = 0
   readonly #sinks = new Map<number, PushSink>()
+  readonly #members = new Map<string, PushSink>()
   #early: Frame[] = []
 
   route(frame: Frame): void {
@@ -139,9 +145,21 @@ class PushRouter {
       this.onBrokers(brokerUrls(frame['brokers']))
       return
     }
+    if (frame['op'] === 'assignment') {
+      this.#members.get(memberKey(textOf(frame['group']), textOf(frame['memberId'])))?.(frame)
+      return
+    }
     const sink = this.#sinks.get(Number(frame['sub']))
     if (sink) sink(frame)
     else if (this.expecting > 0) this.#early.push(frame) // bounded by the credit asked for
+  }
+
+  onMember(group: string, memberId: string, sink: PushSink): () => void {
+    const key = memberKey(group, memberId)
+    this.#members.set(key, sink)
+    return () => {
+      if (this.#members.get(key) === sink) this.#members.delete(key)
+    }
   }
 
   attach(sub: number, sink: PushSink): void {
@@ -159,6 +177,8 @@ class PushRouter {
     if (--this.expecting === 0) this.#early = []
   }
 }
+
+const memberKey = (group: string, memberId: string): string => `${group} ${memberId}`
 
 /** URLs of a list of `{ nodeId, url }`; what is no WebSocket URL is left out. */
 function brokerUrls(value: unknown): readonly string[] {

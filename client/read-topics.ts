@@ -40,6 +40,11 @@ export class Readers {
     this.#catalog = catalog
   }
 
+  /** One topic, whatever its type. */
+  open(topic: SomeTopic, options: ReadOptions): Reader<unknown, unknown> {
+    return this.#read(topic, options)
+  }
+
   readonly read = ((topics: SomeTopic, options?: ReadOptions) =>
     this.#read(topics, options ?? {})) as ReadTopics
 

@@ -133,6 +133,12 @@ export class Connection {
     return membership
   }
 
+  /** The member's socket is gone, as far as the group is concerned. */
+  detachMember(key: string): void {
+    this.memberships?.get(key)?.detach()
+    this.memberships?.delete(key)
+  }
+
   /** The member has left by itself: the end of the connection means nothing to it. */
   leave(key: string): void {
     this.memberships?.get(key)?.end()

@@ -1,7 +1,7 @@
 // Operations of consumer groups (protocol.md 10). Offsets and members are commands in the log; here requests become commands, and names become ids.
 
 import { LogloomError } from '../../wire/errors.ts'
-import { array, optArray, optInt, optStr, optUint, str, uint } from '../../wire/fields.ts'
+import { array, optArray, optBool, optInt, optStr, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { checkTopicName } from '../../wire/topic-name.ts'
 import type { GroupCommit, OffsetCommit } from '../state/groups/commands.ts'
@@ -85,7 +85,12 @@ export async function leaveGroup(
   connection: Connection,
 ): Promise<Frame> {
   const [group, memberId] = [groupName(frame), checkMemberId(frame, 'memberId')]
-  connection.leave(`${group}/${memberId}`)
+  const key = `${group}/${memberId}`
+  if (optBool(frame, 'stay') === true) {
+    connection.detachMember(key)
+    return {}
+  }
+  connection.leave(key)
   acceptedOrThrow(await context.broker.propose({ type: 'leaveGroup', group, memberId }))
   return {}
 }

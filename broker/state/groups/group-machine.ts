@@ -66,8 +66,9 @@ export class GroupMachine {
           return done
         })
       case 'sweepGroups':
-        return this.sweepAll(command, effect)
+        break
     }
+    return this.sweepAll(command, effect)
   }
 
   /** A topic was made, deleted, or got more partitions. */

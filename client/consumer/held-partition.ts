@@ -1,0 +1,133 @@
+// A partition that this member holds: the reader of it, what of it is being worked on, and how far it may be committed.
+//
+//   committed     processed      handed out       waiting
+//   |-------------|--- work ---|---------------|-- batch --|
+//
+// Records may be finished in any order; what may be committed is below the first that is not. What was given up unfinished counts as that for good.
+
+import type { Place } from './group-member.ts'
+import type { ReadBatch } from '../read-record.ts'
+import type { Reader } from '../reader.ts'
+
+export type AnyBatch = ReadBatch<unknown, unknown>
+
+export class HeldPartition implements Place {
+  readonly topic: string
+  readonly partition: number
+  readonly generation: number
+  /** Fires when the partition is asked back or lost, and when the consumer ends. */
+  readonly abort = new AbortController()
+  /** The next batch, until somebody takes it. */
+  waiting: AnyBatch | undefined
+  paused = false
+  /** Asked back: nothing more of it is handed out. */
+  revoking = false
+  /** Committed, as far as this member knows. */
+  committed: number | undefined
+  /** When it last brought something, ms. */
+  heardMs: number
+  /** End of the partition as last heard. */
+  end: number | undefined
+  #next: number | undefined
+  /** The first record that was given up. */
+  #limit = Number.POSITIVE_INFINITY
+  readonly #open = new Set<number>()
+  #reader: Reader<unknown, unknown> | undefined
+  #taken: (() => void) | undefined
+  #idle: (() => void)[] = []
+
+  constructor(place: Place, committed: number | undefined, nowMs: number) {
+    this.topic = place.topic
+    this.partition = place.partition
+    this.generation = place.generation
+    this.committed = committed
+    this.#next = committed
+    this.heardMs = nowMs
+  }
+
+  /** Offset of the next record that nobody has been given; undefined as long as the start is not known. */
+  get position(): number | undefined {
+    return this.#next
+  }
+
+  /** Everything below it is done. */
+  get processed(): number | undefined {
+    if (this.#next === undefined) return undefined
+    return Math.min(this.#next, this.#limit, ...this.#open)
+  }
+
+  /** What is to be committed; undefined when nothing is. */
+  get due(): number | undefined {
+    const { processed } = this
+    return processed === this.committed ? undefined : processed
+  }
+
+  get isIdle(): boolean {
+    return this.#open.size === 0
+  }
+
+  /** Reads on from here, in place of what was read until now. Resolves when the reader ends; rejects with why. */
+  async read(reader: Reader<unknown, unknown>, onBatch: () => void): Promise<void> {
+    this.#reader = reader
+    const [position] = await reader.opened()
+    if (this.#reader !== reader) return
+    this.#next ??= position?.next
+    onBatch()
+    for await (const batch of reader.batches()) {
+      if (this.#reader !== reader) return
+      this.waiting = batch
+      this.end = batch.end
+      onBatch()
+      await new Promise<void>(resolve => {
+        this.#taken = resolve
+      })
+      if (this.#reader !== reader) return
+    }
+  }
+
+  /** The waiting batch; its records are open until {@link finish}. */
+  take(nowMs: number): AnyBatch | undefined {
+    const batch = this.waiting
+    if (batch === undefined) return undefined
+    this.waiting = undefined
+    this.heardMs = nowMs
+    this.#next = batch.next
+    for (const { offset } of batch.records) this.#open.add(offset)
+    this.#taken?.()
+    return batch
+  }
+
+  /** Not done, and nobody is at it any more: it is for whoever has the partition next. */
+  abandon(offset: number): void {
+    if (this.#open.has(offset)) this.#limit = Math.min(this.#limit, offset)
+    this.finish(offset)
+  }
+
+  finish(offset: number): void {
+    if (!this.#open.delete(offset) || this.#open.size > 0) return
+    for (const wake of this.#idle.splice(0)) wake()
+  }
+
+  /** Resolves once nothing of it is being worked on. */
+  idle(): Promise<void> {
+    if (this.isIdle) return Promise.resolve()
+    return new Promise(resolve => this.#idle.push(resolve))
+  }
+
+  /** Begins anew at `offset`: what was handed out before no longer counts. */
+  seek(offset: number): void {
+    this.stop()
+    this.waiting = undefined
+    this.#open.clear()
+    this.#limit = Number.POSITIVE_INFINITY
+    this.#next = offset
+  }
+
+  /** Reads no more. */
+  stop(): void {
+    const reader = this.#reader
+    this.#reader = undefined
+    this.#taken?.()
+    void reader?.close()
+  }
+}
