@@ -2,6 +2,7 @@
 
 import type { Clock, Disk, Random } from '../loglets/ports.ts'
 import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
+import type { Finding } from './health.ts'
 import type { StateStore } from './state/store.ts'
 
 /** Bounds of the core; docs/limits.md lists them with what happens when they are reached. */
@@ -79,6 +80,10 @@ export interface BrokerOptions {
   readonly nodeId: string
   readonly settings?: Partial<BrokerSettings>
   readonly observe?: BrokerObserver
+  /** What `health` is to tell of what lies around the broker: its disk, its cluster. */
+  readonly findings?: () => readonly Finding[]
+  /** Bytes that the disk below the log still takes; undefined when nobody knows. */
+  readonly freeBytes?: () => number | undefined
   readonly onFatal: (error: Error) => void
   readonly logger?: BrokerLogger
 }
@@ -93,12 +98,4 @@ export interface RemoteCheckpoints {
   offer(make: (past: number) => Promise<number>, applied: () => number): void
   /** Has another node whose state is at or past `past` make a checkpoint, and resolves with its position; undefined when there is none. */
   ahead(past: number): Promise<number | undefined>
-}
-
-export interface BrokerHealth {
-  readonly status: 'ok' | 'degraded' | 'failed'
-  readonly tail: number
-  readonly applied: number
-  readonly loglet: string
-  readonly problems: readonly string[]
 }

@@ -6,12 +6,7 @@
 import { setMaxListeners } from 'node:events'
 import type { Lsn } from '../loglets/contract.ts'
 import { LogloomError } from '../wire/errors.ts'
-import {
-  type BrokerHealth,
-  type BrokerOptions,
-  type BrokerSettings,
-  defaultBrokerSettings,
-} from './broker-options.ts'
+import { type BrokerOptions, type BrokerSettings, defaultBrokerSettings } from './broker-options.ts'
 import { Applier } from './engine/applier.ts'
 import { type EncodedEntry, recordsIn } from './engine/entry.ts'
 import { GroupWatch } from './group-watch.ts'
@@ -32,6 +27,7 @@ import {
   type SwitchResult,
   type VerifyResult,
 } from './log-operations.ts'
+import { type BrokerHealth, degraded, type Finding, judge, unavailable } from './health.ts'
 import { expireIdleProducers } from './producer-expiry.ts'
 import { Reminder } from './reminder.ts'
 import { Retention } from './retention.ts'
@@ -45,6 +41,10 @@ const replayReadBytes = 4 << 20
 /** Longer than a failover takes. */
 const freshWaitMs = 3000
 const unavailableRetryMs = 50
+const damageShown = 10
+/** A refusal for lack of space counts at least so long; after that, room for the same bytes and this much more is believed. */
+const fullTrustMs = 5000
+const spareBytes = 1 << 20
 
 export class Broker {
   readonly settings: BrokerSettings
@@ -384,31 +384,48 @@ export class Broker {
   }
 
   health(): BrokerHealth {
-    const problems = [
-      ...(this.failure === undefined ? [] : [`stopped: ${this.failure.message}`]),
-      ...(this.closing === undefined ? [] : ['the broker is shutting down']),
-      ...(this.persister.stalled
-        ? ['the state store takes no more (disk full?): requests that write are refused']
+    const damaged = [...this.damage].slice(0, damageShown)
+    const findings: readonly Finding[] = [
+      ...(this.failure === undefined ? [] : [unavailable(`stopped: ${this.failure.message}`)]),
+      ...(this.closing === undefined ? [] : [unavailable('the broker is shutting down')]),
+      ...this.fullFindings(),
+      ...(this.wall.distrusted
+        ? [degraded('the wall clock jumped and is not followed: correct it, or restart the broker')]
         : []),
-      ...(this.wall.distrusted ? ['the wall clock jumped and is not followed'] : []),
-      ...(this.healer.problem === undefined ? [] : [this.healer.problem]),
-      ...this.logOperations.problems(),
-      ...[...this.damage]
-        .slice(0, 10)
-        .map(([lsn, detail]) => `damage at log position ${lsn}: ${detail}`),
+      ...(this.healer.problem === undefined ? [] : [unavailable(this.healer.problem)]),
+      ...this.logOperations.findings(),
+      ...damaged.map(([lsn, detail]) => degraded(`damage at log position ${lsn}: ${detail}`)),
+      ...(this.options.findings?.() ?? []),
     ]
-    const failed = this.failure !== undefined || this.closing !== undefined
     return {
-      status: failed
-        ? 'failed'
-        : this.persister.stalled || this.damage.size > 0 || this.healer.problem !== undefined
-          ? 'degraded'
-          : 'ok',
+      ...judge(findings),
       tail: this.applier.tail,
       applied: this.machine.applied,
       loglet: this.options.log.chain.segments.at(-1)?.spec ?? '',
-      problems,
     }
+  }
+
+  /** The storage takes no more, as far as is known: the last append says so, and the disk says nothing else since. */
+  private fullFindings(): readonly Finding[] {
+    const { clock, freeBytes } = this.options
+    if (this.persister.stalled)
+      return [
+        unavailable(
+          'the state store takes no more (disk full?): requests that write are refused: free space below the data directory',
+        ),
+      ]
+    const { full } = this.proposer
+    if (full === undefined) return []
+    // Room on the disk says nothing about a loglet in memory.
+    const inMemory = this.options.log.volatileSegments().some(({ end }) => end === undefined)
+    const free = inMemory ? undefined : freeBytes?.()
+    const isOver = free !== undefined && free >= full.bytes + spareBytes
+    if (isOver && clock.now() - full.at >= fullTrustMs) return []
+    return [
+      unavailable(
+        `the storage is full (STORAGE_FULL): the last append, ${full.bytes} bytes, was refused${free === undefined ? '' : `, ${free} bytes are free`}: free space below the data directory, or \`logloom log switch\` when the loglet itself is at its limit`,
+      ),
+    ]
   }
 
   /** Answers what was proposed (for at most `drainMs`), stores the state, closes store and log. Idempotent. */

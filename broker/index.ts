@@ -6,6 +6,7 @@ export {
   startLogServer,
   type StartLogServerOptions,
 } from './cluster/start-log-server.ts'
-export type { BrokerHealth, BrokerLogger } from './broker-options.ts'
+export type { BrokerLogger } from './broker-options.ts'
+export type { BrokerHealth, HealthStatus } from './health.ts'
 export { resolveSettings, type Settings, settingsTable } from './settings.ts'
 export { type RunningBroker, startBroker, type StartBrokerOptions } from './start-broker.ts'

@@ -8,6 +8,7 @@ import type { Clock, Disk } from '../loglets/ports.ts'
 import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../wire/errors.ts'
 import type { BrokerLogger } from './broker-options.ts'
+import { degraded, type Finding, noted } from './health.ts'
 import type { Persister } from './engine/persister.ts'
 import { isUnavailable } from './engine/healer.ts'
 import { writeCheckpoint } from './state/checkpoint.ts'
@@ -278,19 +279,32 @@ export class LogOperations {
     return { ok: damaged.length === 0, entries, bytes, damaged }
   }
 
-  problems(): string[] {
-    const { log } = this.options
+  findings(): Finding[] {
+    const { durableSpec, log } = this.options
+    // Where there is no other place, memory is what was asked for.
+    const isVolatile = durableSpec === undefined ? noted : degraded
     return [
       ...log
         .volatileSegments()
-        .map(
-          s =>
-            `log positions ${s.start} to ${s.end ?? 'the tail'} are volatile: ${s.spec} does not survive a restart`,
+        .map(s =>
+          isVolatile(
+            `log positions ${s.start} to ${s.end ?? 'the tail'} are volatile: ${s.spec} does not survive a restart${
+              durableSpec === undefined
+                ? ''
+                : s.end === undefined
+                  ? `: \`logloom log switch ${durableSpec}\` when that matters`
+                  : `; it is being copied to ${durableSpec}`
+            }`,
+          ),
         ),
       ...log
         .lostSegments()
         .filter(s => !log.volatileSegments().some(v => v.index === s.index))
-        .map(s => `segment ${s.index} (${s.spec}, ${s.start} to ${s.end ?? 'the tail'}) is lost`),
+        .map(s =>
+          degraded(
+            `segment ${s.index} (${s.spec}, ${s.start} to ${s.end ?? 'the tail'}) is lost: restore the data directory from a backup, or accept the gap`,
+          ),
+        ),
     ]
   }
 

@@ -20,6 +20,7 @@ import { noCluster } from './cluster/cluster-file.ts'
 import { checkpointsDir, ClusterNode } from './cluster/cluster-node.ts'
 import { type ClusterConfig, clusterConfigOf } from './cluster/cluster-settings.ts'
 import { type DataDirectory, openDataDirectory } from './data-directory.ts'
+import { diskFindings, diskSpace } from './disk-space.ts'
 import { checkBind, Gateway } from './gateway/gateway.ts'
 import { GatewayStats } from './gateway/stats.ts'
 import { LogStats } from './metrics/log-stats.ts'
@@ -122,6 +123,14 @@ async function start(
     observe: {
       appended: (spec, bytes, records, ms) => logStats.appended(spec, bytes, records, ms),
     },
+    // In a cluster a full disk here is not a full log.
+    ...(directory === undefined || cluster !== undefined
+      ? {}
+      : { freeBytes: () => diskSpace(directory.path)?.free }),
+    findings: () => [
+      ...(cluster?.findings() ?? []),
+      ...(directory === undefined ? [] : diskFindings(directory.path)),
+    ],
     onFatal,
     logger,
   })

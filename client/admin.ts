@@ -95,6 +95,15 @@ export interface LogDescription {
   readonly stale?: string
 }
 
+/** A sealed segment that has fewer copies than it was made with. */
+export interface LostSegmentCopies {
+  readonly index: number
+  readonly copies: number
+  readonly wanted: number
+  /** Nodes whose copy is gone for good. */
+  readonly gone: readonly string[]
+}
+
 /** A node of a cluster, as one broker sees it. */
 export interface ClusterNodeStatus {
   readonly node: string
@@ -131,6 +140,7 @@ export interface LogVerification {
 }
 
 export interface BrokerHealth {
+  /** `ok`; `degraded`: serves, but something needs a person; `unavailable`: takes no appends or cannot tell where the log ends. */
   readonly status: string
   readonly version: string
   readonly tail: Lsn
@@ -295,7 +305,11 @@ export class Admin {
   }
 
   /** The nodes of the cluster as the broker at the other end sees them; none for a broker alone. */
-  describeCluster(o: AdminOptions = {}): Promise<{ readonly nodes: readonly ClusterNodeStatus[] }> {
+  describeCluster(o: AdminOptions = {}): Promise<{
+    readonly nodes: readonly ClusterNodeStatus[]
+    /** Sealed segments that lost copies for good; absent from brokers that do not tell. */
+    readonly lostCopies?: readonly LostSegmentCopies[]
+  }> {
     return this.#ask('describeCluster', {}, o)
   }
 

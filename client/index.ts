@@ -9,6 +9,7 @@ export type {
   LogDescription,
   LogSegment,
   LogSwitch,
+  LostSegmentCopies,
   LogVerification,
   NewTopic,
   OffsetSpec,

@@ -114,6 +114,10 @@ const table = {
   PEER_CLUSTER: spec(false, 'correct the cluster id, or the URL that leads to another cluster'),
   PEER_PROTOCOL: spec(false, 'upgrade the older node; neighbouring versions understand each other'),
   PEER_UNKNOWN: spec(false, 'add the node to the peer lists of all the others'),
+  NODE_REMOVED: spec(
+    false,
+    'stop it; to let it in again, run `logloom cluster add` against another node, then start it with an empty data directory and --join',
+  ),
   PEER_MISDIRECTED: spec(false, 'correct the URL of this node in the peer list'),
   PEER_DUPLICATE: spec(
     true,

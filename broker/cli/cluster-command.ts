@@ -58,14 +58,14 @@ function remove(node: string, { url, format }: GlobalOptions): Promise<void> {
 
 function describe({ url, format }: GlobalOptions): Promise<void> {
   return withBroker(url, async client => {
-    const { nodes } = await client.admin().describeCluster()
+    const { nodes, lostCopies = [] } = await client.admin().describeCluster()
     const log = await client.admin().describeLog()
     sayStale(log, { url, format })
     const { segments } = log
     const last = segments.at(-1)
     const placement = last?.placement ?? []
     if (format === 'json') {
-      await writeJson({ nodes, segment: last?.index ?? null, placement })
+      await writeJson({ nodes, segment: last?.index ?? null, placement, lostCopies })
       return
     }
     if (nodes.length === 0) {
@@ -86,6 +86,13 @@ function describe({ url, format }: GlobalOptions): Promise<void> {
     })
     const header = ['NODE', 'STATE', 'CLIENTS', 'VERSION', 'SEQUENCERS', 'COPIES']
     await writeText(formatTable(header, rows))
+    if (lostCopies.length === 0) return
+    const lost = lostCopies.map(({ index, copies, wanted, gone }) => [
+      index,
+      `${copies} of ${wanted}`,
+      gone.join(', '),
+    ])
+    await writeText(`\n${formatTable(['SEGMENT', 'COPIES', 'GONE WITH'], lost)}`)
   })
 }
 

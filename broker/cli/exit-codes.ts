@@ -6,10 +6,12 @@ export const exitCodes = {
   ok: 0,
   error: 1,
   usage: 2,
-  /** `health`: the broker answers but is not well, or does not answer. */
+  /** `health`: a broker answers but is not well, or does not answer. */
   unhealthy: 10,
   /** A deadline passed, as timeout(1) reports it. */
   timeout: 124,
+  /** `health --wait`: a signal ended it, as a shell reports it. */
+  stoppedBy: { SIGINT: 130, SIGTERM: 143 } as Readonly<Partial<Record<NodeJS.Signals, number>>>,
 } as const
 
 /** What the user typed cannot be understood: exit code 2. */

@@ -1,11 +1,10 @@
-// Asks GET /health, again and again if told to (protocol.md 1.3).
+// Asks GET /health of one node or of several, again and again if told to (protocol.md 1.3).
 //
-// Guarantees: always an answer; a broker that cannot be reached has the status `unreachable` and says why.
+// Guarantees: always an answer per node, in the order of the URLs; a node that cannot be reached has the status `unreachable` and says why.
 
 import type * as http from 'node:http'
-import { UsageError } from './exit-codes.ts'
 
-/** The body of `GET /health`; of an unreachable broker only status and problems. */
+/** The body of `GET /health`; of a node that cannot be reached only status and problems. */
 export interface HealthBody {
   readonly status: string
   readonly version?: string
@@ -16,49 +15,69 @@ export interface HealthBody {
 }
 
 export interface HealthReport {
+  readonly url: string
   readonly isWell: boolean
   readonly body: HealthBody
+}
+
+export interface HealthQuestion {
+  /** `ws://` or `wss://`, one or several with commas between them. */
+  readonly url: string
+  readonly waitMs: number
+  /** `degraded` is well enough. */
+  readonly serving: boolean
+  /** Ends the wait: the last answers count. */
+  readonly signal: AbortSignal
 }
 
 const askTimeoutMs = 5000
 const pauseMs = 100
 
-/** Asks until the broker is well or `waitMs` have passed; the last answer counts. */
-export async function waitForHealth(url: string, waitMs: number): Promise<HealthReport> {
-  const address = healthUrl(url)
+/** Asks all nodes until every one is well or the wait is over; the last answers count. */
+export async function waitForHealth(question: HealthQuestion): Promise<readonly HealthReport[]> {
+  const { url, waitMs, serving, signal } = question
+  const urls = url.split(',')
   const deadlineMs = performance.now() + waitMs
-  while (true) {
-    const report = await ask(address)
-    if (report.isWell || performance.now() + pauseMs > deadlineMs) return report
+  for (;;) {
+    const reports = await Promise.all(urls.map(each => ask(each, serving, signal)))
+    const isOver = signal.aborted || performance.now() + pauseMs > deadlineMs
+    if (isOver || reports.every(({ isWell }) => isWell)) return reports
     await new Promise(resolve => setTimeout(resolve, pauseMs))
   }
 }
 
-function healthUrl(url: string): URL {
-  if (!/^wss?:\/\//.test(url) || !URL.canParse(url)) {
-    throw new UsageError(`not a WebSocket URL: ${url}`, 'use --url ws://HOST:5640')
-  }
-  return new URL('/health', url.replace(/^ws/, 'http'))
-}
-
-async function ask(address: URL): Promise<HealthReport> {
+async function ask(url: string, serving: boolean, signal: AbortSignal): Promise<HealthReport> {
+  const address = new URL('/health', url.replace(/^ws/, 'http'))
   try {
-    const { status, text } = await get(address)
-    const body = JSON.parse(text) as HealthBody
-    if (typeof body.status !== 'string' || !Array.isArray(body.problems)) throw new Error(text)
-    return { isWell: status === 200, body }
+    const { status, text } = await get(address, signal)
+    const body = bodyOf(status, text)
+    const isWell = status === 200 && (body.status === 'ok' || serving)
+    return { url, isWell, body }
   } catch (error) {
     const why = error instanceof Error ? error.message || String(error) : String(error)
-    return { isWell: false, body: { status: 'unreachable', problems: [`${address.host}: ${why}`] } }
+    const problems = [`${address.host}: ${why}`]
+    return { url, isWell: false, body: { status: 'unreachable', problems } }
   }
 }
 
-async function get(address: URL): Promise<{ status: number; text: string }> {
+function bodyOf(status: number, text: string): HealthBody {
+  try {
+    const body = JSON.parse(text) as HealthBody
+    if (typeof body.status === 'string' && Array.isArray(body.problems)) return body
+  } catch {
+    // Told below.
+  }
+  throw new Error(
+    `no broker answers here, but HTTP ${status}: ${text.trim().slice(0, 200)}; is it another port of the node?`,
+  )
+}
+
+async function get(address: URL, signal: AbortSignal): Promise<{ status: number; text: string }> {
   const { request }: typeof http = await import(
     address.protocol === 'https:' ? 'node:https' : 'node:http'
   )
   return new Promise((resolve, reject) => {
-    const call = request(address, { timeout: askTimeoutMs, agent: false }, reply => {
+    const call = request(address, { timeout: askTimeoutMs, agent: false, signal }, reply => {
       let text = ''
       reply.setEncoding('utf8')
       reply.on('data', (piece: string) => {

@@ -14,6 +14,20 @@ export function globalsOf(command: Command): GlobalOptions {
   return command.optsWithGlobals<GlobalOptions>()
 }
 
+/** Parses `--url`: one address or several with commas between them. `http` is understood as what the same port speaks to clients, `ws`. */
+export function brokerUrls(text: string): string {
+  return text
+    .split(',')
+    .map(each => {
+      const url = each.trim().replace(/^http(s?):\/\//, 'ws$1://')
+      if (/^wss?:\/\/[^/]/.test(url) && URL.canParse(url)) return url
+      throw new InvalidArgumentError(
+        `${JSON.stringify(each.trim())} is not an address of a broker: use ws://HOST:5640.`,
+      )
+    })
+    .join(',')
+}
+
 /** A parser of whole numbers in `[least, most]`. */
 export function whole(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return text => {

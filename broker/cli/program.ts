@@ -11,7 +11,7 @@ import { addDevCommand } from './dev-command.ts'
 import { addHealthCommand } from './health-command.ts'
 import { addLogCommand } from './log-command.ts'
 import type { Format } from './failure.ts'
-import { examples } from './options.ts'
+import { brokerUrls, examples } from './options.ts'
 import { note, print } from './output.ts'
 import { addProduceCommand } from './produce-command.ts'
 import { addStartCommand } from './start-command.ts'
@@ -24,6 +24,7 @@ export function buildProgram(version: string, format: Format): Command {
     .version(version)
     .addOption(
       new Option('--url <url>', 'address of the broker, or of several with commas between them')
+        .argParser(brokerUrls)
         .default('ws://localhost:5640')
         .env('LOGLOOM_URL'),
     )

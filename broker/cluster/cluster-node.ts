@@ -18,13 +18,16 @@ import type { VirtualLog, VirtualLogEvent } from '../../loglets/virtual-log/virt
 import { LogloomError } from '../../wire/errors.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import type { NodeStatus } from '../gateway/context.ts'
+import type { Finding } from '../health.ts'
 import { CheckpointExchange } from './checkpoint-exchange.ts'
+import { clusterFindings, outcastError } from './cluster-health.ts'
 import { type ClusterConfig, isPeerUrl } from './cluster-settings.ts'
 import { Membership, type NodeDescription } from './membership.ts'
 import { PeerNet } from './peer-net.ts'
 import { loadPeers, PeerList } from './peer-list.ts'
-import { watchPlacement } from './placement-watch.ts'
+import { possibleServers, watchPlacement } from './placement-watch.ts'
 import { keepRegisterMembers } from './register-members.ts'
+import { type LostCopies, lostCopies } from './segment-copies.ts'
 
 export interface ClusterNodeOptions {
   readonly config: ClusterConfig
@@ -59,6 +62,9 @@ export class ClusterNode {
   private readonly logServer: LogServer | undefined
   private url: string | undefined
   private log: VirtualLog | undefined
+  private place: (spec: string) => readonly string[] | undefined = () => undefined
+  /** Set while the others say that this node does not belong to them. */
+  private outcast: LogloomError | undefined
   private membersChanged: () => void = () => {}
   private readonly logger: BrokerLogger
   private readonly stopping = new AbortController()
@@ -185,6 +191,9 @@ export class ClusterNode {
         foreign = error
         if (node?.log !== undefined || !config.roles.has('broker')) options.onFatal(error)
       },
+      onUnknown: by => {
+        void node?.followOutcast(by)
+      },
       clusterId,
       clusterSecret,
       incarnation,
@@ -244,6 +253,29 @@ export class ClusterNode {
     })
   }
 
+  /** What `health` tells of the cluster. */
+  findings(): readonly Finding[] {
+    const segments = this.log?.chain.segments ?? []
+    const last = segments.at(-1)
+    return clusterFindings({
+      self: this.self,
+      nodes: this.nodes(),
+      members: this.members(),
+      segments,
+      possible: last === undefined ? [] : possibleServers(this.place, last),
+      outcast: this.outcast,
+    })
+  }
+
+  /** Sealed segments that have fewer copies than they were made with. */
+  lostCopies(): readonly LostCopies[] {
+    const view = {
+      members: () => this.members(),
+      nodes: () => new Set(this.peers.all.keys()),
+    }
+    return lostCopies(view, this.log?.chain.segments.slice(0, -1) ?? [])
+  }
+
   /**
    * Lets a node in, which becomes a member as soon as it is up. Durable once resolved.
    * @throws NODE_EXISTS, INVALID_CONFIG
@@ -281,6 +313,21 @@ export class ClusterNode {
     this.logger.info({ node }, 'a node was removed')
   }
 
+  /** The others do not know this node (any more), or do again: said once, and shown in `health`. */
+  private async followOutcast(by: readonly NodeId[]): Promise<void> {
+    if (by.length === 0) {
+      if (this.outcast !== undefined) this.logger.info({}, 'the other nodes know this node again')
+      this.outcast = undefined
+      return
+    }
+    // Only who was in the cluster has a log of it.
+    const { version } = await this.acceptor.decided()
+    const error = outcastError(this.self, by, version > 0)
+    const isNews = this.outcast?.code !== error.code
+    this.outcast = error
+    if (isNews) this.logger.error({ code: error.code, hint: error.hint }, error.message)
+  }
+
   /** Out of the register, by a majority of those that were in it. */
   private async dismiss(node: NodeId): Promise<void> {
     for (;;) {
@@ -313,6 +360,7 @@ export class ClusterNode {
   /** The log that a change of the chain elsewhere concerns, and whose placement this node watches with the others. */
   serve(log: VirtualLog, place: (spec: string) => readonly string[] | undefined): void {
     this.log = log
+    this.place = place
     this.watching = watchPlacement(
       {
         log,

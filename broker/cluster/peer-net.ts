@@ -63,6 +63,10 @@ export interface PeerNetOptions {
    * was changed by then.
    */
   readonly onForeign?: (error: LogloomError) => void
+  /**
+   * Called when most of the other nodes say that they do not know this one: with their names; with none once one of them knows it again.
+   */
+  readonly onUnknown?: (by: readonly NodeId[]) => void
   /** For rolling upgrades and tests; what this version speaks by default. */
   readonly protocols?: ProtocolRange
 }
@@ -96,6 +100,8 @@ interface PeerEntry {
   lastFailure: string | undefined
   /** At the last try it said that this node's directory is of another cluster, or its own is. */
   foreign: boolean
+  /** At the last try it said that it does not know this node. */
+  unknown: boolean
 }
 
 /** Longer than this between two ticks, and the process itself stood still. */
@@ -117,6 +123,7 @@ export class PeerNet implements Net {
   private tickedAt: number
   private lastRefusal = ''
   private foreign = false
+  private unknown = false
   private closing: Promise<void> | undefined
 
   private constructor(options: PeerNetOptions) {
@@ -212,10 +219,13 @@ export class PeerNet implements Net {
         onFailure: error => {
           entry.foreign = error instanceof LogloomError && error.details.reason === foreignBirth
           if (entry.foreign) this.checkForeign(error as LogloomError)
+          entry.unknown = error instanceof LogloomError && error.code === 'PEER_UNKNOWN'
+          this.checkUnknown()
           // The same failure again and again is one line.
           if (entry.lastFailure === error.message) return
           entry.lastFailure = error.message
-          logger.warn({ node, url, error: error.message }, 'cannot reach a node')
+          const { code, hint } = error instanceof LogloomError ? error : {}
+          logger.warn({ node, url, code, error: error.message, hint }, 'cannot reach a node')
         },
       }),
       session: undefined,
@@ -224,6 +234,7 @@ export class PeerNet implements Net {
       up: false,
       lastFailure: undefined,
       foreign: false,
+      unknown: false,
     }
     this.entries.set(node, entry)
   }
@@ -357,6 +368,8 @@ export class PeerNet implements Net {
       entry.last = peer
       entry.lastFailure = undefined
       entry.foreign = false
+      entry.unknown = false
+      this.checkUnknown()
     }
     entry.lastSeen = this.lastSeen(entry)
     const up = connectionsOf(entry).length > 0
@@ -383,6 +396,15 @@ export class PeerNet implements Net {
         { cause: error },
       ),
     )
+  }
+
+  /** The nodes themselves say whether this one belongs to them; those that are away say nothing. */
+  private checkUnknown(): void {
+    const saying = [...this.entries].flatMap(([node, { unknown }]) => (unknown ? [node] : []))
+    const isUnknown = saying.length >= majority(this.entries.size)
+    if (isUnknown === this.unknown) return
+    this.unknown = isUnknown
+    this.options.onUnknown?.(isUnknown ? saying : [])
   }
 
   private lastSeen(entry: PeerEntry): number | undefined {

@@ -5,21 +5,17 @@
 // One node acts, the first of those that are up by name, and only when what it sees has lasted: two nodes that each "improve" the placement
 // would take the log from each other. It never acts on a loss that the loglet bears while no better place is up.
 
-import { decodePlacement, type LogServerId } from '../../loglets/native/placement.ts'
+import { decodePlacement } from '../../loglets/native/placement.ts'
 import type { Segment } from '../../loglets/chain.ts'
-import type { NodeId } from '../../loglets/net.ts'
 import type { Clock } from '../../loglets/ports.ts'
 import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import type { BrokerLogger } from '../broker-options.ts'
-import type { NodeDescription } from './membership.ts'
+import { type CopyView, leafCopies } from './segment-copies.ts'
 
-export interface PlacementWatchOptions {
+export interface PlacementWatchOptions extends CopyView {
   readonly log: VirtualLog
   readonly clock: Clock
   readonly self: string
-  readonly members: () => readonly NodeDescription[]
-  /** Nodes of the cluster, up or not. */
-  readonly nodes: () => ReadonlySet<NodeId>
   /** Where a new loglet with this spec would be placed now. @throws when there is no place */
   readonly place: (spec: string) => readonly string[] | undefined
   readonly logger: BrokerLogger
@@ -97,37 +93,21 @@ function flawOf(
 }
 
 /** The segment has fewer log servers that are up than it could have. */
-function missingServers(
-  { members, place }: PlacementWatchOptions,
-  segment: Segment,
-): string | undefined {
-  const up = members()
-  const lives = ({ node, store }: LogServerId): boolean =>
-    up.some(member => member.node === node && member.store === store)
-  const possible = possibleServers(place, segment)
-  for (const [leaf, text] of (segment.placement ?? []).entries()) {
-    const { servers } = decodePlacement(text)
-    const living = servers.filter(lives).length
+function missingServers(options: PlacementWatchOptions, segment: Segment): string | undefined {
+  const possible = possibleServers(options.place, segment)
+  for (const [leaf, { servers, up }] of leafCopies(options, segment).entries()) {
     const possibleHere = possible[leaf] ?? 0
-    if (possibleHere > living)
-      return `${living} of ${servers.length} log servers of segment ${segment.index} are up, ${possibleHere} can be`
+    if (possibleHere > up.length)
+      return `${up.length} of ${servers.length} log servers of segment ${segment.index} are up, ${possibleHere} can be`
   }
   return undefined
 }
 
 /** A copy of the segment will never come back: its node was removed, or is up with another disk. */
-function goneServers(
-  { members, nodes, place }: PlacementWatchOptions,
-  segment: Segment,
-): string | undefined {
-  const stores = new Map(members().map(({ node, store }) => [node, store]))
-  const belongs = nodes()
-  const isGone = ({ node, store }: LogServerId): boolean =>
-    !belongs.has(node) || (stores.has(node) && stores.get(node) !== store)
-  const possible = possibleServers(place, segment)
-  for (const [leaf, text] of (segment.placement ?? []).entries()) {
-    const { servers } = decodePlacement(text)
-    const gone = servers.filter(isGone)
+function goneServers(options: PlacementWatchOptions, segment: Segment): string | undefined {
+  const belongs = options.nodes()
+  const possible = possibleServers(options.place, segment)
+  for (const [leaf, { servers, gone }] of leafCopies(options, segment).entries()) {
     // As many copies as before, or as the cluster has room for now.
     if (gone.length > 0 && (possible[leaf] ?? 0) > servers.length - gone.length)
       return `${gone.map(({ node, store }) => `${node}@${store}`).join(', ')} of segment ${segment.index} will not come back`
@@ -139,7 +119,7 @@ function goneServers(
 }
 
 /** Log servers of each leaf of a new loglet with the segment's spec; none when it has no place now. */
-function possibleServers(
+export function possibleServers(
   place: PlacementWatchOptions['place'],
   { spec }: Segment,
 ): readonly number[] {

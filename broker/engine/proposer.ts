@@ -77,6 +77,7 @@ export class Proposer {
   private ended: Error | undefined
   /** The log takes nothing, and an earlier try of something in flight has no answer: what comes now is refused at once, what is in flight waits. */
   private refusing: LogloomError | undefined
+  private lastFull: { readonly bytes: number; readonly at: number } | undefined
   private opening: Promise<void> | undefined
   private opened: { readonly resolve: () => void; readonly reject: (e: Error) => void } | undefined
   private idleWaiters: (() => void)[] = []
@@ -88,6 +89,11 @@ export class Proposer {
   /** Bytes proposed and not yet answered. */
   get backlogBytes(): number {
     return this.queueBytes + this.flightBytes
+  }
+
+  /** The storage refused the last append for lack of space: its bytes, and when. */
+  get full(): { readonly bytes: number; readonly at: number } | undefined {
+    return this.lastFull
   }
 
   get inFlight(): number {
@@ -264,6 +270,7 @@ export class Proposer {
         try {
           const { lsn, segmentIndex } = await log.append(flight.encoded.buffers)
           flight.committed = true
+          this.lastFull = undefined
           this.options.onCommitted(lsn, flight.encoded, clock.now() - start, segmentIndex)
           return
         } catch (error) {
@@ -298,6 +305,8 @@ export class Proposer {
       await this.options.onUnavailable(error.segmentIndex, cause as Error)
       return false
     }
+    if (cause instanceof LogletRefusedError && cause.reason === 'no-space')
+      this.lastFull = { bytes: flight.encoded.bytes, at: this.options.clock.now() }
     // A refusal speaks for this try only: an earlier one may still come in, so its sequence must not be given to anything else.
     if (error.outcome === 'refused' && !flight.uncertain) {
       flight.refusal = refusalOf(cause)

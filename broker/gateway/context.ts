@@ -27,10 +27,19 @@ export interface NodeStatus {
   readonly logServer?: boolean
 }
 
-/** Planned changes of who is in the cluster. */
+/** A sealed segment that lost copies for good: which are left, and whose are gone. */
+export interface SegmentCopies {
+  readonly index: number
+  readonly copies: number
+  readonly wanted: number
+  readonly gone: readonly string[]
+}
+
+/** Planned changes of who is in the cluster, and what it lacks. */
 export interface ClusterChanges {
   addNode(node: string, peerUrl: string): Promise<void>
   removeNode(node: string): Promise<void>
+  lostCopies(): readonly SegmentCopies[]
 }
 
 export interface GatewayContext {

@@ -251,13 +251,10 @@ export class Gateway {
 
   private replyHealth(response: ServerResponse): void {
     const health = this.options.broker.health()
-    const body = JSON.stringify({ ...health, version: this.options.version })
-    reply(
-      response,
-      health.status === 'failed' || this.draining ? 503 : 200,
-      'application/json',
-      body,
-    )
+    const { version } = this.options
+    const status = this.draining ? 'unavailable' : health.status
+    const body = JSON.stringify({ ...health, status, version })
+    reply(response, status === 'unavailable' ? 503 : 200, 'application/json', body)
   }
 }
 

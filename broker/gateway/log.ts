@@ -5,6 +5,9 @@ import type { Frame } from '../../wire/frame.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import type { ClusterChanges, GatewayContext } from './context.ts'
 
+/** That fit one frame. */
+const lostCopiesShown = 1000
+
 /** As far as this broker knows it; `stale` says why that may not be the newest. */
 export async function describeLog({ broker }: GatewayContext): Promise<Frame> {
   try {
@@ -38,9 +41,13 @@ export async function verifyLog(context: GatewayContext): Promise<Frame> {
   return { ok, entries, bytes, damaged: damaged.slice(0, 1000) }
 }
 
-/** The nodes of the cluster as this one sees them; empty for a broker alone. */
+/** The nodes of the cluster as this one sees them, and sealed segments that lost copies; empty for a broker alone. */
 export function describeCluster(context: GatewayContext): Frame {
-  return { nodes: context.nodes().map(node => ({ ...node })) }
+  const lost = context.cluster?.lostCopies() ?? []
+  return {
+    nodes: context.nodes().map(node => ({ ...node })),
+    lostCopies: lost.slice(0, lostCopiesShown).map(segment => ({ ...segment })),
+  }
 }
 
 /** Lets a node in; it is a member as soon as it is up. */

@@ -1,6 +1,6 @@
 // The page at `/`: says what answers here and where to go on. No scripts, no styles from elsewhere.
 
-import type { BrokerHealth } from '../broker-options.ts'
+import type { BrokerHealth } from '../health.ts'
 
 export const pageHeaders = {
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",

@@ -1,9 +1,9 @@
 // Prometheus metrics (docs/metrics.md): the only door to prom-client. Hot paths count plain numbers; what is exported is read from them
 // when somebody scrapes.
 
-import { statfsSync } from 'node:fs'
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { Broker } from '../broker.ts'
+import { diskSpace } from '../disk-space.ts'
 import { type GatewayStats, type Histogram, latencyBuckets } from '../gateway/stats.ts'
 import { type LogStats, syncBuckets } from './log-stats.ts'
 import { SnapshotHistogram } from './snapshot-histogram.ts'
@@ -277,12 +277,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
     gauge(
       'logloom_storage_disk_free_bytes',
       'Free space below the data directory',
-      () => diskBytes(dataPath)?.free,
+      () => diskSpace(dataPath)?.free,
     )
     gauge(
       'logloom_storage_disk_total_bytes',
       'Size of the file system below the data directory',
-      () => diskBytes(dataPath)?.total,
+      () => diskSpace(dataPath)?.total,
     )
   }
   return {
@@ -295,14 +295,5 @@ export function createMetrics(options: MetricsOptions): Metrics {
         labels: labelled[i]?.labelNames ?? [],
       }))
     },
-  }
-}
-
-function diskBytes(path: string): { free: number; total: number } | undefined {
-  try {
-    const { bavail, blocks, bsize } = statfsSync(path)
-    return { free: bavail * bsize, total: blocks * bsize }
-  } catch {
-    return undefined
   }
 }

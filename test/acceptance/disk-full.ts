@@ -20,6 +20,8 @@ export interface DiskFullReport {
   /** Codes of the refusals while the disk was full. */
   readonly codes: readonly string[]
   readonly readableWhileFull: number
+  /** Of `GET /health`: while the disk was full, and once appends worked again. */
+  readonly statuses: readonly [string, string]
   readonly ackedAfter: number
   readonly lost: number
   /** Records that were refused and are there all the same. */
@@ -73,10 +75,12 @@ async function run(
   for (let i = 0; i < 20; i++) await Promise.all(Array.from({ length: 8 }, produce))
   const ackedBefore = acked.size
   const readableWhileFull = (await readAll(channel)).length
+  const whileFull = await statusOf(broker.url)
   rmSync(ballast)
   const deadline = Date.now() + 20_000
   let ackedAfter = 0
   while (ackedAfter < 20 && Date.now() < deadline) if (await produce()) ackedAfter++
+  const afterwards = await statusOf(broker.url)
   channel.close()
   const exitCode = await broker.kill('SIGTERM')
   const again = await startBrokerProcess({ data })
@@ -89,11 +93,18 @@ async function run(
     ackedBefore,
     codes: [...codes],
     readableWhileFull,
+    statuses: [whileFull, afterwards],
     ackedAfter,
     lost: [...acked].filter(v => !found.has(v)).length,
     traces: [...refused].filter(v => found.has(v)).length,
     exitCode,
   }
+}
+
+async function statusOf(url: string): Promise<string> {
+  const reply = await fetch(`${url.replace('ws', 'http')}/health`)
+  const { status } = (await reply.json()) as { status: string }
+  return status
 }
 
 async function open(url: string): Promise<RequestChannel> {

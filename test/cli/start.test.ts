@@ -260,46 +260,4 @@ describe('the command line', () => {
       expect(errorOf(stderr).hint).toContain('logloom start')
     }
   })
-
-  it('refuses an address that is no WebSocket URL', async () => {
-    const { code, stderr } = await run([
-      'topic',
-      'list',
-      '--url',
-      'localhost:5640',
-      '--format',
-      'json',
-    ])
-    expect([code, errorOf(stderr).code]).toEqual([1, 'INVALID_REQUEST'])
-  })
-})
-
-describe('logloom health', () => {
-  it('ends with 0 and says what it saw', async () => {
-    const broker = await startBroker()
-    const { code, stdout } = await broker.run(['health', '--format', 'json'])
-    expect(code).toBe(0)
-    expect(JSON.parse(stdout)).toMatchObject({
-      status: 'ok',
-      loglet: 'striped:2:file',
-      problems: [],
-    })
-    expect((await broker.run(['health'])).stdout).toContain('STATUS    ok')
-  })
-
-  it('ends with 10 when nobody answers', async () => {
-    const url = `ws://127.0.0.1:${await freePort()}`
-    const { code, stdout } = await run(['health', '--url', url, '--format', 'json'])
-    expect(code).toBe(10)
-    expect(JSON.parse(stdout)).toMatchObject({ status: 'unreachable' })
-  })
-
-  it('waits for a broker that is about to come', async () => {
-    const port = await freePort()
-    const waiting = start(['health', '--wait', '50', '--url', `ws://127.0.0.1:${port}`], {
-      input: '',
-    })
-    await startBroker({ port })
-    expect((await waiting.exited).code).toBe(0)
-  })
 })

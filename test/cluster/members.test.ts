@@ -5,7 +5,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type RunningBroker, startBroker } from '../../broker/index.ts'
+import { type BrokerHealth, type RunningBroker, startBroker } from '../../broker/index.ts'
 import { type Client, connect } from '../../client/index.ts'
 import { freePort } from './free-port.ts'
 
@@ -15,6 +15,8 @@ type Name = (typeof names)[number]
 let directory: string
 const peerUrls = new Map<string, string>()
 const running = new Map<string, RunningBroker>()
+/** Codes of the errors that each node told its operator. */
+const said = new Map<string, unknown[]>()
 let client: Client
 let sent = 0
 
@@ -28,6 +30,12 @@ async function start(node: Name, peers: readonly Name[], join_ = false): Promise
       clusterSecret: 'a secret that the tests share',
       data: join(directory, node),
       port: 0,
+      logger: {
+        info: () => {},
+        warn: () => {},
+        error: fields =>
+          said.set(node, [...(said.get(node) ?? []), (fields as { code?: unknown }).code]),
+      },
     }),
   )
 }
@@ -36,6 +44,8 @@ async function stop(node: Name): Promise<void> {
   await running.get(node)?.close()
   running.delete(node)
 }
+
+const healthOf = (node: Name): BrokerHealth => (running.get(node) as RunningBroker).broker.health()
 
 async function produce(count: number): Promise<void> {
   const producer = client.producer()
@@ -124,10 +134,22 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
     expect(await readAll('n4')).toEqual(Array.from({ length: sent }, (_, i) => `${i}`))
   })
 
-  it('lets a node go: the log moves off it, sealed segments too', async () => {
+  it('is well when all nodes are up and the log is on them', async () => {
+    await until(async () => (healthOf('n4').status === 'ok' ? true : undefined))
+    expect(healthOf('n4').problems).toEqual([])
+  })
+
+  it('lets a node go, which is told: the log moves off it, sealed segments too', async () => {
     await adminOf('n1', one => one.admin().removeNode('n3'))
+    await until(async () => (said.get('n3')?.includes('NODE_REMOVED') ? true : undefined))
+    expect(healthOf('n3')).toMatchObject({
+      status: 'unavailable',
+      problems: [expect.stringMatching(/n3 was removed/)],
+    })
     await stop('n3')
+    expect(said.get('n3')?.filter(code => code === 'NODE_REMOVED')).toHaveLength(1)
     await untilUnplaced('n3@')
+    await until(async () => (healthOf('n1').status === 'ok' ? true : undefined))
     await produce(50)
     for (const node of ['n1', 'n2', 'n4'] as const)
       expect(await readAll(node)).toEqual(Array.from({ length: sent }, (_, i) => `${i}`))
@@ -152,7 +174,18 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
     await rm(join(directory, 'n2'), { recursive: true })
     // Its peers still name the node that left: what the register says counts.
     await start('n2', ['n1', 'n2', 'n3'])
+    // Before it is copied anew, the loss shows.
+    await until(async () => {
+      const { lostCopies = [] } = await adminOf('n1', one => one.admin().describeCluster())
+      const [first] = lostCopies
+      if (first === undefined) return undefined
+      expect(first).toMatchObject({ gone: ['n2'], copies: first.wanted - 1 })
+      expect(healthOf('n1').status).toBe('degraded')
+      return true
+    })
     await untilUnplaced(store as string)
+    const { lostCopies } = await adminOf('n1', one => one.admin().describeCluster())
+    expect(lostCopies).toEqual([])
     expect(await readAll('n2')).toEqual(Array.from({ length: sent }, (_, i) => `${i}`))
   })
 
@@ -162,6 +195,10 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
       const { nodes } = await adminOf('n1', one => one.admin().describeCluster())
       return nodes.find(({ node }) => node === 'n2')?.up === false ? true : undefined
     })
+    expect(healthOf('n1')).toMatchObject({
+      status: 'degraded',
+      problems: expect.arrayContaining([expect.stringContaining('node n2')]),
+    })
     await adminOf('n1', async one => {
       await expect(one.admin().removeNode('n4')).rejects.toMatchObject({
         code: 'TOO_FEW_NODES',
@@ -169,6 +206,12 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
       })
     })
     expect(await readAll('n1')).toHaveLength(sent)
+  })
+
+  it('says that it takes nothing once a majority is away', async () => {
+    await stop('n4')
+    await until(async () => (healthOf('n1').status === 'unavailable' ? true : undefined))
+    expect(healthOf('n1').problems[0]).toContain('log servers')
   })
 })
 

@@ -1,0 +1,41 @@
+// How a broker says that it is well (docs/operations.md, "Health"): what was found, and the level that follows from it.
+//
+//   ok            serves, and nothing needs a person
+//   degraded      serves, but something needs a person, or will if one more thing goes wrong
+//   unavailable   takes no appends, or cannot tell where the log ends
+
+export type HealthStatus = 'ok' | 'degraded' | 'unavailable'
+
+/** One thing worth telling. A `note` is told and changes nothing. */
+export interface Finding {
+  readonly level: 'note' | 'degraded' | 'unavailable'
+  /** What it is, and what to do about it. */
+  readonly text: string
+}
+
+export interface BrokerHealth {
+  readonly status: HealthStatus
+  readonly tail: number
+  readonly applied: number
+  readonly loglet: string
+  readonly problems: readonly string[]
+}
+
+export const noted = (text: string): Finding => ({ level: 'note', text })
+export const degraded = (text: string): Finding => ({ level: 'degraded', text })
+export const unavailable = (text: string): Finding => ({ level: 'unavailable', text })
+
+const levels = ['unavailable', 'degraded', 'note'] as const
+
+/** The worst level of all, and the texts, worst first. */
+export function judge(findings: readonly Finding[]): {
+  readonly status: HealthStatus
+  readonly problems: readonly string[]
+} {
+  const sorted = levels.map(level => findings.filter(finding => finding.level === level))
+  const worst = levels.find((_, i) => (sorted[i]?.length ?? 0) > 0)
+  return {
+    status: worst === undefined || worst === 'note' ? 'ok' : worst,
+    problems: sorted.flat().map(({ text }) => text),
+  }
+}
