@@ -8,14 +8,13 @@ import {
   existsSync,
   fsyncSync,
   linkSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { LogloomError } from '../wire/errors.ts'
 import {
   checkMembership,
@@ -26,6 +25,7 @@ import {
   noCluster,
   parseClusterFile,
 } from './cluster/cluster-file.ts'
+import { makeDirectory } from './make-directory.ts'
 
 const formatVersion = 1
 const lockTriesMax = 100
@@ -47,10 +47,9 @@ export interface DataDirectory {
  * @throws DATA_DIR_UNWRITABLE, DATA_DIR_LOCKED, DATA_DIR_NEWER, DATA_DIR_FOREIGN
  */
 export function openDataDirectory(directory: string, membership?: Membership): DataDirectory {
-  const path = resolve(directory)
+  const path = makeDirectory(directory)
   let release: () => void
   try {
-    mkdirSync(path, { recursive: true })
     release = lock(path)
   } catch (error) {
     if (error instanceof LogloomError) throw error

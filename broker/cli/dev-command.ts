@@ -16,7 +16,8 @@ export function addDevCommand(program: Command): void {
       'after',
       `
 Prints one line per node once it serves, and ends all of them with Ctrl-C. Kill, pause or cut off any
-one of three: the others go on.
+one of three: the others go on; what starts it again is said then. Nodes reach each other at the port
+of node 1 plus 100, plus 101, … (5740, 5741, …), or at free ports when one of these is in use.
 ${examples('logloom dev --nodes 3', 'logloom dev --nodes 3 --data /tmp/cluster --port 6000 --format json')}`,
     )
     .action(async (flags: Record<string, string>, own: Command) => {

@@ -35,8 +35,12 @@ export function failureOf(error: unknown): Failure {
 export function formatFailure(error: unknown, format: Format): string {
   const failure = failureOf(error)
   if (format === 'json') return `${JSON.stringify({ error: failure })}\n`
-  const { code, message, hint } = failure
-  const first = `logloom: ${code}: ${printable(message)}\n`
+  return formatFailureOf(failure, 'logloom')
+}
+
+/** The lines for a person, beginning with who failed. */
+export function formatFailureOf({ code, message, hint }: Failure, who: string): string {
+  const first = `${who}: ${code}: ${printable(message)}\n`
   return hint === '' ? first : `${first}  hint: ${printable(hint)}\n`
 }
 

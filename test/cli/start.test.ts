@@ -1,13 +1,31 @@
 // `logloom start`: when it is ready, when it refuses, and how it ends.
 
+import { execFile } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { freePort, linesOf, run, start, startBroker, temporaryDirectory } from './cli-process.ts'
+import {
+  cliPath,
+  freePort,
+  linesOf,
+  run,
+  start,
+  startBroker,
+  temporaryDirectory,
+} from './cli-process.ts'
 
 function errorOf(stderr: string): { code: string; message: string; hint: string } {
   const line = linesOf(stderr).find(each => each.startsWith('{"error"')) ?? '{}'
   return (JSON.parse(line) as { error: { code: string; message: string; hint: string } }).error
+}
+
+/** Runs a command of the shell to its end. */
+function shell(command: string): Promise<{ readonly code: number; readonly stderr: string }> {
+  return new Promise(resolve => {
+    execFile('sh', ['-c', command], { timeout: 20_000 }, (error, _, stderr) =>
+      resolve({ code: typeof error?.code === 'number' ? error.code : error ? -1 : 0, stderr }),
+    )
+  })
 }
 
 describe('logloom start', () => {
@@ -116,6 +134,28 @@ describe('logloom start', () => {
     chmodSync(join(parent, 'locked'), 0o500)
     const locked = ['start', '--data', join(parent, 'locked'), '--port', '0', '--format', 'json']
     expect(errorOf((await run(locked)).stderr).code).toBe('DATA_DIR_UNWRITABLE')
+  })
+
+  it.skipIf(!existsSync('/proc/self'))('refuses one below /proc at once', async () => {
+    for (const [command, code] of [
+      ['start', 1],
+      ['dev', 1],
+    ] as const) {
+      const args = [command, '--data', '/proc/x/y', '--port', '0', '--format', 'json']
+      const result = await run(args)
+      expect([result.code, errorOf(result.stderr).code]).toEqual([code, 'DATA_DIR_UNWRITABLE'])
+    }
+  })
+
+  it('says that the working directory is gone', async () => {
+    const cwd = join(temporaryDirectory(), 'gone')
+    mkdirSync(cwd)
+    const inGone = (args: string): string =>
+      `cd ${cwd} && rmdir ${cwd} && exec ${process.execPath} ${cliPath} start --port 0 --format json ${args}`
+    const refused = await shell(inGone(''))
+    expect([refused.code, errorOf(refused.stderr).code]).toEqual([1, 'DATA_DIR_UNWRITABLE'])
+    expect(errorOf(refused.stderr).message).toContain('was deleted')
+    expect(errorOf(refused.stderr).hint).toContain('absolute --data')
   })
 
   it('refuses a data directory of a newer version and leaves it alone', async () => {
