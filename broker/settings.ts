@@ -27,7 +27,10 @@ export const settingsTable = {
     max: 65_535,
   },
   data: text('./.logloom', 'data directory'),
-  loglet: text('striped:2:file', 'spec of the first segment of a new log'),
+  loglet: text(
+    'striped:2:file',
+    'spec of the first segment of a new log: file, memory, striped:N:file; in a cluster native (the default), striped:N:native, striped:N,servers=disjoint:native',
+  ),
   metastore: text('file', 'where the chain is kept: file, or paxos (the default in a cluster)'),
   node: text('', 'name of this node in its cluster; a broker alone has none'),
   peers: list('all nodes of the cluster: NODE=ws://HOST:PORT of each listener for nodes'),

@@ -217,7 +217,10 @@ async function openLog(
   if (directory !== undefined) await refuseLogWithoutChain(disk, metaStore)
   return VirtualLog.open({
     metaStore,
-    registry: new LogletRegistry(directory === undefined ? [memory] : [file, memory]),
+    registry: new LogletRegistry(directory === undefined ? [memory] : [file, memory], {
+      native: 'it needs a cluster (--node, --peers)',
+      ...(directory === undefined ? { file: 'it needs a data directory (--data)' } : {}),
+    }),
     clock: nodeClock,
     random: nodeRandom,
     initialSpec: settings.loglet,
@@ -233,7 +236,10 @@ async function openSharedLog(
   logger: BrokerLogger,
 ): Promise<VirtualLog> {
   const { metaStore, provider } = cluster
-  const registry = new LogletRegistry([provider])
+  const registry = new LogletRegistry([provider], {
+    file: 'it keeps records on one node only',
+    memory: 'it keeps records on one node only',
+  })
   await cluster.awaitFirstStart(firstStartWaitMs)
   const reminder = new Reminder(nodeClock)
   for (;;) {

@@ -33,8 +33,14 @@ export type Placement = readonly string[]
 
 export class LogletRegistry {
   private readonly providers: ReadonlyMap<string, LogletProvider>
+  private readonly elsewhere: Readonly<Record<string, string>>
 
-  constructor(providers: readonly LogletProvider[]) {
+  /** `elsewhere`: kinds that exist, but not for this log, with the reason. */
+  constructor(
+    providers: readonly LogletProvider[],
+    elsewhere: Readonly<Record<string, string>> = {},
+  ) {
+    this.elsewhere = elsewhere
     this.providers = new Map(providers.map(p => [p.kind, p]))
     if (this.providers.size !== providers.length)
       throw new LogletSpecError('two providers have the same kind')
@@ -123,8 +129,13 @@ export class LogletRegistry {
     const provider = this.providers.get(leaf.kind)
     if (provider !== undefined && leaf.address === undefined) return provider
     const name = leaf.address === undefined ? leaf.kind : `${leaf.kind}://`
+    const [first = 'SPEC'] = [...this.providers.keys()]
+    const remedy = `use ${this.kinds.join(', ')}, for example striped:2:${first}`
+    const why = leaf.address === undefined ? this.elsewhere[leaf.kind] : undefined
     throw new LogletSpecError(
-      `there is no loglet "${name}" in this version: use ${this.kinds.join(', ')}, for example striped:2:file`,
+      why === undefined
+        ? `there is no loglet "${name}" in this version: ${remedy}`
+        : `"${name}" is not for this log: ${why}; ${remedy}`,
     )
   }
 

@@ -38,7 +38,9 @@ export const isStriped = (spec: LogletSpec): spec is StripedSpec => 'inner' in s
 /** @throws {LogletSpecError} */
 export function parseSpec(text: string): LogletSpec {
   if (text.length === 0)
-    throw new LogletSpecError('the spec is empty: write for example striped:2:file')
+    throw new LogletSpecError(
+      'the spec is empty: write for example striped:2:file, or striped:2:native in a cluster',
+    )
   if (text.length > specLengthMax)
     throw new LogletSpecError(
       `the spec has ${text.length} characters, the limit is ${specLengthMax}`,
@@ -93,12 +95,12 @@ function parseStriped(text: string, whole: string): StripedSpec {
   const match = /^striped:([^:]*):(.*)$/s.exec(text)
   if (match === null)
     throw new LogletSpecError(
-      `${quote(whole)} does not say what is striped: write striped:N:SPEC, for example striped:2:file`,
+      `${quote(whole)} does not say what is striped: write striped:N:SPEC, for example striped:2:file, or striped:2:native in a cluster`,
     )
   const [count, ...options] = (match[1] as string).split(',')
   if (!/^[0-9]{1,4}$/.test(count as string))
     throw new LogletSpecError(
-      `"${count}" in ${quote(whole)} is not a number of stripes: use 1 to ${stripesMax}, for example striped:2:file`,
+      `"${count}" in ${quote(whole)} is not a number of stripes: use 1 to ${stripesMax}, for example striped:2:file, or striped:2:native in a cluster`,
     )
   const stripes = Number(count)
   if (stripes < 1 || stripes > stripesMax)
@@ -109,7 +111,9 @@ function parseStriped(text: string, whole: string): StripedSpec {
 
 function checkName(name: string, whole: string): string {
   if (name === 'striped')
-    throw new LogletSpecError(`${quote(whole)}: write striped:N:SPEC, for example striped:2:file`)
+    throw new LogletSpecError(
+      `${quote(whole)}: write striped:N:SPEC, for example striped:2:file, or striped:2:native in a cluster`,
+    )
   if (!namePattern.test(name))
     throw new LogletSpecError(
       `"${name}" in ${quote(whole)} is not the name of a loglet: use 1 to 32 of a-z 0-9 -, beginning with a letter`,

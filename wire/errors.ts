@@ -65,7 +65,10 @@ const table = {
     'send the same request with the same producer identity to learn its outcome',
   ),
   TIMEOUT: spec(false, 'the deadline passed before an answer; the outcome is unknown'),
-  INVALID_SPEC: spec(false, 'use NAME[,key=value] or striped:N:SPEC, for example striped:2:file'),
+  INVALID_SPEC: spec(
+    false,
+    'use NAME[,key=value] or striped:N:SPEC with a NAME that the message lists; see docs/operations.md, "Switching the log"',
+  ),
   RECONFIGURE_CONFLICT: spec(
     true,
     'another reconfiguration won; look at describeLog and decide again',

@@ -37,9 +37,18 @@ export function addLogCommand(program: Command): void {
     .description(
       'seal the current segment and go on in a loglet of another kind, while clients run',
     )
-    .argument('<spec>', 'for example file, memory, striped:4:file')
+    .argument(
+      '<spec>',
+      'file, memory, striped:N:file; in a cluster native, striped:N:native, striped:N,servers=disjoint:native',
+    )
     .option('--expected-index <n>', 'only if this is still the current segment', whole(0))
-    .addHelpText('after', examples('logloom log switch striped:4:file'))
+    .addHelpText(
+      'after',
+      examples(
+        'logloom log switch striped:4:file',
+        'logloom log switch striped:3,servers=disjoint:native',
+      ),
+    )
     .action((spec: string, o: SwitchOptions, command: Command) =>
       switchTo(spec, { ...o, ...globalsOf(command) }),
     )
@@ -88,14 +97,18 @@ function describe(o: GlobalOptions): Promise<void> {
 }
 
 async function switchTo(spec: string, o: SwitchOptions & GlobalOptions): Promise<void> {
-  if (/(^|:)memory\b/.test(spec)) {
-    const warning =
-      'a memory loglet forgets: what is written from now on is lost when the broker stops'
-    note(formatWarning(warning, o.format))
-  }
   const { expectedIndex } = o
   const options = expectedIndex === undefined ? {} : { expectedIndex }
-  await withBroker(o.url, async client => report(await client.admin().switchLog(spec, options), o))
+  await withBroker(o.url, async client => {
+    const result = await client.admin().switchLog(spec, options)
+    // Of what happened, not of what was refused.
+    if (/(^|:)memory\b/.test(spec)) {
+      const warning =
+        'a memory loglet forgets: what is written from now on is lost when the broker stops'
+      note(formatWarning(warning, o.format))
+    }
+    await report(result, o)
+  })
 }
 
 async function seal(o: GlobalOptions): Promise<void> {

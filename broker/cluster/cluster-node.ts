@@ -174,6 +174,7 @@ export class ClusterNode {
   /** Binds the listener for the other nodes; what needs them comes later. @throws INVALID_CONFIG, PORT_IN_USE */
   static async start(options: ClusterNodeOptions): Promise<ClusterNode> {
     const { config, version, logger, disk } = options
+    for (const warning of config.warnings) logger.warn({}, warning)
     const incarnation = nodeRandom.hex(8)
     for (const dir of ['loglets', 'metastore']) await disk.mkdir(dir)
     await disk.syncDir('.')

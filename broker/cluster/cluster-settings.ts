@@ -1,9 +1,10 @@
 // What the settings say about a node's cluster, checked before anything is opened.
 
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { type NodeId, nodeIdPattern } from '../../loglets/net.ts'
 import { LogloomError } from '../../wire/errors.ts'
-import type { Settings } from '../settings.ts'
+import { flagName, type SettingName, type Settings, settingsTable } from '../settings.ts'
+import { secretBytesMin } from './peer-limits.ts'
 
 export const roles = ['broker', 'logserver'] as const
 export type Role = (typeof roles)[number]
@@ -18,18 +19,36 @@ export interface ClusterConfig {
   readonly roles: ReadonlySet<Role>
   /** The cluster exists and takes this node in: it has no vote before that. */
   readonly join: boolean
+  /** What is taken, but had better be otherwise. */
+  readonly warnings: readonly string[]
 }
+
+/** What means something in a cluster only. */
+const clusterOnly = [
+  'peers',
+  'join',
+  'peerHost',
+  'clusterId',
+  'clusterSecret',
+  'clusterSecretFile',
+  'roles',
+  'advertisedUrl',
+] as const satisfies readonly SettingName[]
 
 /** Undefined for a broker without a cluster. @throws INVALID_CONFIG */
 export function clusterConfigOf(settings: Settings): ClusterConfig | undefined {
   const { node, peers: list, peerHost, clusterId } = settings
   if (node === '') {
-    if (list.length > 0)
-      throw invalid('node', 'peers are given, but not which of them this node is')
-    if (settings.metastore === 'paxos')
-      throw invalid('metastore', 'metastore=paxos needs a cluster: give node and peers')
+    refuseWithoutNode(settings)
     return undefined
   }
+  if (settings.metastore === 'file')
+    throw invalid(
+      'metastore',
+      'metastore=file keeps the chain on one node, a cluster keeps it on all of them',
+      'use --metastore paxos, or leave it out: it is the default in a cluster',
+    )
+  checkAdvertised(settings.advertisedUrl)
   if (!nodeIdPattern.test(node))
     throw invalid(
       'node',
@@ -43,15 +62,41 @@ export function clusterConfigOf(settings: Settings): ClusterConfig | undefined {
       'peers',
       `node ${node} is not in peers: name every node of the cluster, this one too`,
     )
+  const secret = secretOf(settings)
   return {
     self: node,
     peers,
     listen: { host: peerHost, port: Number(new URL(own).port) },
     clusterId,
-    clusterSecret: secretOf(settings),
+    clusterSecret: secret.text,
     roles: rolesOf(settings),
     join: settings.join,
+    warnings: secret.warnings,
   }
+}
+
+/** Settings without effect are refused, not stored. */
+function refuseWithoutNode(settings: Settings): void {
+  const remedy = (name: SettingName): string =>
+    `give --node and --peers too, or leave --${flagName(name)} out`
+  for (const name of clusterOnly)
+    if (String(settings[name]) !== String(settingsTable[name].default))
+      throw invalid(
+        name,
+        `${name} is given, but no node: a broker without a cluster has no use for it`,
+        remedy(name),
+      )
+  if (settings.metastore === 'paxos')
+    throw invalid('metastore', 'metastore=paxos needs a cluster', remedy('metastore'))
+}
+
+function checkAdvertised(url: string): void {
+  if (url === '' || (/^wss?:\/\//.test(url) && URL.canParse(url))) return
+  throw invalid(
+    'advertisedUrl',
+    `advertisedUrl=${url} is not an address that clients could dial`,
+    'write ws://HOST:PORT or wss://HOST:PORT, as clients reach this broker',
+  )
 }
 
 function parsePeer(text: string): readonly [NodeId, string] {
@@ -68,18 +113,69 @@ export function isPeerUrl(url: string): boolean {
   return /^wss?:\/\//.test(url) && URL.canParse(url) && new URL(url).port !== ''
 }
 
-function secretOf({ clusterSecret, clusterSecretFile }: Settings): string {
-  if (clusterSecretFile === '') {
-    if (clusterSecret !== '') return clusterSecret
+function secretOf({ clusterSecret, clusterSecretFile }: Settings): {
+  readonly text: string
+  readonly warnings: readonly string[]
+} {
+  if (clusterSecretFile !== '') {
+    if (clusterSecret === '') return secretIn(clusterSecretFile)
     throw invalid(
-      'clusterSecretFile',
-      'a cluster needs a secret: give clusterSecretFile, a file with at least 16 bytes of text that all nodes share',
+      'clusterSecret',
+      'both clusterSecret and clusterSecretFile are given',
+      'leave one out, best clusterSecret',
     )
   }
+  if (clusterSecret === '')
+    throw invalid(
+      'clusterSecretFile',
+      `a cluster needs a secret of at least ${secretBytesMin} bytes that all nodes share`,
+      'give --cluster-secret-file FILE; make one with `head -c 32 /dev/urandom | base64 > FILE` and bring it to all nodes',
+    )
+  const bytes = Buffer.byteLength(clusterSecret)
+  if (bytes < secretBytesMin)
+    throw invalid(
+      'clusterSecret',
+      `the cluster secret has ${bytes} bytes, it needs at least ${secretBytesMin} (secretBytesMin)`,
+      'give a longer one to all nodes, best in --cluster-secret-file',
+    )
+  return { text: clusterSecret, warnings: [] }
+}
+
+function secretIn(file: string): { readonly text: string; readonly warnings: readonly string[] } {
+  const remedy = `make one with \`head -c 32 /dev/urandom | base64 > ${file}\`, readable by this user only, and bring the same file to all nodes`
+  let text: string
+  let mode: number
   try {
-    return readFileSync(clusterSecretFile, 'utf8').trim()
+    text = readFileSync(file, 'utf8').trim()
+    mode = statSync(file).mode & 0o777
   } catch (cause) {
-    throw invalid('clusterSecretFile', `cannot read it: ${(cause as Error).message}`)
+    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT'
+    const message = isMissing
+      ? `clusterSecretFile: there is no file ${file}`
+      : `clusterSecretFile: cannot read ${file}: ${(cause as Error).message}`
+    throw invalid(
+      'clusterSecretFile',
+      message,
+      isMissing ? remedy : `make ${file} readable for the user that runs the node`,
+    )
+  }
+  const bytes = Buffer.byteLength(text)
+  if (bytes < secretBytesMin)
+    throw invalid(
+      'clusterSecretFile',
+      bytes === 0
+        ? `clusterSecretFile: ${file} is empty, the secret needs at least ${secretBytesMin} bytes (secretBytesMin)`
+        : `clusterSecretFile: ${file} has ${bytes} bytes, the secret needs at least ${secretBytesMin} (secretBytesMin)`,
+      remedy,
+    )
+  const isOpen = (mode & 0o077 & ~0o040) !== 0
+  return {
+    text,
+    warnings: isOpen
+      ? [
+          `${file} has the mode ${mode.toString(8)}: other users of this machine can read or change the cluster's secret; chmod 600 ${file}`,
+        ]
+      : [],
   }
 }
 
@@ -93,6 +189,6 @@ function rolesOf(settings: Settings): ReadonlySet<Role> {
   return new Set(found)
 }
 
-function invalid(key: string, message: string): LogloomError {
-  return new LogloomError('INVALID_CONFIG', message, { key }, { hint: `correct ${key}` })
+function invalid(key: string, message: string, hint = `correct ${key}`): LogloomError {
+  return new LogloomError('INVALID_CONFIG', message, { key }, { hint })
 }

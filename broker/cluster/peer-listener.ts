@@ -83,12 +83,25 @@ export class PeerListener {
     await new Promise<void>((resolve, reject) => {
       this.http.once('error', (error: NodeJS.ErrnoException) =>
         reject(
-          new LogloomError(
-            error.code === 'EADDRINUSE' ? 'PORT_IN_USE' : 'INVALID_CONFIG',
-            `cannot listen for nodes on ${host}:${port}: ${error.message}`,
-            { host, port },
-            { cause: error },
-          ),
+          error.code === 'EADDRINUSE'
+            ? new LogloomError(
+                'PORT_IN_USE',
+                `the port for nodes, ${port} on ${host}, is in use`,
+                { host, port },
+                {
+                  cause: error,
+                  hint: `stop the process that holds it, or give node ${this.options.me.node} another port in --peers of all nodes; --port is the one for clients`,
+                },
+              )
+            : new LogloomError(
+                'INVALID_CONFIG',
+                `cannot listen for nodes on ${host}:${port}: ${error.message}`,
+                { host, port },
+                {
+                  cause: error,
+                  hint: 'give --peer-host an address of this machine, and --peers a port that this user may listen on',
+                },
+              ),
         ),
       )
       this.http.listen(port, host, resolve)
