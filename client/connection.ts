@@ -44,6 +44,7 @@ const fatalCodes: ReadonlySet<string> = new Set([
   'UNSUPPORTED_PROTOCOL',
   'FORBIDDEN_HOST',
   'FORBIDDEN_ORIGIN',
+  'WRONG_PORT',
 ])
 
 export class Connection {

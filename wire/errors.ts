@@ -121,6 +121,10 @@ const table = {
     false,
     'stop it; to let it in again, run `logloom cluster add` against another node, then start it with an empty data directory and --join',
   ),
+  WRONG_PORT: spec(
+    false,
+    'clients dial the port of --port, 5640 by default; nodes dial the ports in --peers, and the two differ',
+  ),
   PEER_MISDIRECTED: spec(false, 'correct the URL of this node in the peer list'),
   PEER_DUPLICATE: spec(
     true,

@@ -30,13 +30,15 @@ export function dialPeer(
   onFailure: (error: LogloomError) => void,
 ): () => void {
   let over = false
-  const fail = (reason: string, cause?: Error): void => {
+  const failWith = (error: LogloomError): void => {
     if (over) return
     over = true
-    onFailure(
+    onFailure(error)
+  }
+  const fail = (reason: string, cause?: Error): void =>
+    failWith(
       new LogloomError('CONNECTION_CLOSED', `cannot connect to ${url}: ${reason}`, {}, { cause }),
     )
-  }
   const ws = new WebSocket(url, peerSubprotocol, {
     perMessageDeflate: false,
     maxPayload: options.frameBytesMax,
@@ -58,7 +60,10 @@ export function dialPeer(
   })
   ws.once('unexpected-response', (request, response) => {
     request.destroy()
-    fail(`HTTP ${response.statusCode ?? 0} ${response.statusMessage ?? ''}`)
+    const { statusCode = 0, statusMessage = '' } = response
+    if (statusMessage === 'WRONG_PORT')
+      failWith(new LogloomError('WRONG_PORT', `${url} is a port for clients, not for nodes`))
+    else fail(`HTTP ${statusCode} ${statusMessage}`)
   })
   ws.on('error', error => fail(error.message, error))
   return () => {

@@ -89,6 +89,8 @@ function connect(url: string, options: ClientOptions): WebSocket {
 
 /** The broker's refusals carry their code as the status text (server.ts). */
 function refusal(url: string, status: number, text: string): LogloomError {
+  if (text === 'WRONG_PORT')
+    return new LogloomError(text, `${url} is the port of a node for other nodes, not for clients`)
   return Object.hasOwn(errorTable, text)
     ? new LogloomError(text as ErrorCode, `${url} refused the connection (${status})`, { status })
     : unreachable(url, `HTTP ${status} ${text}`)

@@ -87,9 +87,9 @@ function failureIn(line: string): Failure | undefined {
   }
 }
 
-/** JSON stays JSON. */
+/** JSON stays JSON; `node` is taken, by the nodes that a line is about. */
 function marked(node: string, line: string): string {
-  return line.startsWith('{') ? `{"node":"${node}",${line.slice(1)}\n` : `${node}: ${line}\n`
+  return line.startsWith('{') ? `{"self":"${node}",${line.slice(1)}\n` : `${node}: ${line}\n`
 }
 
 function flagsOf(settings: Readonly<Record<string, string>>): readonly string[] {

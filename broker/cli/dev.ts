@@ -18,12 +18,12 @@ import { onStopSignal } from './stop-signal.ts'
 const nodesMax = 9
 /** From the clients' ports to those for the nodes, as in docs/operations.md. */
 const peerPortDistance = 100
-const portMax = 65_535
+const highestPort = 65_535
 
 /** Runs `logloom dev` until it is told to stop. @throws UsageError, DATA_DIR_UNWRITABLE */
 export async function dev(flags: Readonly<Record<string, string>>, format: Format): Promise<void> {
   const count = whole(flags, 'nodes', 1, nodesMax)
-  const port = whole(flags, 'port', 0, portMax - nodesMax - peerPortDistance)
+  const port = whole(flags, 'port', 0, highestPort - nodesMax - peerPortDistance)
   const data = makeDirectory(flags['data'] ?? './.logloom-dev')
   const secretFile = join(data, 'cluster-secret')
   if (!existsSync(secretFile))

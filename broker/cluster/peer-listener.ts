@@ -130,7 +130,14 @@ export class PeerListener {
     // Pages send an Origin, nodes do not.
     if (request.headers.origin !== undefined)
       return refusal(403, 'FORBIDDEN_ORIGIN', 'this port is for nodes, not for web pages')
-    if (request.headers['sec-websocket-protocol'] !== peerSubprotocol)
+    const subprotocol = request.headers['sec-websocket-protocol']
+    if (subprotocol === undefined)
+      return refusal(
+        400,
+        'WRONG_PORT',
+        'this port is for the nodes of the cluster, clients have another',
+      )
+    if (subprotocol !== peerSubprotocol)
       return refusal(400, 'UNSUPPORTED_PROTOCOL', `only the subprotocol ${peerSubprotocol}`)
     if (this.strangers.size >= unauthenticatedMax)
       return refusal(

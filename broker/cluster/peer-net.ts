@@ -98,12 +98,16 @@ interface PeerEntry {
   lastSeen: number | undefined
   up: boolean
   lastFailure: string | undefined
+  /** Since when it cannot be connected, on the clock; undefined while it can, or before the first try. */
+  failingSince: number | undefined
   /** At the last try it said that this node's directory is of another cluster, or its own is. */
   foreign: boolean
   /** At the last try it said that it does not know this node. */
   unknown: boolean
 }
 
+/** A node that is just away is told of after this; a refusal at once. */
+const quietMs = 2000
 /** Longer than this between two ticks, and the process itself stood still. */
 const lateTickMs = 4 * tickMs
 
@@ -221,10 +225,13 @@ export class PeerNet implements Net {
           if (entry.foreign) this.checkForeign(error as LogloomError)
           entry.unknown = error instanceof LogloomError && error.code === 'PEER_UNKNOWN'
           this.checkUnknown()
+          entry.failingSince ??= clock.now()
+          const { code, hint } = remedyOf(error)
+          // Nodes that start together do not find each other at once: that is no news.
+          if (code === undefined && clock.now() - entry.failingSince < quietMs) return
           // The same failure again and again is one line.
           if (entry.lastFailure === error.message) return
           entry.lastFailure = error.message
-          const { code, hint } = error instanceof LogloomError ? error : {}
           logger.warn({ node, url, code, error: error.message, hint }, 'cannot reach a node')
         },
       }),
@@ -233,6 +240,7 @@ export class PeerNet implements Net {
       lastSeen: undefined,
       up: false,
       lastFailure: undefined,
+      failingSince: undefined,
       foreign: false,
       unknown: false,
     }
@@ -367,6 +375,7 @@ export class PeerNet implements Net {
     if (peer !== undefined) {
       entry.last = peer
       entry.lastFailure = undefined
+      entry.failingSince = undefined
       entry.foreign = false
       entry.unknown = false
       this.checkUnknown()
@@ -435,6 +444,12 @@ export class PeerNet implements Net {
       entry.session?.tick(now, stalledMs)
     }
   }
+}
+
+/** Of a refusal, which an operator can act on; a node that is just away has none. */
+function remedyOf(error: Error): { readonly code?: string; readonly hint?: string } {
+  if (!(error instanceof LogloomError) || error.code === 'CONNECTION_CLOSED') return {}
+  return { code: error.code, hint: error.hint }
 }
 
 function connectionsOf({ link, session }: PeerEntry): readonly PeerConnection[] {

@@ -26,6 +26,8 @@ export async function keepRegisterMembers(
   { acceptor, metaStore, clock, self, members, peers, logger }: RegisterMembersOptions,
   signal: AbortSignal,
 ): Promise<void> {
+  /** Said once, until it works again. */
+  let isStuck = false
   while (!signal.aborted) {
     await clock.sleep(lookMs, signal).catch(() => {})
     if (signal.aborted) return
@@ -50,13 +52,17 @@ export async function keepRegisterMembers(
       })
       if (wanted.join() === now.join()) continue
       const changed = await metaStore.changeMembers(now, wanted)
+      isStuck = false
+      // A new cluster learns the directories of its nodes once: nobody did anything.
+      if (!now.some(member => member.includes('@'))) continue
       logger.info({ members: changed }, 'the members of the register are new')
     } catch (error) {
-      if (!signal.aborted)
+      if (!signal.aborted && !isStuck)
         logger.warn(
           { error: (error as Error).message },
           'the members of the register stay as they are',
         )
+      isStuck = true
     }
   }
 }

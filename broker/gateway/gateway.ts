@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { LogloomError } from '../../wire/errors.ts'
 import { wireLimits } from '../../wire/limits.ts'
+import { peerSubprotocol } from '../../wire/peer-socket.ts'
 import {
   createSocketServer,
   type ServerSocket,
@@ -176,7 +177,7 @@ export class Gateway {
   }
 
   private verify(request: IncomingMessage): UpgradeVerdict {
-    const refused = this.refusal(request)
+    const refused = this.refusal(request) ?? refusedNode(request)
     if (refused !== undefined) {
       count(this.options.stats.rejected, refused.code)
       return { ok: false, ...refused }
@@ -255,6 +256,18 @@ export class Gateway {
     const status = this.draining ? 'unavailable' : health.status
     const body = JSON.stringify({ ...health, status, version })
     reply(response, status === 'unavailable' ? 503 : 200, 'application/json', body)
+  }
+}
+
+/** Nodes have a port of their own. */
+function refusedNode(
+  request: IncomingMessage,
+): { status: number; code: string; message: string } | undefined {
+  if (request.headers['sec-websocket-protocol'] !== peerSubprotocol) return undefined
+  return {
+    status: 400,
+    code: 'WRONG_PORT',
+    message: 'this port is for clients, nodes dial the ports in peers',
   }
 }
 

@@ -72,6 +72,7 @@ export class GatewayStats {
   readonly rejected = zeros<string>([
     'FORBIDDEN_HOST',
     'FORBIDDEN_ORIGIN',
+    'WRONG_PORT',
     'LIMIT_EXCEEDED',
     'BAD_FRAME',
     'HELLO_REQUIRED',

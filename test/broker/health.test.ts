@@ -75,7 +75,11 @@ describe('a broker', { timeout: 20_000 }, () => {
     const client = await connect(running.url)
     const send = async (bytes: number): Promise<void> => {
       const producer = client.producer({ deliveryTimeoutMs: 300 })
-      await producer.send('t', { value: 'x'.repeat(bytes) }).finally(() => producer.close())
+      try {
+        await producer.send('t', { value: 'x'.repeat(bytes) })
+      } finally {
+        await producer.close()
+      }
     }
     await send(1000)
     await expect(send(300_000)).rejects.toBeDefined()

@@ -155,11 +155,22 @@ describe('logloom log', () => {
     )
   })
 
-  it('warns before it switches to memory', async () => {
+  it('warns when it switched to memory, and not when that was refused', async () => {
     const broker = await startBroker()
     const { code, stderr } = await broker.run(['log', 'switch', 'memory'])
     expect(code).toBe(0)
     expect(stderr).toContain('warning: a memory loglet forgets')
+    const refused = await broker.run(['log', 'switch', 'striped:2,servers=shared:memory'])
+    expect(refused.code).toBe(1)
+    expect(refused.stderr).not.toContain('forgets')
+    // What exists only in a cluster is not proposed, and said to be so.
+    const native = await broker.run(['log', 'switch', 'native'])
+    expect([native.code, native.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /"native" is not for this log: it needs a cluster.*use file, memory, striped/,
+      ),
+    ])
   })
 
   it('refuses a spec that does not exist and a lost race, and changes nothing', async () => {

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { silentLogger } from '../../broker/logger.ts'
+import { startBroker } from '../../broker/index.ts'
 import type { PeerNet } from '../../broker/cluster/peer-net.ts'
 import { openSocket, packFrame } from '../../wire/index.ts'
 import { createSocketServer } from '../../wire/server.ts'
@@ -217,7 +218,10 @@ describe('a stranger', () => {
 
   it('that is a client or a web page is turned away before it is a socket', async () => {
     const b = await node('b')
-    expect(await failureOf(openSocket(urlOf(b)))).toMatchObject({ code: 'UNSUPPORTED_PROTOCOL' })
+    expect(await failureOf(openSocket(urlOf(b)))).toMatchObject({
+      code: 'WRONG_PORT',
+      message: expect.stringContaining('for other nodes'),
+    })
     const answer = await httpUpgrade(b.port, 'Origin: http://evil.example\r\n')
     expect(answer).toContain('403 FORBIDDEN_ORIGIN')
     const page = await fetch(`http://127.0.0.1:${b.port}/`)
@@ -226,6 +230,33 @@ describe('a stranger', () => {
 })
 
 describe('a node that dials', () => {
+  it('tells its operator the code of a refusal and what to do', async () => {
+    const said: object[] = []
+    const logger = { ...silentLogger, warn: (fields: object) => said.push(fields) }
+    const a = await node('a', { logger })
+    const stranger = await node('b', { clusterSecret: 'another secret than that of the others' })
+    a.addPeer('b', urlOf(stranger))
+    await failureOf(a.call('b', 'test.echo', {}, { timeoutMs: 1000 }))
+    expect(said).toEqual([
+      expect.objectContaining({
+        node: 'b',
+        code: 'PEER_SECRET',
+        hint: expect.stringContaining('same secret'),
+      }),
+    ])
+  })
+
+  it('learns that it dialled a port for clients', async () => {
+    const broker = await startBroker({ loglet: 'memory', port: 0 })
+    const said: object[] = []
+    const logger = { ...silentLogger, warn: (fields: object) => said.push(fields) }
+    const a = await node('a', { logger })
+    a.addPeer('b', broker.url)
+    await failureOf(a.call('b', 'test.echo', {}, { timeoutMs: 1000 }))
+    await broker.close()
+    expect(said[0]).toMatchObject({ code: 'WRONG_PORT', hint: expect.stringContaining('--peers') })
+  })
+
   it('gives up a listener that is no node, and says so', async () => {
     const http = createServer()
     http.listen(0, '127.0.0.1')
