@@ -64,7 +64,8 @@ export interface PeerNetOptions {
    */
   readonly onForeign?: (error: LogloomError) => void
   /**
-   * Called when most of the other nodes say that they do not know this one: with their names; with none once one of them knows it again.
+   * Called when most of the other nodes have said for a while that they do not know this one, and none is connected: with their names; with
+   * none once one of them knows it again.
    */
   readonly onUnknown?: (by: readonly NodeId[]) => void
   /** For rolling upgrades and tests; what this version speaks by default. */
@@ -223,9 +224,9 @@ export class PeerNet implements Net {
         onFailure: error => {
           entry.foreign = error instanceof LogloomError && error.details.reason === foreignBirth
           if (entry.foreign) this.checkForeign(error as LogloomError)
+          entry.failingSince ??= clock.now()
           entry.unknown = error instanceof LogloomError && error.code === 'PEER_UNKNOWN'
           this.checkUnknown()
-          entry.failingSince ??= clock.now()
           const { code, hint } = remedyOf(error)
           // Nodes that start together do not find each other at once: that is no news.
           if (code === undefined && clock.now() - entry.failingSince < quietMs) return
@@ -407,10 +408,17 @@ export class PeerNet implements Net {
     )
   }
 
-  /** The nodes themselves say whether this one belongs to them; those that are away say nothing. */
+  /**
+   * The nodes themselves say whether this one belongs to them; those that are away say nothing. A node that joins is known to one of them
+   * first, and to the others a little later.
+   */
   private checkUnknown(): void {
-    const saying = [...this.entries].flatMap(([node, { unknown }]) => (unknown ? [node] : []))
-    const isUnknown = saying.length >= majority(this.entries.size)
+    const now = this.options.clock.now()
+    const lasts = ({ unknown, failingSince = now }: PeerEntry): boolean =>
+      unknown && now - failingSince >= quietMs
+    const saying = [...this.entries].flatMap(([node, entry]) => (lasts(entry) ? [node] : []))
+    const isConnected = [...this.entries.values()].some(entry => connectionsOf(entry).length > 0)
+    const isUnknown = !isConnected && saying.length >= majority(this.entries.size)
     if (isUnknown === this.unknown) return
     this.unknown = isUnknown
     this.options.onUnknown?.(isUnknown ? saying : [])

@@ -132,6 +132,8 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
     })
     await produce(50)
     expect(await readAll('n4')).toEqual(Array.from({ length: sent }, (_, i) => `${i}`))
+    // Only n1 knew of it at first: that is no reason to cry.
+    expect(said.get('n4')).toBeUndefined()
   })
 
   it('is well when all nodes are up and the log is on them', async () => {
