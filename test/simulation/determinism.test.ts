@@ -31,7 +31,7 @@ const firstSeeds: Readonly<Record<string, FirstSeeds>> = {
     ],
   },
   brokers: {
-    seeds: 40,
+    seeds: 70,
     states: [
       'same state everywhere',
       'states compared',
