@@ -10,6 +10,7 @@ export interface ConsumeOptions extends GlobalOptions {
   readonly exit?: boolean
   readonly output?: string
   readonly partition?: number
+  readonly group?: string
 }
 
 /** Adds the command. */
@@ -24,6 +25,10 @@ export function addConsumeCommand(program: Command): void {
       parseStartOffset,
       'beginning',
     )
+    .option(
+      '-g, --group <name>',
+      'as a member of this consumer group: go on where it was, and commit what was printed',
+    )
     .option('-n, --count <n>', 'stop after this many records', whole(0))
     .option('-e, --exit', 'stop at the end offsets found at the start')
     .option('-f, --output <format>', String.raw`text of each record (default: %v\n)`)
@@ -37,6 +42,7 @@ Format:
   --format json prints one object per line: topic, partition, offset, timestamp, key, value, headers
 ${examples(
   'logloom consume orders -e',
+  'logloom consume orders -g billing',
   String.raw`logloom consume orders -o -5 -f '%p %o %k %v\n'`,
   'logloom consume orders -o @2026-01-31T08:00:00Z -n 100 --format json',
 )}`,

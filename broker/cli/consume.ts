@@ -25,6 +25,11 @@ export async function consume(topic: string, o: ConsumeOptions): Promise<void> {
   const write = o.format === 'json' ? writeRecordJson : compileFormat(o.output ?? String.raw`%v\n`)
   const { count = Number.POSITIVE_INFINITY } = o
   if (count === 0) return
+  if (o.group !== undefined) {
+    const { consumeAsMember } = await import('./consume-group.ts')
+    await consumeAsMember(topic, o.group, o, write)
+    return
+  }
   await withBroker(o.url, async client => {
     const stop = new AbortController()
     const troubles = new Troubles(o)
@@ -112,7 +117,7 @@ class Troubles {
   }
 }
 
-function reportGap(gap: ReadGap, o: ConsumeOptions): void {
+export function reportGap(gap: ReadGap, o: ConsumeOptions): void {
   const { topic, partition, type, offset, next } = gap
   const text = `${topic}-${partition}: offsets ${offset} to ${next - 1} are ${type}`
   note(formatWarning(text, o.format))

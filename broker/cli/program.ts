@@ -15,6 +15,7 @@ import { brokerUrls, examples } from './options.ts'
 import { note, print } from './output.ts'
 import { addProduceCommand } from './produce-command.ts'
 import { addStartCommand } from './start-command.ts'
+import { addGroupCommand } from './group-command.ts'
 import { addTopicCommand } from './topic-command.ts'
 
 /** Builds the command tree. */
@@ -47,6 +48,7 @@ export function buildProgram(version: string, format: Format): Command {
   addProduceCommand(program)
   addConsumeCommand(program)
   addLogCommand(program)
+  addGroupCommand(program)
   addClusterCommand(program)
   addHealthCommand(program)
   addBenchCommand(program)

@@ -99,6 +99,11 @@ export class Consumer<V = string, K = string> {
       .map(({ topic, partition, generation }) => ({ topic, partition, generation }))
   }
 
+  /** Offset of the next record of a held partition that nobody was given; undefined as long as its start is not known. */
+  position(topic: string, partition: number): number | undefined {
+    return this.#matching(topic, partition)[0]?.position
+  }
+
   /** Hears of one kind of event; returns the way to stop. */
   on<T extends keyof ConsumerListener>(type: T, listener: ConsumerListener[T]): () => void {
     return this.#events.on(type, listener)

@@ -58,8 +58,8 @@ export class HeldPartition implements Place {
 
   /** What is to be committed; undefined when nothing is. */
   get due(): number | undefined {
-    const { processed } = this
-    return processed === this.committed ? undefined : processed
+    const { processed, committed = -1 } = this
+    return processed !== undefined && processed > committed ? processed : undefined
   }
 
   get isIdle(): boolean {
@@ -121,6 +121,8 @@ export class HeldPartition implements Place {
     this.#open.clear()
     this.#limit = Number.POSITIVE_INFINITY
     this.#next = offset
+    // Going back is meant, so it may be committed.
+    this.committed = undefined
   }
 
   /** Reads no more. */
