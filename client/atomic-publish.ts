@@ -35,6 +35,7 @@ export interface PublishOptions {
     readonly partition: number
     readonly offset: number
   }[]
+  readonly commit?: Readonly<Record<string, unknown>>
   readonly signal?: AbortSignal
 }
 
@@ -67,7 +68,13 @@ export async function publishAtomically(
   const pending = await window.admit(() => {
     window.take(bytes)
     const leftMs = Math.max(1, deadlineMs - connection.clock.nowMs())
-    const fields = { batches, acks: context.acks, ...(o.expect ? { expect: o.expect } : {}) }
+    const { expect, commit } = o
+    const fields = {
+      batches,
+      acks: context.acks,
+      ...(expect && { expect }),
+      ...(commit && { commit }),
+    }
     return { reply: commands.run('publish', fields, { signal: o.signal, timeoutMs: leftMs }) }
   }, o.signal)
   try {

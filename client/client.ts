@@ -15,7 +15,9 @@ import { Producer } from './producer.ts'
 import type { ProducerOptions } from './producer-options.ts'
 import { Readers, type ReadTopics } from './read-topics.ts'
 import type { ClientStatus } from './status.ts'
+import type { Ack } from './records.ts'
 import type { Topic } from './topic.ts'
+import { Transaction, type TransactionOptions } from './transaction.ts'
 
 /** What a page or service holds; made by {@link connect}. */
 export class Client {
@@ -26,6 +28,8 @@ export class Client {
   readonly #deliveryTimeoutMs: number
   readonly #producers = new Set<Producer>()
   readonly #consumers = new Set<Consumer<never, never>>()
+  /** By transactional id. */
+  readonly #transactional = new Map<string, Producer>()
   #admin: Admin | undefined
   #closing: Promise<void> | undefined
 
@@ -77,6 +81,28 @@ export class Client {
     )
     this.#consumers.add(consumer)
     return consumer
+  }
+
+  /**
+   * Runs `work` and then sends everything that it gave to the transaction in one append: records for any topics, and the offsets of the group consumer
+   * from which they were made. Nothing is sent when it throws.
+   * @returns the acks of the records, in order
+   * @throws what `work` throws; STALE_GENERATION, UNKNOWN_MEMBER, PRODUCER_FENCED and other refusals: nothing was written
+   */
+  async transaction(
+    work: (tx: Transaction) => unknown,
+    { transactionalId, signal }: TransactionOptions = {},
+  ): Promise<readonly Ack[]> {
+    this.#assertOpen()
+    const name = transactionalId ?? ''
+    let producer = this.#transactional.get(name)
+    if (producer === undefined) {
+      producer = this.producer(transactionalId === undefined ? {} : { transactionalId })
+      this.#transactional.set(name, producer)
+    }
+    const tx = new Transaction()
+    await work(tx)
+    return tx.complete(producer, signal)
   }
 
   admin(): Admin {

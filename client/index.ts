@@ -53,6 +53,7 @@ export type { ReadBatch, ReadRecord } from './read-record.ts'
 export type { ReadTopics } from './read-topics.ts'
 export type { Reader } from './reader.ts'
 export type { Ack, OutgoingRecord, Ticket } from './records.ts'
+export type { Transaction, TransactionOptions } from './transaction.ts'
 export type { ClientStatus } from './status.ts'
 export {
   type PlainValue,

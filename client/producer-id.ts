@@ -13,10 +13,12 @@ export interface ProducerId {
 
 export class ProducerIdSource {
   readonly #connection: Connection
+  readonly #transactionalId: string | undefined
   #shared: Promise<ProducerId> | undefined
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, transactionalId?: string) {
     this.#connection = connection
+    this.#transactionalId = transactionalId
   }
 
   /** The id that all healthy lanes of one producer use. @throws when the connection is closed for good */
@@ -33,7 +35,9 @@ export class ProducerIdSource {
 
   /** A new id for one lane. */
   async fresh(): Promise<ProducerId> {
-    const reply = await this.#connection.call('initProducer', {})
+    const transactionalId = this.#transactionalId
+    const fields = transactionalId === undefined ? {} : { transactionalId }
+    const reply = await this.#connection.call('initProducer', fields)
     return {
       producerId: Number(reply['producerId']),
       producerEpoch: Number(reply['producerEpoch']),

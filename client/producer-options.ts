@@ -24,6 +24,8 @@ export interface ProducerOptions {
   readonly compressionType?: Codec
   /** Retries never duplicate nor reorder; default true, and false with `acks: 0`. */
   readonly enableIdempotence?: boolean
+  /** Whoever produces under the same name fences all earlier ones, also after a restart: they get PRODUCER_FENCED. */
+  readonly transactionalId?: string
   /** Largest batch, bytes; default what the broker takes. */
   readonly maxRequestSize?: number
   /** Default: murmur2 of the key; without a key one partition per batch in turn. */

@@ -55,6 +55,8 @@ export interface SendBatchOptions {
     readonly partition: number
     readonly offset: number
   }[]
+  /** Only with `atomic`: the consumed offsets that take effect with the records; see `client.transaction`. */
+  readonly commit?: Readonly<Record<string, unknown>>
   readonly signal?: AbortSignal
 }
 
@@ -91,7 +93,9 @@ export class Producer {
     this.#onClosed = defaults.onClosed
     const { clock } = connection
     const { maxInflightBytes, maxBlockMs, lingerMs } = this.#settings
-    this.#ids = this.#settings.idempotent ? new ProducerIdSource(connection) : undefined
+    this.#ids = this.#settings.idempotent
+      ? new ProducerIdSource(connection, options.transactionalId)
+      : undefined
     this.#window = new SendWindow(maxInflightBytes, maxBlockMs, clock)
     this.#linger = new Linger(lingerMs, clock)
     this.#owner = this.#laneOwner()
@@ -157,7 +161,7 @@ export class Producer {
       return Promise.all(sent)
     }
     if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
-    if (list.length === 0) return []
+    if (list.length === 0 && o.commit === undefined) return []
     const { idempotent, acks, deliveryTimeoutMs } = this.#settings
     this.#commands ??= new CommandLane(
       this.#connection,

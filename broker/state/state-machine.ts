@@ -351,7 +351,7 @@ export class StateMachine {
     effectLsn: number,
     commit?: GroupCommit,
   ): Decision {
-    const refusedCommit = commit === undefined ? undefined : this.groups.checkCommit(commit)
+    const refusedCommit = commit === undefined ? undefined : this.groups.checkCommitNow(commit)
     if (refusedCommit !== undefined) return this.ofGroup(refusedCommit, effectLsn)
     const partitions: PartitionState[] = []
     for (const { topicId, partition } of batches) {

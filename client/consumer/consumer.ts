@@ -69,6 +69,8 @@ export class Consumer<V = string, K = string> {
   #turn = 0
   #failure: Error | undefined
   #claimed = false
+  /** Records of one partition are worked on side by side. */
+  #isByKey = false
   #cancelTick: (() => void) | undefined
   #closing: Promise<void> | undefined
   #drained: Promise<void> = Promise.resolve()
@@ -160,6 +162,7 @@ export class Consumer<V = string, K = string> {
    */
   async run(handler: Handler<V, K>, options: RunOptions = {}): Promise<void> {
     this.#claim()
+    this.#isByKey = (options.concurrency ?? 1) > 1 && options.order !== 'partition'
     const runner = new Runner<V, K>(handler, options, {
       take: () => this.#take(),
       clock: this.#connection.clock,
@@ -208,20 +211,18 @@ export class Consumer<V = string, K = string> {
     this.#read(held, offset)
   }
 
-  /** What a transaction commits with its records: everything that was processed, or handed out with `upTo`. */
-  transactionCommit(offsets: readonly OffsetToCommit[]): {
-    readonly fields: Readonly<Record<string, unknown>>
-    readonly done: () => void
-  } {
+  /**
+   * Runs `send` with the fields that commit `places`; no other commit of this member is under way meanwhile. Each names the generation under which its
+   * records were handed out: what was lost since is refused, also when this member has the partition again.
+   */
+  async transact<R>(
+    places: readonly CommitPlace[],
+    send: (commit: Readonly<Record<string, unknown>>) => Promise<R>,
+  ): Promise<R> {
     if (this.#member === undefined) throw closedError('consumer')
-    const places = offsets.map(({ topic, partition, offset }): CommitPlace => {
-      const { generation } = this.#find(topic, partition)
-      return { topic, partition, generation, offset }
-    })
-    return {
-      fields: this.#member.commitFields(places),
-      done: () => this.#remember(places),
-    }
+    const result = await this.#member.withCommit(places, send)
+    this.#remember(places)
+    return result
   }
 
   /** Commits what was processed (with autoCommit), leaves the group and ends every iteration. Idempotent. */
@@ -395,10 +396,28 @@ export class Consumer<V = string, K = string> {
     if (found === undefined) throw new Error('nothing waits')
     const { topic, partition, generation } = held
     const { signal } = held.abort
-    const commit = async (offset: number): Promise<void> =>
-      this.#commit([{ topic, partition, generation, offset }])
-    const records = found.records.map(
-      (record): GroupRecord<unknown, unknown> => ({
+    const originAt = (offset: number, isWhole: boolean): Origin => ({
+      consumer: this as unknown as Consumer<never, never>,
+      place: { topic, partition, generation, offset: offset + 1 },
+      check: () => {
+        if (isWhole || !this.#isByKey || held.isFirst(offset)) return
+        throw new LogloomError(
+          'INVALID_REQUEST',
+          `${topic}[${partition}]: ${offset} cannot be committed while records before it are under way`,
+          { topic, partition, offset },
+          {
+            hint: "run with order: 'partition', with concurrency 1, or leave commits to autoCommit",
+          },
+        )
+      },
+    })
+    const committing = (origin: Origin) => async (): Promise<void> => {
+      origin.check()
+      await this.#commit([origin.place])
+    }
+    const records = found.records.map((record): GroupRecord<unknown, unknown> => {
+      const origin = originAt(record.offset, false)
+      const made = {
         topic,
         partition,
         offset: record.offset,
@@ -406,20 +425,18 @@ export class Consumer<V = string, K = string> {
         key: record.key,
         value: record.value,
         headers: record.headers,
-        header: name => record.header(name),
+        header: (name: string) => record.header(name),
         signal,
-        commit: () => commit(record.offset + 1),
-      }),
-    )
+        commit: committing(origin),
+      }
+      origins.set(made, origin)
+      return made
+    })
     this.#events.lag(held, found.end - found.next)
-    const batch = {
-      topic,
-      partition,
-      records,
-      next: found.next,
-      signal,
-      commit: () => commit(found.next),
-    }
+    const origin = originAt(found.next - 1, true)
+    const { next } = found
+    const batch = { topic, partition, records, next, signal, commit: committing(origin) }
+    origins.set(batch, origin)
     return { held, batch }
   }
 
@@ -508,6 +525,21 @@ export class Consumer<V = string, K = string> {
   #change(): Promise<void> {
     return new Promise(resolve => this.#wake.push(resolve))
   }
+}
+
+/** Where a record or a batch came from, and what committing it means. */
+export interface Origin {
+  readonly consumer: Consumer<never, never>
+  readonly place: CommitPlace
+  /** @throws INVALID_REQUEST when it cannot be committed, because what lies before it is not done */
+  readonly check: () => void
+}
+
+const origins = new WeakMap<object, Origin>()
+
+/** Undefined for what no consumer has handed out. */
+export function originOf(consumed: object): Origin | undefined {
+  return origins.get(consumed)
 }
 
 /** How long {@link Consumer.close} waits for handlers that run. */

@@ -62,22 +62,24 @@ export class GroupMember {
     return this.#id
   }
 
-  /** Who commits what, for a commit that travels with a publish. */
-  commitFields(places: readonly CommitPlace[]): Frame {
-    return {
-      group: this.#settings.groupId,
-      memberId: this.#id,
-      sequence: ++this.#sequence,
-      offsets: places.map(place => ({ ...place })),
-    }
-  }
-
   /** @throws STALE_GENERATION, UNKNOWN_MEMBER: nothing was committed; CONNECTION_CLOSED, TIMEOUT: nobody knows */
   commit(places: readonly CommitPlace[]): Promise<void> {
     if (places.length === 0) return this.#committing.then(() => {})
-    const run = this.#committing.then(async () => {
-      await this.#connection.call('commitOffsets', this.commitFields(places))
+    return this.withCommit(places, async fields => {
+      await this.#connection.call('commitOffsets', fields)
     })
+  }
+
+  /** Runs `send` with the fields of a commit, once every earlier commit is over. */
+  withCommit<R>(places: readonly CommitPlace[], send: (fields: Frame) => Promise<R>): Promise<R> {
+    const run = this.#committing.then(() =>
+      send({
+        group: this.#settings.groupId,
+        memberId: this.#id,
+        sequence: ++this.#sequence,
+        offsets: places.map(place => ({ ...place })),
+      }),
+    )
     this.#committing = run.catch(() => {})
     return run
   }

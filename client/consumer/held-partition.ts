@@ -62,6 +62,12 @@ export class HeldPartition implements Place {
     return processed !== undefined && processed > committed ? processed : undefined
   }
 
+  /** No record before `offset` is being worked on. */
+  isFirst(offset: number): boolean {
+    for (const other of this.#open) if (other < offset) return false
+    return true
+  }
+
   get isIdle(): boolean {
     return this.#open.size === 0
   }

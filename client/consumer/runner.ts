@@ -11,8 +11,8 @@ export type Handler<V, K> = (record: GroupRecord<V, K>) => unknown
 export interface RunOptions {
   /** Handlers at a time; default 1. */
   readonly concurrency?: number
-  /** `auto` (default): a record is processed when its handler returns. `manual`: the handler calls `record.commit()` itself. */
-  readonly commit?: 'auto' | 'manual'
+  /** What stays in order: the records of a `key` (default), or those of a `partition`, which {@link GroupRecord.commit} and transactions need. */
+  readonly order?: 'key' | 'partition'
   /** Tries again before it gives up; default none. */
   readonly retry?: {
     readonly attempts: number
@@ -79,7 +79,7 @@ export class Runner<V, K> {
   }
 
   #dispatch(taken: Taken, record: GroupRecord<V, K>): void {
-    const key = laneOf(record)
+    const key = laneOf(record, this.#options.order)
     const before = this.#tails.get(key) ?? Promise.resolve()
     this.#pending++
     const done = before.then(() => this.#handle(taken, record))
@@ -145,8 +145,11 @@ export class Runner<V, K> {
 }
 
 /** Records without a key are in order per partition. */
-function laneOf({ topic, partition, key }: GroupRecord<unknown, unknown>): string {
+function laneOf(
+  { topic, partition, key }: GroupRecord<unknown, unknown>,
+  order: RunOptions['order'],
+): string {
   const name = `${topic}/${partition}`
-  if (key === null) return name
+  if (key === null || order === 'partition') return name
   return `${name}/${key instanceof Uint8Array ? key.join() : JSON.stringify(key)}`
 }

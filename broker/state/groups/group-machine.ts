@@ -99,6 +99,19 @@ export class GroupMachine {
     }
   }
 
+  /** As {@link checkCommit}, for a commit that must have an effect, since other things hang on it. */
+  checkCommitNow(commit: GroupCommit): GroupOutcome | undefined {
+    const { group: name, memberId, sequence } = commit
+    const member = this.registry.byName.get(name)?.members.get(memberId ?? '')
+    if (member === undefined || sequence === undefined || sequence > member.commitSequence)
+      return this.checkCommit(commit)
+    return refused(
+      'STALE_GENERATION',
+      `member ${member.id} of group ${name} has made commit ${member.commitSequence} already, this one is ${sequence}`,
+      { group: name, memberId: member.id, limit: member.commitSequence, actual: sequence },
+    )
+  }
+
   /** Why the commit is refused; undefined when it can be taken. Changes nothing. */
   checkCommit(commit: GroupCommit): GroupOutcome | undefined {
     const { group: name, memberId, offsets } = commit
