@@ -334,6 +334,12 @@ export class Broker {
     return this.machine.groups.registry.byName.values()
   }
 
+  /** Of the brokers of this log the one whose session is the oldest: it does and tells what one is enough for. */
+  get isOldest(): boolean {
+    const own = this.proposer.sessionId
+    return own !== undefined && own === Math.min(...this.machine.sessions.live.keys())
+  }
+
   /** Calls `listener` after each apply that changed the group's members or claims. Returns the way to stop. */
   onGroup(name: string, listener: () => void): () => void {
     return this.groupWatch.on(name, listener)

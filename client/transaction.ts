@@ -61,10 +61,10 @@ export class Transaction {
     const [first, ...others] = this.#places
     if (others.length > 0)
       throw new LogloomError('INVALID_REQUEST', 'a transaction commits offsets of one consumer')
-    if (first === undefined) return producer.sendBatch(this.#entries as never, options)
+    if (first === undefined) return producer.sendBatch(this.#entries, options)
     const [consumer, places] = first
     return consumer.transact([...places.values()], commit =>
-      producer.sendBatch(this.#entries as never, { ...options, commit }),
+      producer.sendBatch(this.#entries, { ...options, commit }),
     )
   }
 

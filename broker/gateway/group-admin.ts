@@ -100,7 +100,10 @@ interface GroupPlace {
 }
 
 /** Every partition that the group holds or has committed to, by topic and number. */
-export function placesOf(context: GatewayContext, group: Group): readonly GroupPlace[] {
+export function placesOf(
+  context: Pick<GatewayContext, 'broker'>,
+  group: Group,
+): readonly GroupPlace[] {
   const { broker } = context
   const keys = new Map<string, readonly [number, number]>()
   for (const { topicId, partition } of group.claims.values())

@@ -83,7 +83,7 @@ export class GatewayStats {
   )
   readonly durations = new Map<Api, Histogram>(apis.map(api => [api, new Histogram()]))
   readonly traffic = new Map<string, TopicTraffic>()
-  private readonly topicsMax: number
+  readonly topicsMax: number
 
   constructor(topicsMax: number) {
     this.topicsMax = topicsMax

@@ -6,6 +6,7 @@ import type { Broker } from '../broker.ts'
 import { diskSpace } from '../disk-space.ts'
 import { type GatewayStats, type Histogram, latencyBuckets } from '../gateway/stats.ts'
 import { type LogStats, syncBuckets } from './log-stats.ts'
+import { GroupMetrics } from './group-metrics.ts'
 import { SnapshotHistogram } from './snapshot-histogram.ts'
 
 export interface MetricsOptions {
@@ -171,6 +172,44 @@ export function createMetrics(options: MetricsOptions): Metrics {
     ['loglet_kind'],
     function* () {
       for (const [kind, stats] of log.appends) yield [{ loglet_kind: kind }, stats.records]
+    },
+  )
+  const groups = new GroupMetrics(options.broker, gateway.topicsMax)
+  table(
+    Gauge,
+    'logloom_consumer_group_lag_records',
+    'Records that the group has not committed',
+    ['group', 'topic'],
+    () => groups.lag('records'),
+  )
+  table(
+    Gauge,
+    'logloom_consumer_group_lag_seconds',
+    'Age of the oldest record that the group has not committed',
+    ['group', 'topic'],
+    () => groups.lag('seconds'),
+  )
+  table(
+    Gauge,
+    'logloom_consumer_group_members',
+    'Members of the group, also those in their grace period',
+    ['group'],
+    () => groups.each(group => group.members.size),
+  )
+  table(
+    Counter,
+    'logloom_consumer_group_rebalances_total',
+    'Changes of who should have which partition',
+    ['group'],
+    () => groups.each(group => group.generation),
+  )
+  table(
+    Counter,
+    'logloom_consumer_group_commits_total',
+    'Commits that this broker took',
+    ['group'],
+    function* () {
+      for (const [group, n] of gateway.groupCommits) yield [{ group }, n]
     },
   )
   gauge('logloom_topics', 'Topics', () => [...(options.broker()?.topics() ?? [])].length)

@@ -121,15 +121,15 @@ describe('a transaction', () => {
     const producer = one.producer()
     for (let i = 0; i < count; i++) producer.enqueue('in', { key: `k${i % 20}`, value: `${i}` })
     await producer.flush()
-    let ended = false
+    const state = { ended: false }
     let failures = 0
     let turn = 0
     const work = async (name: string): Promise<void> => {
       const own = await client()
-      while (!ended) {
+      while (!state.ended) {
         const consumer = own.consumer(options)
         const stop = setInterval(() => {
-          if (ended) void consumer.close()
+          if (state.ended) void consumer.close()
         }, 5)
         try {
           await consumer.run(
@@ -169,7 +169,7 @@ describe('a transaction', () => {
     while ((await lag().catch(() => count)) > 0)
       await new Promise(resolve => setTimeout(resolve, 10))
     clearInterval(expel)
-    ended = true
+    state.ended = true
     await Promise.all(workers)
     expect(failures).toBeGreaterThan(5)
     const out = await values('out')

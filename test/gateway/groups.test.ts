@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
 import { type Frame, RawClient } from './raw-client.ts'
+import { metric, scrape } from './scrape.ts'
 
 let broker: RunningBroker
 const clients: RawClient[] = []
@@ -273,6 +274,21 @@ describe('offsets of a group', () => {
       error: { code: 'UNKNOWN_GROUP' },
     })
   })
+})
+
+it('a group has series of its lag and members, and none once it is gone', async () => {
+  const a = await withTopic()
+  const joined = await join(a, 'a')
+  await commit(a, 'a', joined, 0, 2)
+  const of = (name: string, labels: string): Promise<number> =>
+    metric(broker, `logloom_consumer_group_${name}{${labels}}`)
+  expect(await of('lag_records', 'group="g",topic="t"')).toBe(3)
+  expect(await of('lag_seconds', 'group="g",topic="t"')).toBeGreaterThanOrEqual(0)
+  expect(await of('members', 'group="g"')).toBe(1)
+  expect(await of('commits_total', 'group="g"')).toBe(1)
+  await a.call('leaveGroup', { group: 'g', memberId: 'a' })
+  await a.call('deleteGroup', { group: 'g' })
+  expect(await scrape(broker)).not.toContain('logloom_consumer_group_members{group="g"}')
 })
 
 it('a group that never committed leaves nothing behind', async () => {
