@@ -3,6 +3,7 @@
 import type { Segment } from '../../loglets/chain.ts'
 import { majority } from '../../loglets/majority.ts'
 import type { NodeId } from '../../loglets/net.ts'
+import { nodeOf } from '../../loglets/metastore/paxos/record.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import type { NodeStatus } from '../gateway/context.ts'
 import { degraded, type Finding, noted, unavailable } from '../health.ts'
@@ -16,6 +17,8 @@ export interface ClusterView {
   readonly segments: readonly Segment[]
   /** Log servers of each leaf that the open segment could have now; none when it has no place. */
   readonly possible: readonly number[]
+  /** Who decides in the register, as far as this node knows: `node` or `node@directory`. */
+  readonly voters: readonly string[]
   /** The others say that this node does not belong to them. */
   readonly outcast: LogloomError | undefined
 }
@@ -27,7 +30,13 @@ const segmentsShown = 5
 export function clusterFindings(view: ClusterView): readonly Finding[] {
   const { outcast } = view
   if (outcast !== undefined) return [unavailable(`${outcast.message}: ${outcast.hint}`)]
-  return [...nodeFindings(view), ...openFindings(view), ...sealedFindings(view)]
+  return [
+    ...nodeFindings(view),
+    ...voteFindings(view),
+    ...openFindings(view),
+    ...sealedFindings(view),
+    ...fewFindings(view),
+  ]
 }
 
 /** Why this node does not belong to the cluster, in words of its operator. */
@@ -75,6 +84,39 @@ function nodeFindings({ nodes }: ClusterView): readonly Finding[] {
     ...nodes
       .filter(({ joining, up: isUp }) => joining && !isUp)
       .map(({ node }) => noted(`node ${node} may join: start it with --join`)),
+  ]
+}
+
+/** A node that lost its disk is up, but its vote hangs on the old one: another loss now, and nobody can decide anything any more. */
+function voteFindings({ members, voters }: ClusterView): readonly Finding[] {
+  return members.flatMap(({ node, directory }) => {
+    const [, voting] = voters.find(voter => nodeOf(voter) === node)?.split('@') ?? []
+    if (voting === undefined || voting === directory) return []
+    return [
+      degraded(
+        `node ${node} has a new data directory, which has no vote in the register yet: it gets one within seconds, by itself; take no other node down before`,
+      ),
+    ]
+  })
+}
+
+/** Sealed segments that were made while log servers were away. */
+function fewFindings(view: ClusterView): readonly Finding[] {
+  const possible = view.possible.reduce((sum, n) => sum + n, 0)
+  const spec = view.segments.at(-1)?.spec
+  const lost = new Set(lostCopies(copyView(view), view.segments).map(({ index }) => index))
+  const few = view.segments.slice(0, -1).filter(segment => {
+    if (lost.has(segment.index)) return false
+    // How many there can be is known of the open segment's spec only.
+    if (segment.spec !== spec) return false
+    const copies = leafCopies(copyView(view), segment).reduce((sum, l) => sum + l.servers.length, 0)
+    return copies > 0 && copies < possible
+  })
+  if (few.length === 0) return []
+  return [
+    degraded(
+      `${few.length} sealed segments have fewer copies than the log servers that are up could hold (first: segment ${few[0]?.index}): they are being copied; take no other node down before`,
+    ),
   ]
 }
 

@@ -264,6 +264,7 @@ export class ClusterNode {
       members: this.members(),
       segments,
       possible: last === undefined ? [] : possibleServers(this.place, last),
+      voters: this.acceptor.members,
       outcast: this.outcast,
     })
   }

@@ -1,6 +1,6 @@
 // Keeps the log on as many living log servers as it should have (DESIGN 4.2 "one function for every cause"): after a node came up, came back
 // with a new disk, was removed, or went away for good, the log goes on in a loglet that is placed anew; and sealed segments that lost a copy
-// for good are copied to a new place.
+// for good, or were made while a node was away, are copied to a new place.
 //
 // One node acts, the first of those that are up by name, and only when what it sees has lasted: two nodes that each "improve" the placement
 // would take the log from each other. It never acts on a loss that the loglet bears while no better place is up.
@@ -86,8 +86,9 @@ function flawOf(
   const reason = missingServers(options, last) ?? goneServers(options, last)
   if (reason !== undefined) return { segment: last, reason }
   for (const segment of segments.slice(0, -1)) {
-    const gone = waits(segment) ? undefined : goneServers(options, segment)
-    if (gone !== undefined) return { segment, reason: gone }
+    if (waits(segment)) continue
+    const reason = goneServers(options, segment) ?? fewServers(options, segment)
+    if (reason !== undefined) return { segment, reason }
   }
   return undefined
 }
@@ -116,6 +117,16 @@ function goneServers(options: PlacementWatchOptions, segment: Segment): string |
       return `${gone.map(({ node }) => node).join(', ')} of segment ${segment.index} was removed`
   }
   return undefined
+}
+
+/** The segment was made while log servers were away: it has fewer copies than it could have. */
+function fewServers(options: PlacementWatchOptions, segment: Segment): string | undefined {
+  // All leaves together: with servers of their own one leaf may have more where another has less.
+  const possible = possibleServers(options.place, segment).reduce((sum, n) => sum + n, 0)
+  const copies = leafCopies(options, segment).reduce((sum, { servers }) => sum + servers.length, 0)
+  return copies > 0 && possible > copies
+    ? `segment ${segment.index} has ${copies} copies, ${possible} can be`
+    : undefined
 }
 
 /** Log servers of each leaf of a new loglet with the segment's spec; none when it has no place now. */

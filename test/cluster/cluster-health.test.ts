@@ -34,10 +34,17 @@ function view(up: readonly string[], change: Partial<ClusterView> = {}): Cluster
       peerUrl: `ws://${node}:1`,
     })),
     members: up.map((node): NodeDescription => {
-      return { node, incarnation: `i${node.slice(1)}`, store: `d-${node}`, version: '0' }
+      return {
+        node,
+        incarnation: `i${node.slice(1)}`,
+        store: `d-${node}`,
+        directory: `d-${node}`,
+        version: '0',
+      }
     }),
     segments: [segment(0, ['n1@d-n1', 'n2@d-n2', 'n3@d-n3'])],
     possible: [up.length],
+    voters: all.map(node => `${node}@d-${node}`),
     outcast: undefined,
     ...change,
   }
@@ -53,6 +60,20 @@ it('a node that is away degrades it, and is named with what to do', () => {
   const { status, problems } = healthOf(view(['n1', 'n2']))
   expect(status).toBe('degraded')
   expect(problems).toEqual([expect.stringMatching(/node n3 .* away.*cluster remove n3/)])
+})
+
+it('a node with a new disk that has no vote yet degrades it: nobody else may go now', () => {
+  const voters = ['n1@d-n1', 'n2@d-old', 'n3@d-n3']
+  const { status, problems } = healthOf(view(all, { voters }))
+  expect(status).toBe('degraded')
+  expect(problems).toEqual([expect.stringMatching(/node n2 .* no vote .* take no other node down/)])
+})
+
+it('sealed segments that could have more copies degrade it', () => {
+  const segments = [segment(0, ['n1@d-n1', 'n2@d-n2'], true), ...view(all).segments]
+  const { status, problems } = healthOf(view(all, { segments }))
+  expect(status).toBe('degraded')
+  expect(problems).toEqual([expect.stringMatching(/1 sealed segments .* fewer copies/)])
 })
 
 it('a node that may join and is not up is only noted', () => {

@@ -19,6 +19,7 @@ import {
   noBallot,
   recordMessage,
   recordOf,
+  type RegisterMember,
   type RegisterRecord,
 } from './record.ts'
 
@@ -67,6 +68,7 @@ export class Acceptor {
   private state: State | undefined
   /** Kept while `state` is being replaced. */
   private knownBirth: string | undefined
+  private knownMembers: readonly RegisterMember[] = []
   private queue: Promise<unknown> = Promise.resolve()
 
   constructor(options: AcceptorOptions) {
@@ -97,6 +99,11 @@ export class Acceptor {
   /** See {@link RegisterRecord}; undefined until a record was decided, or while the disk has not been read. */
   get birth(): string | undefined {
     return this.state?.decided.birth ?? this.knownBirth
+  }
+
+  /** Who decides, as far as is known here; none while the disk has not been read. */
+  get members(): readonly RegisterMember[] {
+    return this.knownMembers
   }
 
   /** What somebody learned to be decided. @throws {ForeignRegisterError} */
@@ -177,6 +184,7 @@ export class Acceptor {
       bytes === undefined
         ? { decided: first, promised: noBallot, accepted: undefined }
         : this.decode(bytes)
+    this.knownMembers = this.state.decided.members
     return this.state
   }
 
@@ -196,6 +204,7 @@ export class Acceptor {
     this.knownBirth = decided.birth
     await replaceFile(disk, dir, fileName, [new TextEncoder().encode(text)])
     this.state = state
+    this.knownMembers = decided.members
     return state
   }
 
