@@ -133,6 +133,11 @@ export class Connection {
     return membership
   }
 
+  /** Of a member that joined on this connection, if it has. */
+  membership(key: string): Membership | undefined {
+    return this.memberships?.get(key)
+  }
+
   /** The member's socket is gone, as far as the group is concerned. */
   detachMember(key: string): void {
     this.memberships?.get(key)?.detach()

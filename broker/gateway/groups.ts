@@ -70,10 +70,17 @@ export async function joinGroup(
       rebalanceTimeoutMsMax,
     ),
   } as const
-  const { result = {} } = acceptedOrThrow(await context.broker.propose(command))
+  const key = `${group}/${memberId}`
+  const former = connection.membership(key)
+  if (former !== undefined) former.quiet = true
+  const { result = {} } = acceptedOrThrow(
+    await context.broker.propose(command).finally(() => {
+      if (former !== undefined) former.quiet = false
+    }),
+  )
   const attachment = Number(result['attachment'])
   const membership = connection.join(
-    `${group}/${memberId}`,
+    key,
     () => new Membership(context, connection, { group, memberId, instanceId, attachment }),
   )
   return { group, memberId, ...membership.view() }

@@ -23,6 +23,8 @@ export class Membership {
   private readonly stops: readonly (() => void)[]
   private told = ''
   private ended = false
+  /** The member is joining anew on this connection: what changes meanwhile is told by the next membership. */
+  quiet = false
 
   constructor(context: GatewayContext, connection: Connection, options: MembershipOptions) {
     this.context = context
@@ -61,7 +63,7 @@ export class Membership {
   }
 
   private look(): void {
-    if (this.ended) return
+    if (this.ended || this.quiet) return
     const { group: name, memberId, attachment, instanceId } = this.options
     const group = this.context.broker.group(name)
     const member = group?.members.get(memberId)
