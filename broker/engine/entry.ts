@@ -14,7 +14,7 @@
 // An unknown version or type stops the node: guessing would make replicas differ.
 
 import { batchHeaderBytes, readBatchHeader } from '../../wire/batch.ts'
-import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import { packFrame } from '../../wire/frame.ts'
 import type {
   Command,
   CommandType,
@@ -27,6 +27,7 @@ import type {
 } from '../state/commands.ts'
 import type { GroupCommit } from '../state/groups/commands.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
+import { unpackOwn } from '../state/own-frame.ts'
 
 const magic = 0xe1
 const version = 1
@@ -246,13 +247,13 @@ function parseCommand(
   }
   if (type === 'publish' && view.getUint8(at) === publishCommitCode) {
     const body = start + 4 + view.getUint32(start)
-    const commit = unpackFrame(bytes.subarray(start + 4, body)) as unknown as GroupCommit
+    const commit = unpackOwn(bytes.subarray(start + 4, body)) as unknown as GroupCommit
     const { command, batchStarts } = parsePublish(bytes, view, body, flags)
     return { command: { ...command, commit } as Command, batchStarts }
   }
   if (type === 'publish') return parsePublish(bytes, view, start, flags)
   return {
-    command: { type, ...unpackFrame(bytes.subarray(start, end)) } as Command,
+    command: { type, ...unpackOwn(bytes.subarray(start, end)) } as Command,
     batchStarts: [],
   }
 }

@@ -4,10 +4,11 @@
 // publish and admin. It keeps the next sequence and its last five decisions, so a retry gets the first answer back before any
 // condition is looked at. Knows nothing of what is decided.
 
-import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import { packFrame } from '../../wire/frame.ts'
 import type { Decision } from './commands.ts'
 import { laneKey, prefixRange, producerKey } from './keys.ts'
 import type { StateStore, StoreOp } from './store.ts'
+import { unpackOwn } from './own-frame.ts'
 
 /** Decisions kept per lane = requests that may be in flight on it (protocol.md 5). */
 export const decisionsPerLane = 5
@@ -59,7 +60,7 @@ export class Producers {
 
   load(): void {
     for (const [, value] of this.store.range(prefixRange(5))) {
-      const row = unpackFrame(value)
+      const row = unpackOwn(value)
       const id = row.id as number
       const commands = decodeLane(row.l as Row)
       const name = row.x as string | undefined
@@ -223,7 +224,7 @@ export class Producers {
     const lane =
       value === undefined
         ? { epoch: producer.epoch, next: 0, decisions: [] }
-        : decodeLane(unpackFrame(value))
+        : decodeLane(unpackOwn(value))
     const cached = { lane, key }
     this.lanes.set(name, cached)
     return cached

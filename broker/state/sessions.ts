@@ -4,11 +4,12 @@
 // its content: the log that held it may be a volatile loglet, which a restart empties. Its place must not be trimmed, since batches are
 // read from there. Entries of closed or unknown sessions are ignored.
 
-import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import { packFrame } from '../../wire/frame.ts'
 import { encodeEntry, parseEntry } from '../engine/entry.ts'
 import type { ParsedEntry } from './commands.ts'
 import { prefixRange, sessionKey } from './keys.ts'
 import type { StateStore, StoreOp } from './store.ts'
+import { unpackOwn } from './own-frame.ts'
 
 export interface HeldEntry {
   readonly lsn: number
@@ -45,7 +46,7 @@ export class Sessions {
 
   load(): void {
     for (const [, value] of this.store.range(prefixRange(7))) {
-      const row = unpackFrame(value)
+      const row = unpackOwn(value)
       const held = new Map(
         (row.h as [number, number, Uint8Array][]).map(([sequence, lsn, bytes]) => [
           sequence,

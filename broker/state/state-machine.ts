@@ -3,7 +3,7 @@
 //
 // Knows nothing of sockets, logs or time: its clock is log time, the median of the live sessions' stamps, which never goes back.
 
-import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import { packFrame } from '../../wire/frame.ts'
 import type { GroupCommit } from './groups/commands.ts'
 import { type Effect, GroupMachine, type GroupOutcome } from './groups/group-machine.ts'
 import { GroupRegistry } from './groups/registry.ts'
@@ -22,6 +22,7 @@ import { retainedFrom } from './retention.ts'
 import { StateHash, stateVersion } from './state-hash.ts'
 import type { StateStore, StoreOp } from './store.ts'
 import { type PartitionState, type TopicState, Topics } from './topics.ts'
+import { unpackOwn } from './own-frame.ts'
 
 /** Partitions of all topics together. */
 export const partitionsMax = 200_000
@@ -83,7 +84,7 @@ export class StateMachine {
     this.groups = new GroupMachine(new GroupRegistry(store), this.topics, this.hash)
     const meta = store.get(metaKey)
     if (meta === undefined) return
-    const row = unpackFrame(meta)
+    const row = unpackOwn(meta)
     if (row.version !== stateVersion)
       throw new Error(
         `state version ${String(row.version)} is not ${stateVersion}: delete the state folder to rebuild it`,

@@ -4,10 +4,11 @@
 //   offsets   start                                  next
 //             |----- index entries in the store -----|-- recent --|
 
-import { packFrame, unpackFrame } from '../../wire/frame.ts'
+import { packFrame } from '../../wire/frame.ts'
 import { baseOfKey, batchKey, partitionKey, prefixRange, topicKey } from './keys.ts'
 import type { StateStore, StoreOp } from './store.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
+import { unpackOwn } from './own-frame.ts'
 
 /** Where a batch lies and when it took effect. `length` 0 marks a range of offsets that was lost. */
 export interface IndexEntry {
@@ -68,7 +69,7 @@ export class Topics {
 
   load(): void {
     for (const [, value] of this.store.range(prefixRange(2))) {
-      const row = unpackFrame(value)
+      const row = unpackOwn(value)
       const id = row.id as number
       const partitions = Array.from({ length: row.partitions as number }, (_, p) =>
         newPartition(id, p),
@@ -82,7 +83,7 @@ export class Topics {
       })
     }
     for (const [, value] of this.store.range(prefixRange(3))) {
-      const row = unpackFrame(value)
+      const row = unpackOwn(value)
       const partition = this.partition(row.t as number, row.p as number)
       if (partition === undefined) continue
       partition.start = row.s as number

@@ -4,7 +4,7 @@
 //   row of a group     members and claims      written when any of them changed
 //   row of an offset   one partition's commit  written alone: a commit does not rewrite its group
 
-import { packFrame, unpackFrame } from '../../../wire/frame.ts'
+import { packFrame } from '../../../wire/frame.ts'
 import { groupKey, groupOffsetKey, prefixRange } from '../keys.ts'
 import type { StateStore, StoreOp } from '../store.ts'
 import type { TopicState } from '../topics.ts'
@@ -18,6 +18,7 @@ import {
   type Member,
 } from './group.ts'
 import { matchesPattern } from './pattern.ts'
+import { unpackOwn } from '../own-frame.ts'
 
 /** Consumer groups in all. */
 export const groupsMax = 100_000
@@ -51,7 +52,7 @@ export class GroupRegistry {
       this.index(group)
     }
     for (const [, value] of this.store.range(prefixRange(9))) {
-      const row = unpackFrame(value)
+      const row = unpackOwn(value)
       const group = byId.get(row.g as number)
       if (group === undefined) continue
       put(group, row.t as number, row.p as number, {
@@ -247,7 +248,7 @@ type MemberRow = readonly [
 type ClaimRow = readonly [number, number, string | null, number, string | null, number | null]
 
 function decodeGroup(value: Uint8Array): Group {
-  const row = unpackFrame(value)
+  const row = unpackOwn(value)
   const members = (row.m as MemberRow[]).map(
     ([id, instance, topics, pattern, sessionMs, rebalanceMs, session, attachment, since, seq]): [
       string,
