@@ -64,6 +64,7 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   resetOffsets: 20,
   deleteGroup: 21,
   sweepGroups: 22,
+  attachMember: 24,
 }
 const typeNames = new Map(
   Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),
@@ -111,6 +112,7 @@ export function commandBytes(command: Command): number {
     case 'joinGroup':
     case 'leaveGroup':
     case 'detachMember':
+    case 'attachMember':
     case 'releasePartitions':
     case 'commitOffsets':
     case 'resetOffsets':

@@ -9,6 +9,9 @@ import { type MemberView, viewOf } from '../state/groups/group-machine.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 
+/** Before what the broker could not take is said again. */
+const retryMs = 500
+
 export interface MembershipOptions {
   readonly group: string
   readonly memberId: string
@@ -25,6 +28,7 @@ export class Membership {
   private ended = false
   /** The member is joining anew on this connection: what changes meanwhile is told by the next membership. */
   quiet = false
+  private attaching = false
 
   constructor(context: GatewayContext, connection: Connection, options: MembershipOptions) {
     this.context = context
@@ -49,11 +53,19 @@ export class Membership {
   detach(): void {
     if (this.ended) return
     this.end()
+    this.sayDetached()
+  }
+
+  /** Until it is in the log: the member would never expire without. */
+  private sayDetached(): void {
     const { group, memberId, attachment } = this.options
     this.context.broker
       .propose({ type: 'detachMember', group, memberId, attachment })
-      // The broker goes away too: its session ends, and with it what hangs on it.
-      .catch(() => {})
+      .catch(error => {
+        // The broker goes away too: its session ends, and with it what hangs on it.
+        if ((error as LogloomError).code === 'SHUTTING_DOWN') return
+        this.context.timers.after(retryMs, () => this.sayDetached())
+      })
   }
 
   /** Says nothing more. */
@@ -68,6 +80,7 @@ export class Membership {
     const group = this.context.broker.group(name)
     const member = group?.members.get(memberId)
     if (member !== undefined && member.attachment === attachment) {
+      if (member.session === undefined) this.attach()
       const { told } = this
       const frame = this.view()
       if (this.told !== told)
@@ -90,6 +103,19 @@ export class Membership {
             memberId,
           })
     this.connection.push({ op: 'assignment', group: name, memberId, error: error.toWire() })
+  }
+
+  /** The session of this broker was given up and opened anew; the connection is still here. */
+  private attach(): void {
+    if (this.attaching) return
+    this.attaching = true
+    const { group, memberId, attachment } = this.options
+    this.context.broker
+      .propose({ type: 'attachMember', group, memberId, attachment })
+      .catch(() => this.context.timers.after(retryMs, () => this.look()))
+      .finally(() => {
+        this.attaching = false
+      })
   }
 
   private frameOf({ generation, assigned, revoking }: MemberView): Frame {

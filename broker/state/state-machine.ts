@@ -200,6 +200,8 @@ export class StateMachine {
     const { node, incarnation } = command
     this.sessions.open(lsn, node, incarnation, entry.header.stamp)
     this.tick()
+    // Alone: nobody has been there until now.
+    if (this.sessions.live.size === 1) this.groups.graceBegins(this.time)
     this.hash.string(node)
     this.hash.number(lsn)
     return { applied: [], opened: { id: lsn, node, incarnation } }
@@ -314,6 +316,7 @@ export class StateMachine {
       case 'joinGroup':
       case 'leaveGroup':
       case 'detachMember':
+      case 'attachMember':
       case 'releasePartitions':
       case 'commitOffsets':
       case 'resetOffsets':

@@ -165,6 +165,8 @@ class Model {
   /** Who was seen to hold a partition with a generation. */
   private readonly holders = new Map<string, string>()
   private readonly heirs = new Map<string, string>()
+  /** Processes whose place was taken, by whom: as long as that one or its heir is there. */
+  private readonly fenced = new Map<string, string>()
   private sequence = 0
 
   run(step: Step): void {
@@ -191,6 +193,10 @@ class Model {
           },
           step.node,
         )
+        if (this.fenced.has(memberId)) {
+          expect(decision).toMatchObject({ code: 'MEMBER_FENCED' })
+          break
+        }
         expect(decision.ok).toBe(true)
         const same =
           known !== undefined &&
@@ -198,7 +204,10 @@ class Model {
           known.topics.join() === topics.join() &&
           world.group?.assignor === assignor
         if (same && before.assignor === assignor) expect(this.held().text).toBe(before.text)
-        if (old !== undefined) this.heirs.set(memberId, old.id)
+        if (old !== undefined) {
+          this.heirs.set(memberId, old.id)
+          this.fenced.set(old.id, memberId)
+        }
         break
       }
       case 'leave':
@@ -261,6 +270,9 @@ class Model {
         break
     }
     if (world.group === undefined) this.offsets.clear()
+    const isThere = (id: string | undefined): boolean =>
+      id !== undefined && (world.group?.members.has(id) === true || isThere(this.fenced.get(id)))
+    for (const [id, heir] of this.fenced) if (!isThere(heir)) this.fenced.delete(id)
     this.check()
   }
 
@@ -302,7 +314,10 @@ class Model {
       offsets: [[topicId, partition, step.offset, generation, '']],
     })
     // The partitions of this world are empty: only offset 0 lies within them.
-    if (view === undefined) expect(decision).toMatchObject({ code: 'UNKNOWN_MEMBER' })
+    if (view === undefined)
+      expect(decision).toMatchObject({
+        code: this.fenced.has(step.member) ? 'MEMBER_FENCED' : 'UNKNOWN_MEMBER',
+      })
     else if (owned?.generation !== generation)
       expect(decision).toMatchObject({ code: 'STALE_GENERATION' })
     else if (step.offset > 0) expect(decision).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE' })

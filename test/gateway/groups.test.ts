@@ -147,7 +147,7 @@ describe('members of a group', () => {
     expect(second['generation']).toBe(first['generation'])
     const told = await pushed(a, 'a', f => f['error'] !== undefined)
     expect(told['error']).toMatchObject({ code: 'MEMBER_FENCED' })
-    expect((await commit(a, 'a', first, 0, 1))['error']).toMatchObject({ code: 'UNKNOWN_MEMBER' })
+    expect((await commit(a, 'a', first, 0, 1))['error']).toMatchObject({ code: 'MEMBER_FENCED' })
     expect((await commit(b, 'b', second, 0, 1))['error']).toBeUndefined()
   })
 

@@ -34,9 +34,9 @@ export type GroupCommand =
       readonly rebalanceTimeoutMs: number
     }
   | { readonly type: 'leaveGroup'; readonly group: string; readonly memberId: string }
-  /** The socket ended: the grace period begins, unless there is a newer socket. */
+  /** The socket ended: the grace period begins, unless there is a newer socket. Or it is still there, although its broker's session ended. */
   | {
-      readonly type: 'detachMember'
+      readonly type: 'detachMember' | 'attachMember'
       readonly group: string
       readonly memberId: string
       readonly attachment: number

@@ -15,6 +15,8 @@ import { GroupRegistry, groupsMax } from './registry.ts'
 
 /** Members of one group. */
 export const groupMembersMax = 1000
+/** Former processes of a named instance that are remembered. */
+const formerIdsMax = 4
 
 /** When a command takes effect, and who brought it. */
 export interface Effect {
@@ -27,6 +29,8 @@ export interface Effect {
 export type GroupOutcome =
   | { readonly ok: true; readonly result: Readonly<Record<string, unknown>> }
   | (Decision & { readonly ok: false })
+
+type Socket = GroupCommand & { readonly type: 'attachMember' | 'detachMember' }
 
 const done: GroupOutcome = { ok: true, result: {} }
 
@@ -51,6 +55,8 @@ export class GroupMachine {
         return this.withMember(command, (group, member) => this.leave(group, [member], effect))
       case 'detachMember':
         return this.detach(command, effect)
+      case 'attachMember':
+        return this.attach(command, effect)
       case 'releasePartitions':
         return this.withMember(command, (group, member) =>
           this.release(group, member, command.partitions, effect),
@@ -99,6 +105,24 @@ export class GroupMachine {
     }
   }
 
+  /** Nobody could be connected until now: all deadlines begin anew. */
+  graceBegins(time: number): void {
+    for (const group of this.registry.inOrder()) {
+      let isChanged = false
+      for (const member of group.members.values()) {
+        if (member.session !== undefined) continue
+        member.detachedAt = time
+        isChanged = true
+      }
+      for (const claim of group.claims.values()) {
+        if (claim.revokedAt === undefined) continue
+        claim.revokedAt = time
+        isChanged = true
+      }
+      if (isChanged) this.changed(group)
+    }
+  }
+
   /** As {@link checkCommit}, for a commit that must have an effect, since other things hang on it. */
   checkCommitNow(commit: GroupCommit): GroupOutcome | undefined {
     const { group: name, memberId, sequence } = commit
@@ -117,10 +141,7 @@ export class GroupMachine {
     const { group: name, memberId, offsets } = commit
     const group = this.registry.byName.get(name)
     if (memberId !== undefined && group?.members.has(memberId) !== true)
-      return refused('UNKNOWN_MEMBER', `group ${name} has no member ${memberId}`, {
-        group: name,
-        memberId,
-      })
+      return noMember(group, name, memberId)
     if (memberId === undefined && group !== undefined && group.members.size > 0)
       return refused(
         'GROUP_NOT_EMPTY',
@@ -182,6 +203,9 @@ export class GroupMachine {
     const { group: name, memberId, instanceId, assignor } = command
     const { time, session } = effect
     const known = this.registry.byName.get(name)
+    // Who was away while somebody took its place must not take it back.
+    const heir = heirOf(known, memberId)
+    if (heir !== undefined) return noMember(known, name, memberId)
     if (known === undefined && this.registry.byName.size >= groupsMax) return tooManyGroups()
     const group = known ?? this.registry.create(name, assignor, time)
     const holder = [...group.members.values()].find(
@@ -209,6 +233,7 @@ export class GroupMachine {
       attachment: (before?.attachment ?? 0) + 1,
       detachedAt: undefined,
       commitSequence: before?.id === memberId ? before.commitSequence : 0,
+      former: formerIds(memberId, before, holder),
     }
     if (before !== undefined && before.id !== memberId) this.takeOver(group, before, member, time)
     const isSame =
@@ -241,16 +266,24 @@ export class GroupMachine {
     }
   }
 
-  private detach(
-    { group: name, memberId, attachment }: GroupCommand & { type: 'detachMember' },
-    { time }: Effect,
-  ): GroupOutcome {
+  private detach({ group: name, memberId, attachment }: Socket, { time }: Effect): GroupOutcome {
     const group = this.registry.byName.get(name)
     const member = group?.members.get(memberId)
     if (group === undefined || member?.attachment !== attachment) return done
     if (member.session === undefined) return done
     member.session = undefined
     member.detachedAt = time
+    this.changed(group)
+    return done
+  }
+
+  private attach({ group: name, memberId, attachment }: Socket, { session }: Effect): GroupOutcome {
+    const group = this.registry.byName.get(name)
+    const member = group?.members.get(memberId)
+    if (group === undefined || member?.attachment !== attachment) return done
+    member.session = session
+    member.detachedAt = undefined
+    this.hash.string(memberId)
     this.changed(group)
     return done
   }
@@ -361,10 +394,7 @@ export class GroupMachine {
     const group = this.registry.byName.get(name)
     const member = group?.members.get(memberId)
     if (group !== undefined && member !== undefined) return run(group, member)
-    return refused('UNKNOWN_MEMBER', `group ${name} has no member ${memberId}`, {
-      group: name,
-      memberId,
-    })
+    return noMember(group, name, memberId)
   }
 
   private withEmpty(name: string, run: (group: Group) => GroupOutcome): GroupOutcome {
@@ -378,6 +408,35 @@ export class GroupMachine {
       { group: name, actual: group.members.size },
     )
   }
+}
+
+/** The member that took the place of a process, if one did. */
+function heirOf(group: Group | undefined, memberId: string): Member | undefined {
+  if (group?.members.has(memberId) === true) return undefined
+  return [...(group?.members.values() ?? [])].find(({ former }) => former.includes(memberId))
+}
+
+/** Those whose place the member took, itself and by whom it goes on. */
+function formerIds(
+  memberId: string,
+  before: Member | undefined,
+  holder: Member | undefined,
+): readonly string[] {
+  const replaced = holder === undefined ? [] : [...holder.former, holder.id]
+  const own = before === holder ? [] : (before?.former ?? [])
+  return [...own, ...replaced].filter(id => id !== memberId).slice(-formerIdsMax)
+}
+
+function noMember(group: Group | undefined, name: string, memberId: string): GroupOutcome {
+  const heir = heirOf(group, memberId)
+  const details = { group: name, memberId }
+  if (heir === undefined)
+    return refused('UNKNOWN_MEMBER', `group ${name} has no member ${memberId}`, details)
+  return refused(
+    'MEMBER_FENCED',
+    `member ${heir.id} of group ${name} took the place of ${memberId}: both are ${heir.instanceId ?? ''}`,
+    details,
+  )
 }
 
 function tooManyGroups(): GroupOutcome {

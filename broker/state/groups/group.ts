@@ -26,6 +26,8 @@ export interface Member {
   detachedAt: number | undefined
   /** Sequence of the newest commit: a late copy of an older one has no effect. */
   commitSequence: number
+  /** Processes whose place it took, the newest last: they stay fenced. */
+  readonly former: readonly string[]
 }
 
 export interface Claim {

@@ -127,6 +127,11 @@ export class GroupRegistry {
     return inOrder(found)
   }
 
+  /** All groups in the order of their ids. */
+  inOrder(): readonly Group[] {
+    return inOrder(this.byName.values())
+  }
+
   /** Groups with members whose sockets the broker session holds. */
   attachedTo(session: number): readonly Group[] {
     return inOrder(this.bySession.get(session) ?? [])
@@ -221,6 +226,7 @@ function encodeGroup(group: Group): Uint8Array {
     member.attachment,
     member.detachedAt ?? null,
     member.commitSequence,
+    member.former,
   ])
   const claims = [...group.claims.values()].map(claim => [
     claim.topicId,
@@ -244,13 +250,15 @@ type MemberRow = readonly [
   number,
   number | null,
   number,
+  /** Absent in rows of before. */
+  string[]?,
 ]
 type ClaimRow = readonly [number, number, string | null, number, string | null, number | null]
 
 function decodeGroup(value: Uint8Array): Group {
   const row = unpackOwn(value)
   const members = (row.m as MemberRow[]).map(
-    ([id, instance, topics, pattern, sessionMs, rebalanceMs, session, attachment, since, seq]): [
+    ([id, instance, topics, pattern, sessionMs, rebalanceMs, session, ...rest]): [
       string,
       Member,
     ] => [
@@ -263,9 +271,10 @@ function decodeGroup(value: Uint8Array): Group {
         sessionTimeoutMs: sessionMs,
         rebalanceTimeoutMs: rebalanceMs,
         session: session ?? undefined,
-        attachment,
-        detachedAt: since ?? undefined,
-        commitSequence: seq,
+        attachment: rest[0],
+        detachedAt: rest[1] ?? undefined,
+        commitSequence: rest[2],
+        former: rest[3] ?? [],
       },
     ],
   )
