@@ -9,6 +9,7 @@ import { LogloomError } from '../wire/errors.ts'
 import { type BrokerOptions, type BrokerSettings, defaultBrokerSettings } from './broker-options.ts'
 import { Applier } from './engine/applier.ts'
 import { type EncodedEntry, recordsIn } from './engine/entry.ts'
+import { type Lag, lagFrom } from './group-lag.ts'
 import { GroupWatch } from './group-watch.ts'
 import { sweepGroups } from './group-sweep.ts'
 import type { Group } from './state/groups/group.ts'
@@ -350,9 +351,9 @@ export class Broker {
     return session === undefined ? undefined : this.machine.sessions.live.get(session)?.node
   }
 
-  /** Log time at which the record at `offset` was appended, ms; undefined when it is not there. */
-  appendTime(topicId: number, partition: number, offset: number): number | undefined {
-    return this.machine.topics.floor(this.reader.partition(topicId, partition), offset)?.timestamp
+  /** How far behind somebody is who goes on at `offset`. */
+  lagFrom(topicId: number, partition: number, offset: number): Lag {
+    return lagFrom(this.machine.topics, this.reader.partition(topicId, partition), offset)
   }
 
   /** Log time, or the wall clock where that is ahead: log time stands still while nobody writes. */

@@ -74,17 +74,6 @@ export async function resetOffsets(context: GatewayContext, frame: Frame): Promi
   return { group: name, offsets }
 }
 
-/** Milliseconds since the first record that was not committed was appended; 0 when there is none. */
-export function lagMs(
-  { broker }: Pick<GatewayContext, 'broker'>,
-  { topicId, partition, next }: PartitionState,
-  offset: number,
-): number {
-  if (offset >= next) return 0
-  const appendedAt = broker.appendTime(topicId, partition, offset)
-  return appendedAt === undefined ? 0 : Math.max(0, broker.now - appendedAt)
-}
-
 interface GroupPlace {
   readonly topic: string
   readonly partition: number
@@ -117,8 +106,7 @@ export function placesOf(
     const state = topic?.partitions[partition]
     if (topic === undefined || state === undefined) continue
     const commit = committed(group, topicId, partition)
-    // What was trimmed cannot be read any more: it is no lag.
-    const offset = commit === undefined ? undefined : Math.max(commit.offset, state.start)
+    const lag = commit === undefined ? undefined : broker.lagFrom(topicId, partition, commit.offset)
     const claim = group.claims.get(key)
     places.push({
       topic: topic.name,
@@ -126,8 +114,8 @@ export function placesOf(
       offset: commit?.offset ?? null,
       startOffset: state.start,
       endOffset: state.next,
-      lag: offset === undefined ? null : state.next - offset,
-      lagMs: offset === undefined ? null : lagMs(context, state, offset),
+      lag: lag?.records ?? null,
+      lagMs: lag === undefined ? null : Math.max(0, broker.now - (lag.appendedAt ?? broker.now)),
       memberId: claim?.owner ?? null,
       revoking: claim?.owner !== undefined && claim.owner !== claim.target,
       committedAt: commit?.committedAt ?? null,

@@ -428,7 +428,7 @@ export class StateMachine {
     const topic = this.topics.create(command.topic, command.partitions, command.config, this.time)
     this.hash.string(topic.name)
     this.hash.number(topic.id)
-    this.groups.topicChanged(topic, this.time)
+    this.groups.topicMade(topic, this.time)
     return this.accept(effectLsn, topicResult(topic, true))
   }
 

@@ -284,7 +284,9 @@ class Model {
     const { group } = world
     if (group === undefined) return
     const wanted = new Set(
-      [...group.members.values()].flatMap(m => [...topicsOf(m, world.machine.topics)]),
+      [...group.members.values()].flatMap(m => [
+        ...topicsOf(m, world.machine.topics, world.machine.groups.registry.patterns),
+      ]),
     )
     for (const topicId of wanted)
       for (const { partition } of world.machine.topics.byId.get(topicId)?.partitions ?? []) {
@@ -367,6 +369,15 @@ class Model {
       const former = this.holders.get(at)
       if (former !== undefined && former !== owner) expect(this.heirs.get(owner)).toBe(former)
       this.holders.set(at, owner)
+    }
+    // What is known of patterns is what a look at all topics would say.
+    const { topics, groups } = this.world.machine
+    for (const member of group.members.values()) {
+      const named = [...topics.byId.values()].filter(
+        ({ name }) => member.topics.includes(name) || (member.pattern && /^t[12]$/.test(name)),
+      )
+      const ids = new Set(named.map(({ id }) => id))
+      expect(new Set(topicsOf(member, topics, groups.registry.patterns))).toEqual(ids)
     }
     const committed = new Map(
       [...group.offsets].flatMap(([topicId, of]) =>

@@ -172,6 +172,9 @@ describe('members of a group', () => {
     ).toMatchObject({
       error: { code: 'INVALID_REQUEST', field: 'pattern' },
     })
+    // Linear in the name is not enough when each character costs a thousand steps.
+    const large = { group: 'g', memberId: 'b', pattern: '(a?){999}b' }
+    expect(await a.request('joinGroup', large)).toMatchObject({ error: { limit: 400 } })
     const long = { group: 'g', memberId: 'b', pattern: 'x'.repeat(257) }
     expect(await a.request('joinGroup', long)).toMatchObject({ error: { limit: 256, actual: 257 } })
   })

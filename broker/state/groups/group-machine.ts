@@ -10,6 +10,7 @@ import type { StateHash } from '../state-hash.ts'
 import type { TopicState, Topics } from '../topics.ts'
 import type { GroupCommand, GroupCommit } from './commands.ts'
 import { claimKey, committed, type Group, type Member } from './group.ts'
+import { patternsMax } from './followed-patterns.ts'
 import { claimsOf, rebalance, settle } from './rebalance.ts'
 import { GroupRegistry, groupsMax } from './registry.ts'
 
@@ -77,13 +78,13 @@ export class GroupMachine {
     return this.sweepAll(command, effect)
   }
 
-  /** A topic was made, deleted, or got more partitions. */
-  topicChanged(topic: TopicState, time: number): void {
-    for (const group of this.registry.subscribedTo(topic.name)) this.move(group, time)
+  topicMade(topic: TopicState, time: number): void {
+    for (const group of this.registry.topicMade(topic)) this.move(group, time)
   }
 
   /** To be called once the topic is gone. */
   topicDeleted(topic: TopicState, time: number): void {
+    this.registry.patterns.topicGone(topic.id)
     for (const group of this.registry.about(topic)) {
       for (const partition of group.offsets.get(topic.id)?.keys() ?? [])
         this.registry.forget(group, topic.id, partition)
@@ -222,6 +223,12 @@ export class GroupMachine {
         { limit: groupMembersMax, actual: group.members.size + 1 },
       )
     const { topics, pattern, sessionTimeoutMs, rebalanceTimeoutMs } = command
+    if (pattern !== undefined && !this.registry.patterns.hasRoom(pattern))
+      return refused(
+        'LIMIT_EXCEEDED',
+        `groups follow ${patternsMax} different patterns (patternsMax)`,
+        { limit: patternsMax, actual: patternsMax + 1 },
+      )
     const member: Member = {
       id: memberId,
       instanceId,
@@ -368,7 +375,7 @@ export class GroupMachine {
   }
 
   private move(group: Group, time: number): void {
-    rebalance(group, this.topics, time)
+    rebalance(group, this.topics, this.registry.patterns, time)
     this.hash.number(group.generation)
     for (const { topicId, partition, target = '' } of claimsOf(group)) {
       this.hash.number(topicId)

@@ -6,6 +6,8 @@ import { LogloomError } from '../../../wire/errors.ts'
 
 /** Characters of a pattern. */
 export const patternLengthMax = 256
+/** Steps that a pattern becomes, repetitions written out: each may cost something for each character of a name. */
+const patternStepsMax = 400
 const compiledMax = 1000
 const compiled = new Map<string, RE2JS>()
 
@@ -17,8 +19,9 @@ export function checkPattern(pattern: string): void {
       `a pattern has 1 to ${patternLengthMax} characters (patternLengthMax), this one ${pattern.length}`,
       { field: 'pattern', limit: patternLengthMax, actual: pattern.length },
     )
+  let steps: number
   try {
-    compile(pattern)
+    steps = compile(pattern).programSize()
   } catch (cause) {
     throw new LogloomError(
       'INVALID_REQUEST',
@@ -27,6 +30,12 @@ export function checkPattern(pattern: string): void {
       { cause, hint: 'use RE2 syntax: no back references and no look-around' },
     )
   }
+  if (steps > patternStepsMax)
+    throw new LogloomError(
+      'INVALID_REQUEST',
+      `pattern ${JSON.stringify(pattern)} becomes ${steps} steps, the limit is ${patternStepsMax} (patternStepsMax): use smaller repetitions`,
+      { field: 'pattern', limit: patternStepsMax, actual: steps },
+    )
 }
 
 /** Whether the whole name matches; a pattern that this version cannot read matches nothing. */

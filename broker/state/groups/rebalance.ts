@@ -3,27 +3,37 @@
 import type { Topics } from '../topics.ts'
 import { assign, type Place } from './assignors.ts'
 import { type Claim, claimKey, type Group, type Member, membersOf } from './group.ts'
-import { matchesPattern } from './pattern.ts'
+import type { FollowedPatterns } from './followed-patterns.ts'
 
 /** Topics that the member subscribes to and that exist. */
-export function topicsOf(member: Member, topics: Topics): Set<number> {
+export function topicsOf(
+  member: Member,
+  topics: Topics,
+  patterns: FollowedPatterns,
+): ReadonlySet<number> {
   const found = new Set<number>()
   for (const name of member.topics) {
     const topic = topics.byName.get(name)
     if (topic !== undefined) found.add(topic.id)
   }
   const { pattern } = member
-  if (pattern !== undefined)
-    for (const topic of topics.byId.values())
-      if (matchesPattern(pattern, topic.name)) found.add(topic.id)
+  if (pattern === undefined) return found
+  const matching = patterns.found(pattern, topics.byId.values())
+  if (found.size === 0) return matching
+  for (const id of matching) found.add(id)
   return found
 }
 
 /** Computes the targets anew and moves what can move now. `time`: log time. Begins a new generation when a target has changed. */
-export function rebalance(group: Group, topics: Topics, time: number): void {
+export function rebalance(
+  group: Group,
+  topics: Topics,
+  patterns: FollowedPatterns,
+  time: number,
+): void {
   const subscribers = membersOf(group).map(member => ({
     id: member.id,
-    topics: topicsOf(member, topics),
+    topics: topicsOf(member, topics, patterns),
   }))
   const wanted = new Set(subscribers.flatMap(subscriber => [...subscriber.topics]))
   for (const topicId of wanted)

@@ -17,7 +17,7 @@ import {
   type Group,
   type Member,
 } from './group.ts'
-import { matchesPattern } from './pattern.ts'
+import { FollowedPatterns } from './followed-patterns.ts'
 import { unpackOwn } from '../own-frame.ts'
 
 /** Consumer groups in all. */
@@ -26,15 +26,12 @@ export const groupsMax = 100_000
 export class GroupRegistry {
   readonly byName = new Map<string, Group>()
   nextGroupId = 1
+  readonly patterns = new FollowedPatterns()
   private readonly store: StateStore
   private readonly byTopicName = new Map<string, Set<Group>>()
-  private readonly patterned = new Set<Group>()
   private readonly bySession = new Map<number, Set<Group>>()
   /** Under which names and sessions a group was put in the indexes. */
-  private readonly indexed = new Map<
-    Group,
-    { readonly names: ReadonlySet<string>; readonly sessions: ReadonlySet<number> }
-  >()
+  private readonly indexed = new Map<Group, IndexKeys>()
   private readonly dirtyGroups = new Set<Group>()
   private readonly dirtyOffsets = new Map<string, readonly [Group, number, number]>()
   private deletions: StoreOp[] = []
@@ -79,11 +76,13 @@ export class GroupRegistry {
     return group
   }
 
+  /** Forgets a group, which has no members. */
   delete(group: Group): void {
     for (const [topicId, ofTopic] of group.offsets)
       for (const partition of ofTopic.keys()) this.forget(group, topicId, partition)
     this.byName.delete(group.name)
-    this.unindex(group)
+    this.index(group)
+    this.indexed.delete(group)
     this.dirtyGroups.delete(group)
     this.deletions.push({ type: 'delete', key: groupKey(group.id) })
   }
@@ -109,7 +108,6 @@ export class GroupRegistry {
   /** Members or claims changed, offsets apart. */
   changed(group: Group): void {
     this.dirtyGroups.add(group)
-    this.unindex(group)
     this.index(group)
   }
 
@@ -118,12 +116,10 @@ export class GroupRegistry {
     this.dirtyGroups.add(group)
   }
 
-  /** Groups that subscribe to a topic of this name, in the order of their ids. */
-  subscribedTo(name: string): readonly Group[] {
-    const found = new Set(this.byTopicName.get(name))
-    for (const group of this.patterned)
-      for (const { pattern } of group.members.values())
-        if (pattern !== undefined && matchesPattern(pattern, name)) found.add(group)
+  /** A topic that is there from now on. @returns the groups that subscribe to it, in the order of their ids */
+  topicMade(topic: TopicState): readonly Group[] {
+    const found = this.patterns.topicMade(topic)
+    for (const group of this.byTopicName.get(topic.name) ?? []) found.add(group)
     return inOrder(found)
   }
 
@@ -167,29 +163,44 @@ export class GroupRegistry {
     this.dirtyOffsets.clear()
   }
 
+  /** Brings the indexes up to what the group's members say now. */
   private index(group: Group): void {
-    for (const member of group.members.values()) {
-      for (const name of member.topics) add(this.byTopicName, name, group)
-      if (member.pattern !== undefined) this.patterned.add(group)
-      if (member.session !== undefined) add(this.bySession, member.session, group)
-    }
-    this.indexed.set(group, {
-      names: new Set([...group.members.values()].flatMap(({ topics }) => topics)),
-      sessions: new Set(
-        [...group.members.values()].flatMap(({ session }) =>
-          session === undefined ? [] : [session],
-        ),
-      ),
-    })
+    const before = this.indexed.get(group) ?? noKeys
+    const now = keysOf(group)
+    this.indexed.set(group, now)
+    // What stays is not touched: what is known of a pattern would be lost with its last group.
+    for (const name of now.names) if (!before.names.has(name)) add(this.byTopicName, name, group)
+    for (const name of before.names) if (!now.names.has(name)) remove(this.byTopicName, name, group)
+    for (const pattern of now.patterns)
+      if (!before.patterns.has(pattern)) this.patterns.follow(pattern, group)
+    for (const pattern of before.patterns)
+      if (!now.patterns.has(pattern)) this.patterns.unfollow(pattern, group)
+    for (const session of now.sessions)
+      if (!before.sessions.has(session)) add(this.bySession, session, group)
+    for (const session of before.sessions)
+      if (!now.sessions.has(session)) remove(this.bySession, session, group)
   }
+}
 
-  private unindex(group: Group): void {
-    const { names, sessions } = this.indexed.get(group) ?? {}
-    for (const name of names ?? []) remove(this.byTopicName, name, group)
-    for (const session of sessions ?? []) remove(this.bySession, session, group)
-    this.patterned.delete(group)
-    this.indexed.delete(group)
+/** Under which names, patterns and sessions a group can be found. */
+interface IndexKeys {
+  readonly names: ReadonlySet<string>
+  readonly patterns: ReadonlySet<string>
+  readonly sessions: ReadonlySet<number>
+}
+
+const noKeys: IndexKeys = { names: new Set(), patterns: new Set(), sessions: new Set() }
+
+function keysOf(group: Group): IndexKeys {
+  const names = new Set<string>()
+  const patterns = new Set<string>()
+  const sessions = new Set<number>()
+  for (const { topics, pattern, session } of group.members.values()) {
+    for (const name of topics) names.add(name)
+    if (pattern !== undefined) patterns.add(pattern)
+    if (session !== undefined) sessions.add(session)
   }
+  return { names, patterns, sessions }
 }
 
 function add<K>(index: Map<K, Set<Group>>, key: K, group: Group): void {
