@@ -39,7 +39,7 @@ export async function sweepOnce({
 }: ProducerExpiryOptions): Promise<number> {
   const idle: number[] = []
   for (const producer of machine.producers.all())
-    if (machine.logTime - producer.lastSeen >= idleMs) idle.push(producer.id)
+    if (machine.producers.isIdle(producer, machine.logTime, idleMs)) idle.push(producer.id)
   for (let at = 0; at < idle.length; at += idsPerCommandMax)
     await propose({ type: 'expireProducers', ids: idle.slice(at, at + idsPerCommandMax), idleMs })
   return idle.length

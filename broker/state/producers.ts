@@ -14,6 +14,10 @@ import { unpackOwn } from './own-frame.ts'
 export const decisionsPerLane = 5
 /** Sequences wrap here, as Kafka's do. */
 export const sequenceModulus = 2 ** 31
+/** Producers with a transactional id. */
+export const transactionalIdsMax = 100_000
+/** How long the owner of a transactional id may be idle before its name is forgotten, by log time (Kafka's transactional.id.expiration.ms). */
+export const transactionalIdExpirationMs = 7 * 86_400_000
 /** Lanes kept in memory beyond those not yet stored. */
 const cleanLanesMax = 20_000
 
@@ -74,6 +78,16 @@ export class Producers {
       this.producers.set(id, producer)
       if (name !== undefined) this.byTransactionalId.set(name, producer)
     }
+  }
+
+  get namedCount(): number {
+    return this.byTransactionalId.size
+  }
+
+  /** Whether the producer has been idle for so long that it may be forgotten; one with a name for as long as its former owners must stay fenced. */
+  isIdle({ lastSeen, transactionalId }: Producer, logTime: number, idleMs: number): boolean {
+    const least = transactionalId === undefined ? 0 : transactionalIdExpirationMs
+    return logTime - lastSeen >= Math.max(idleMs, least)
   }
 
   /** The producer of a transactional id. */

@@ -16,7 +16,7 @@ import type {
   PartitionOffset,
 } from './commands.ts'
 import { metaKey } from './keys.ts'
-import { Producers, refusal } from './producers.ts'
+import { Producers, refusal, transactionalIdsMax } from './producers.ts'
 import { Sessions, type Session } from './sessions.ts'
 import { retainedFrom } from './retention.ts'
 import { StateHash, stateVersion } from './state-hash.ts'
@@ -290,7 +290,7 @@ export class StateMachine {
       case 'expireProducers': {
         for (const id of command.ids) {
           const producer = this.producers.get(id)
-          if (producer !== undefined && this.time - producer.lastSeen >= command.idleMs)
+          if (producer !== undefined && this.producers.isIdle(producer, this.time, command.idleMs))
             this.producers.expire(producer)
         }
         return this.accept(effectLsn)
@@ -441,6 +441,12 @@ export class StateMachine {
       this.hash.number(epoch)
       return this.accept(effectLsn, { producerId: named.id, producerEpoch: epoch })
     }
+    const names = this.producers.namedCount
+    if (transactionalId !== undefined && names >= transactionalIdsMax)
+      return refusal('LIMIT_EXCEEDED', `there are ${names} transactional ids`, {
+        limit: transactionalIdsMax,
+        actual: names + 1,
+      })
     if (producerId === undefined) {
       const { id } = this.producers.allocate(this.time, transactionalId)
       this.hash.number(id)

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { sweepOnce } from '../../broker/producer-expiry.ts'
 import type { Command, Decision } from '../../broker/state/commands.ts'
 import { MemoryStore } from '../../broker/state/memory-store.ts'
+import { transactionalIdExpirationMs } from '../../broker/state/producers.ts'
 import { StateMachine } from '../../broker/state/state-machine.ts'
 import { nodeClock } from '../../loglets/node-clock.ts'
 
@@ -74,5 +75,25 @@ describe('a producer that is idle', () => {
       5001,
     )
     expect(decision).toMatchObject({ ok: false, code: 'UNKNOWN_PRODUCER', decided: false })
+  })
+})
+
+describe('a producer with a transactional id', () => {
+  it('is remembered for longer, so that its former owners stay fenced', async () => {
+    const { machine, propose } = machineWithLog()
+    const init: Command = { type: 'initProducer', transactionalId: 'tx' }
+    let time = 1
+    const sweep = (): Promise<number> => {
+      propose({ type: 'stamp' }, time)
+      const later = async (command: Command): Promise<Decision> => propose(command, time)
+      return sweepOnce({ machine, clock: nodeClock, idleMs, propose: later })
+    }
+    expect(propose(init, time)).toMatchObject({ result: { producerId: 1, producerEpoch: 0 } })
+    time += transactionalIdExpirationMs - 1
+    expect(await sweep()).toBe(0)
+    expect(propose(init, time)).toMatchObject({ result: { producerId: 1, producerEpoch: 1 } })
+    time += transactionalIdExpirationMs
+    expect(await sweep()).toBe(1)
+    expect(propose(init, time)).toMatchObject({ result: { producerId: 2, producerEpoch: 0 } })
   })
 })
