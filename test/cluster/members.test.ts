@@ -137,8 +137,10 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
   })
 
   it('is well when all nodes are up and the log is on them', async () => {
-    await until(async () => (healthOf('n4').status === 'ok' ? true : undefined))
-    expect(healthOf('n4').problems).toEqual([])
+    await until(async () => {
+      const { status, problems } = healthOf('n4')
+      return status === 'ok' && problems.length === 0 ? true : undefined
+    })
   })
 
   it('lets a node go, which is told: the log moves off it, sealed segments too', async () => {
@@ -212,8 +214,12 @@ describe('a cluster of three nodes', { timeout: 60_000 }, () => {
 
   it('says that it takes nothing once a majority is away', async () => {
     await stop('n4')
-    await until(async () => (healthOf('n1').status === 'unavailable' ? true : undefined))
-    expect(healthOf('n1').problems[0]).toContain('log servers')
+    // It may say first that nothing could be opened elsewhere, for which it needs the same.
+    await until(async () => {
+      const { status, problems } = healthOf('n1')
+      const isNamed = problems.some(problem => problem.includes('log servers'))
+      return status === 'unavailable' && isNamed ? true : undefined
+    })
   })
 })
 
