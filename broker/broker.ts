@@ -5,11 +5,11 @@
 
 import { setMaxListeners } from 'node:events'
 import type { Lsn } from '../loglets/contract.ts'
-import { LogloomError } from '../wire/errors.ts'
+import { errorTable, LogloomError } from '../wire/errors.ts'
 import { type BrokerOptions, type BrokerSettings, defaultBrokerSettings } from './broker-options.ts'
 import { Applier } from './engine/applier.ts'
 import { type EncodedEntry, recordsIn } from './engine/entry.ts'
-import { type Lag, lagFrom } from './group-lag.ts'
+import { lagFrom, lagRecords } from './group-lag.ts'
 import { GroupWatch } from './group-watch.ts'
 import { sweepGroups } from './group-sweep.ts'
 import type { Group } from './state/groups/group.ts'
@@ -162,7 +162,7 @@ export class Broker {
     this.retention = new Retention({
       machine,
       clock,
-      now: () => this.wall.now(),
+      now: () => this.now,
       defaults: { ms: settings.logRetentionMs, bytes: settings.logRetentionBytes },
       intervalMs: settings.retentionCheckIntervalMs,
       reclaimBytesMin: settings.reclaimBytesMin,
@@ -337,8 +337,7 @@ export class Broker {
 
   /** Of the brokers of this log the one whose session is the oldest: it does and tells what one is enough for. */
   get isOldest(): boolean {
-    const own = this.proposer.sessionId
-    return own !== undefined && own === Math.min(...this.machine.sessions.live.keys())
+    return this.machine.sessions.isOldest(this.proposer.sessionId)
   }
 
   /** Calls `listener` after each apply that changed the group's members or claims. Returns the way to stop. */
@@ -351,9 +350,16 @@ export class Broker {
     return session === undefined ? undefined : this.machine.sessions.live.get(session)?.node
   }
 
-  /** How far behind somebody is who goes on at `offset`. */
-  lagFrom(topicId: number, partition: number, offset: number): Lag {
-    return lagFrom(this.machine.topics, this.reader.partition(topicId, partition), offset)
+  /** Age of the oldest record that somebody has not read who goes on at `offset`, ms; 0 when there is none. */
+  lagMs(topicId: number, partition: number, offset: number): number {
+    const state = this.reader.partition(topicId, partition)
+    const { appendedAt } = lagFrom(this.machine.topics, state, offset)
+    return appendedAt === undefined ? 0 : Math.max(0, this.now - appendedAt)
+  }
+
+  /** Records that somebody has not read who goes on at `offset`: no look into the index, as the age needs it. */
+  lagRecords(topicId: number, partition: number, offset: number): number {
+    return lagRecords(this.machine.topics, this.reader.partition(topicId, partition), offset)
   }
 
   /** Log time, or the wall clock where that is ahead: log time stands still while nobody writes. */
@@ -462,7 +468,7 @@ export class Broker {
     const sweep = {
       machine,
       clock,
-      now: () => this.wall.now(),
+      now: () => this.now,
       intervalMs: settings.groupSweepIntervalMs,
       retentionMs: settings.offsetsRetentionMs,
       ownSession: () => proposer.sessionId,
@@ -538,7 +544,7 @@ export class Broker {
   private waitsFor(index: number, error: Error): void {
     if (!this.reminder.isDue) return
     const code = 'LOG_UNAVAILABLE'
-    const { hint } = new LogloomError(code, '')
+    const { hint } = errorTable[code]
     this.options.logger?.warn(
       { code, index, error: error.message, hint },
       'the log does not go on; trying again',

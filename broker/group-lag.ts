@@ -11,12 +11,31 @@ export interface Lag {
 }
 
 export function lagFrom(topics: Topics, partition: PartitionState, offset: number): Lag {
+  const records = lagRecords(topics, partition, offset)
+  return {
+    records,
+    appendedAt: records === 0 ? undefined : oldestUnread(topics, partition, offset),
+  }
+}
+
+/** Costs nothing but for a partition with lost ranges. */
+export function lagRecords(topics: Topics, partition: PartitionState, offset: number): number {
   const from = Math.max(offset, partition.start)
-  const records = partition.next - from - lostBetween(topics, partition, from)
-  if (records <= 0) return { records: 0, appendedAt: undefined }
-  for (const { length, timestamp } of topics.entriesFrom(partition, from))
-    if (length > 0) return { records, appendedAt: timestamp }
-  return { records, appendedAt: undefined }
+  return Math.max(0, partition.next - from - lostBetween(topics, partition, from))
+}
+
+/** Log time of the oldest record from `offset` on that can be read, ms. */
+function oldestUnread(
+  topics: Topics,
+  partition: PartitionState,
+  offset: number,
+): number | undefined {
+  for (const { length, timestamp } of topics.entriesFrom(
+    partition,
+    Math.max(offset, partition.start),
+  ))
+    if (length > 0) return timestamp
+  return undefined
 }
 
 /** Offsets of lost ranges past `from`; the distance to the end tells how many there can be. */

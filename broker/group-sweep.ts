@@ -9,7 +9,7 @@ import type { StateMachine } from './state/state-machine.ts'
 export interface GroupSweepOptions {
   readonly machine: StateMachine
   readonly clock: Clock
-  /** Wall clock as far as it is believed, ms: log time stands still while nobody writes. */
+  /** Log time, or the wall clock where that is believed and ahead, ms: log time stands still while nobody writes. */
   readonly now: () => number
   readonly intervalMs: number
   /** Empty groups are forgotten after this. */
@@ -43,9 +43,8 @@ export async function sweepGroupsOnce({
   ownSession,
   propose,
 }: GroupSweepOptions): Promise<number> {
-  const own = ownSession()
-  if (own === undefined || own !== Math.min(...machine.sessions.live.keys())) return 0
-  const time = Math.max(machine.logTime, now())
+  if (!machine.sessions.isOldest(ownSession())) return 0
+  const time = now()
   const due: string[] = []
   for (const group of machine.groups.registry.byName.values()) {
     if (isDue(group, time, retentionMs)) due.push(group.name)

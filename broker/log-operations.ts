@@ -11,6 +11,7 @@ import type { BrokerLogger } from './broker-options.ts'
 import { degraded, type Finding, noted } from './health.ts'
 import type { Persister } from './engine/persister.ts'
 import { isUnavailable } from './engine/healer.ts'
+import { readMoved } from './engine/moved-log.ts'
 import { writeCheckpoint } from './state/checkpoint.ts'
 import type { Command, Decision } from './state/commands.ts'
 import type { StateMachine } from './state/state-machine.ts'
@@ -245,17 +246,16 @@ export class LogOperations {
     let entries = 0
     let bytes = 0
     for (let at: number = log.trimPoint; at < end; ) {
-      const { chain } = log
-      const items = await log
-        .readNext(at as Lsn, end as Lsn, verifyReadBytes)
-        .catch(async (error: Error) => {
-          if (!isUnavailable(error)) throw error
-          await log.refresh().catch(() => {})
-          return chain.version === log.chain.version ? error : []
-        })
+      const from = at as Lsn
+      const items = await readMoved(log, () =>
+        log.readNext(from, end as Lsn, verifyReadBytes),
+      ).catch((error: Error) => {
+        if (isUnavailable(error)) return error
+        throw error
+      })
       if (items instanceof Error) {
-        const to = Math.min(end, chain.segments.find(s => s.start > at)?.start ?? end)
-        damaged.push({ from: at, to, kind: 'unreachable', detail: items.message })
+        const to = Math.min(end, log.chain.segments.find(s => s.start > from)?.start ?? end)
+        damaged.push({ from, to, kind: 'unreachable', detail: items.message })
         at = to
         continue
       }

@@ -7,7 +7,7 @@ import type { Lsn } from '../loglets/contract.ts'
 import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
 import { checkBatch, decodeBatch } from '../wire/batch.ts'
 import { LogloomError } from '../wire/errors.ts'
-import { isUnavailable } from './engine/healer.ts'
+import { readMoved } from './engine/moved-log.ts'
 import type { TailCache } from './engine/tail-cache.ts'
 import type { IndexEntry, PartitionState, TopicState, Topics } from './state/topics.ts'
 
@@ -171,14 +171,7 @@ export class Reader {
   private async readCold(state: PartitionState, entries: readonly IndexEntry[]): Promise<Found> {
     const { log, onDamage, sync } = this.options
     const slices = entries.map(e => ({ lsn: e.lsn as Lsn, start: e.start, length: e.length }))
-    const results = await log.readSlices(slices).catch(async (error: unknown) => {
-      if (!isUnavailable(error)) throw error
-      // What does not answer may have left the chain.
-      const { version } = log.chain
-      await log.refresh().catch(() => {})
-      if (log.chain.version === version) throw error
-      return log.readSlices(slices)
-    })
+    const results = await readMoved(log, () => log.readSlices(slices))
     const batches = new Map<IndexEntry, Uint8Array>()
     const gone: IndexEntry[] = []
     entries.forEach((entry, i) => {

@@ -9,7 +9,7 @@ import type { StateMachine } from './state/state-machine.ts'
 export interface RetentionOptions {
   readonly machine: StateMachine
   readonly clock: Clock
-  /** Wall clock as far as it is believed, ms. */
+  /** Log time, or the wall clock where that is believed and ahead, ms: log time stands still while nobody writes. */
   readonly now: () => number
   readonly defaults: RetentionDefaults
   readonly intervalMs: number
@@ -61,16 +61,15 @@ export class Retention {
 
   private isActing(): boolean {
     const { machine, ownSession } = this.options
-    const own = ownSession()
-    return own !== undefined && own === Math.min(...machine.sessions.live.keys())
+    return machine.sessions.isOldest(ownSession())
   }
 
   /** @returns whether something was dropped: there may be more */
   private async retainOnce(): Promise<boolean> {
     const { machine, clock, defaults, propose, now } = this.options
     const { topics } = machine
-    // Log time stands still while nobody writes; the command itself brings it here.
-    const time = Math.max(machine.logTime, now())
+    // The command itself brings log time here.
+    const time = now()
     const due: (readonly [topicId: number, partition: number])[] = []
     const { dropped } = topics
     let seen = 0

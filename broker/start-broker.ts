@@ -261,10 +261,11 @@ async function openSharedLog(
       cluster.serve(log, spec => registry.place(spec))
       return log
     } catch (error) {
-      if (asUnavailable(error) === undefined) throw error
+      const unavailable = asUnavailable(error)
+      if (unavailable === undefined) throw error
       cluster.checkDirectory()
       if (reminder.isDue) {
-        const { code, hint, message } = asUnavailable(error) as LogloomError
+        const { code, hint, message } = unavailable
         logger.warn({ code, error: message, hint }, 'waiting for a majority of the cluster')
       }
       await nodeClock.sleep(openRetryMs)

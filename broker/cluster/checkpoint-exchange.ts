@@ -59,17 +59,12 @@ export class CheckpointExchange {
 
   /** Has another node whose state is at or past `past` by now make a checkpoint. @returns its position, undefined when there is none */
   async ahead(past: number): Promise<number | undefined> {
-    const { net, others } = this.options
-    for (const node of others()) {
-      try {
-        const options = { timeoutMs: makeTimeoutMs }
-        const made = await net.call(node, verbs.make, { past, wait: false }, options)
-        if (Number(made.applied) >= past) return Number(made.applied)
-      } catch {
-        // The next one may be.
-      }
-    }
-    return undefined
+    const { net } = this.options
+    return this.firstOf(async node => {
+      const options = { timeoutMs: makeTimeoutMs }
+      const made = await net.call(node, verbs.make, { past, wait: false }, options)
+      return Number(made.applied) >= past ? Number(made.applied) : undefined
+    })
   }
 
   /** Resolves once enough other nodes have a checkpoint at or past `past`. @throws THROTTLED when too few can */
@@ -93,21 +88,27 @@ export class CheckpointExchange {
 
   /** Brings a checkpoint at or past `past` into the directory, if another node has one. @returns its position */
   async fetch(past: number): Promise<number | undefined> {
-    const { net, others } = this.options
-    for (const node of others()) {
-      try {
-        const { checkpoints } = await net.call(node, verbs.list, {}, { timeoutMs: callTimeoutMs })
-        const newest = Array.isArray(checkpoints) ? Number(checkpoints.at(-1) ?? -1) : -1
-        if (newest >= past && (await this.download(node, newest))) return newest
-      } catch {
-        // The next one may have it.
-      }
-    }
-    return undefined
+    const { net } = this.options
+    return this.firstOf(async node => {
+      const { checkpoints } = await net.call(node, verbs.list, {}, { timeoutMs: callTimeoutMs })
+      const newest = Array.isArray(checkpoints) ? Number(checkpoints.at(-1) ?? -1) : -1
+      return newest >= past && (await this.download(node, newest)) ? newest : undefined
+    })
   }
 
   close(): void {
     for (const stop of this.stops) stop()
+  }
+
+  /** Asks the others, one after the other; one that fails is passed over, since the next may have it. */
+  private async firstOf(
+    ask: (node: NodeId) => Promise<number | undefined>,
+  ): Promise<number | undefined> {
+    for (const node of this.options.others()) {
+      const found = await ask(node).catch(() => undefined)
+      if (found !== undefined) return found
+    }
+    return undefined
   }
 
   private own(): Promise<readonly number[]> {

@@ -8,7 +8,13 @@ import { LogloomError } from '../../wire/errors.ts'
 import type { NodeStatus } from '../gateway/context.ts'
 import { degraded, type Finding, noted, unavailable } from '../health.ts'
 import type { NodeDescription } from './membership.ts'
-import { type CopyView, leafCopies, lostCopies } from './segment-copies.ts'
+import {
+  copiesMade,
+  type CopyView,
+  leafCopies,
+  type LostCopies,
+  lostCopies,
+} from './segment-copies.ts'
 
 export interface ClusterView {
   readonly self: NodeId
@@ -30,12 +36,13 @@ const segmentsShown = 5
 export function clusterFindings(view: ClusterView): readonly Finding[] {
   const { outcast } = view
   if (outcast !== undefined) return [unavailable(`${outcast.message}: ${outcast.hint}`)]
+  const lost = lostCopies(copyView(view), view.segments.slice(0, -1))
   return [
     ...nodeFindings(view),
     ...voteFindings(view),
     ...openFindings(view),
-    ...sealedFindings(view),
-    ...fewFindings(view),
+    ...lostFindings(view, lost),
+    ...fewFindings(view, lost),
   ]
 }
 
@@ -101,15 +108,17 @@ function voteFindings({ members, voters }: ClusterView): readonly Finding[] {
 }
 
 /** Sealed segments that were made while log servers were away. */
-function fewFindings(view: ClusterView): readonly Finding[] {
-  const possible = view.possible.reduce((sum, n) => sum + n, 0)
-  const spec = view.segments.at(-1)?.spec
-  const lost = new Set(lostCopies(copyView(view), view.segments).map(({ index }) => index))
-  const few = view.segments.slice(0, -1).filter(segment => {
-    if (lost.has(segment.index)) return false
+function fewFindings(
+  { possible: leaves, segments }: ClusterView,
+  lost: readonly LostCopies[],
+): readonly Finding[] {
+  const possible = leaves.reduce((sum, n) => sum + n, 0)
+  const spec = segments.at(-1)?.spec
+  const isLost = new Set(lost.map(({ index }) => index))
+  const few = segments.slice(0, -1).filter(segment => {
     // How many there can be is known of the open segment's spec only.
-    if (segment.spec !== spec) return false
-    const copies = leafCopies(copyView(view), segment).reduce((sum, l) => sum + l.servers.length, 0)
+    if (segment.spec !== spec || isLost.has(segment.index)) return false
+    const copies = copiesMade(segment)
     return copies > 0 && copies < possible
   })
   if (few.length === 0) return []
@@ -154,9 +163,8 @@ function openFindings(view: ClusterView): readonly Finding[] {
   ]
 }
 
-function sealedFindings(view: ClusterView): readonly Finding[] {
-  const lost = lostCopies(copyView(view), view.segments.slice(0, -1))
-  const servers = view.members.filter(({ store }) => store !== undefined).length
+function lostFindings({ members }: ClusterView, lost: readonly LostCopies[]): readonly Finding[] {
+  const servers = members.filter(({ store }) => store !== undefined).length
   const more = lost.length - segmentsShown
   return [
     ...lost

@@ -5,6 +5,7 @@ import { type NodeId, nodeIdPattern } from '../../loglets/net.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { flagName, type SettingName, type Settings, settingsTable } from '../settings.ts'
 import { secretBytesMin } from './peer-limits.ts'
+import { isSocketUrl } from './socket-url.ts'
 
 export const roles = ['broker', 'logserver'] as const
 export type Role = (typeof roles)[number]
@@ -91,7 +92,7 @@ function refuseWithoutNode(settings: Settings): void {
 }
 
 function checkAdvertised(url: string): void {
-  if (url === '' || (/^wss?:\/\//.test(url) && URL.canParse(url))) return
+  if (url === '' || isSocketUrl(url)) return
   throw invalid(
     'advertisedUrl',
     `advertisedUrl=${url} is not an address that clients could dial`,
@@ -102,7 +103,7 @@ function checkAdvertised(url: string): void {
 function parsePeer(text: string): readonly [NodeId, string] {
   const at = text.indexOf('=')
   const [node, url] = [text.slice(0, Math.max(0, at)), text.slice(at + 1)]
-  if (!nodeIdPattern.test(node) || !/^wss?:\/\//.test(url) || !URL.canParse(url))
+  if (!nodeIdPattern.test(node) || !isSocketUrl(url))
     throw invalid('peers', `"${text}" is not NODE=ws://HOST:PORT`)
   if (new URL(url).port === '') throw invalid('peers', `"${text}" has no port`)
   return [node, url]
@@ -110,7 +111,7 @@ function parsePeer(text: string): readonly [NodeId, string] {
 
 /** Whether it names a listener for nodes: `ws://HOST:PORT` or `wss://HOST:PORT`. */
 export function isPeerUrl(url: string): boolean {
-  return /^wss?:\/\//.test(url) && URL.canParse(url) && new URL(url).port !== ''
+  return isSocketUrl(url) && new URL(url).port !== ''
 }
 
 function secretOf({ clusterSecret, clusterSecretFile }: Settings): {

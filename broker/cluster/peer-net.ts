@@ -34,6 +34,7 @@ import { closeWaitMsMax, peerTimeoutMsDefault, secretBytesMin, tickMs } from './
 import { PeerLink } from './peer-link.ts'
 import { PeerListener } from './peer-listener.ts'
 import { PeerSession } from './peer-session.ts'
+import { isSocketUrl } from './socket-url.ts'
 
 export interface PeerNetOptions {
   readonly self: NodeId
@@ -204,8 +205,7 @@ export class PeerNet implements Net {
   addPeer(node: NodeId, url: string): void {
     if (!nodeIdPattern.test(node)) throw invalid('peers', `${node} is not a node id`)
     if (node === this.self) throw invalid('peers', `${node} is this node`)
-    if (!/^wss?:\/\//.test(url) || !URL.canParse(url))
-      throw invalid('peers', `${url} of node ${node} is not ws://HOST:PORT`)
+    if (!isSocketUrl(url)) throw invalid('peers', `${url} of node ${node} is not ws://HOST:PORT`)
     const old = this.entries.get(node)
     if (old?.link.url === url) return
     this.removePeer(node)

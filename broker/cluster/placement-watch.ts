@@ -10,7 +10,7 @@ import type { Segment } from '../../loglets/chain.ts'
 import type { Clock } from '../../loglets/ports.ts'
 import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import type { BrokerLogger } from '../broker-options.ts'
-import { type CopyView, leafCopies } from './segment-copies.ts'
+import { copiesMade, type CopyView, leafCopies } from './segment-copies.ts'
 
 export interface PlacementWatchOptions extends CopyView {
   readonly log: VirtualLog
@@ -121,9 +121,8 @@ function goneServers(options: PlacementWatchOptions, segment: Segment): string |
 
 /** The segment was made while log servers were away: it has fewer copies than it could have. */
 function fewServers(options: PlacementWatchOptions, segment: Segment): string | undefined {
-  // All leaves together: with servers of their own one leaf may have more where another has less.
   const possible = possibleServers(options.place, segment).reduce((sum, n) => sum + n, 0)
-  const copies = leafCopies(options, segment).reduce((sum, { servers }) => sum + servers.length, 0)
+  const copies = copiesMade(segment)
   return copies > 0 && possible > copies
     ? `segment ${segment.index} has ${copies} copies, ${possible} can be`
     : undefined

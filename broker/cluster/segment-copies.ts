@@ -50,6 +50,11 @@ export function leafCopies({ members, nodes }: CopyView, segment: Segment): read
   })
 }
 
+/** Copies that the segment was made with, all leaves together: with servers of their own one leaf may have more where another has less. */
+export function copiesMade({ placement = [] }: Segment): number {
+  return placement.reduce((sum, text) => sum + decodePlacement(text).servers.length, 0)
+}
+
 /** The segments that lost copies for good, in the order of the chain. */
 export function lostCopies(view: CopyView, segments: readonly Segment[]): readonly LostCopies[] {
   const members = view.members()

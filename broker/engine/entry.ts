@@ -86,40 +86,16 @@ export interface EncodedEntry {
 
 /** Bytes that a command takes in an entry, its own header included; for admission and entry limits. */
 export function commandBytes(command: Command): number {
-  switch (command.type) {
-    case 'produce':
-      return commandHeaderBytes + produceHeaderBytes + command.batch.length
-    case 'publish':
-      return (
-        commandHeaderBytes +
-        publishHeaderBytes +
-        (command.commit === undefined ? 0 : 4 + packFrame({ ...command.commit }).length) +
-        command.expect.length * 16 +
-        command.batches.reduce((sum, b) => sum + 12 + b.batch.length, 0)
-      )
-    case 'createTopic':
-    case 'deleteTopic':
-    case 'alterTopic':
-    case 'initProducer':
-    case 'expireProducers':
-    case 'trim':
-    case 'deleteRecords':
-    case 'retain':
-    case 'open':
-    case 'expire':
-    case 'stamp':
-    case 'void':
-    case 'joinGroup':
-    case 'leaveGroup':
-    case 'detachMember':
-    case 'attachMember':
-    case 'releasePartitions':
-    case 'commitOffsets':
-    case 'resetOffsets':
-    case 'deleteGroup':
-    case 'sweepGroups':
-      break
-  }
+  if (command.type === 'produce')
+    return commandHeaderBytes + produceHeaderBytes + command.batch.length
+  if (command.type === 'publish')
+    return (
+      commandHeaderBytes +
+      publishHeaderBytes +
+      (command.commit === undefined ? 0 : 4 + packFrame({ ...command.commit }).length) +
+      command.expect.length * 16 +
+      command.batches.reduce((sum, b) => sum + 12 + b.batch.length, 0)
+    )
   return commandHeaderBytes + packFrame(controlFields(command)).length
 }
 

@@ -5,7 +5,7 @@ import { LogloomError } from '../../wire/errors.ts'
 import { optArray, optBool, optInt } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { checkTopicName } from '../../wire/topic-name.ts'
-import { claimKey, committed, type Group, membersOf } from '../state/groups/group.ts'
+import { claimKey, committed, type Group, membersOf, placesIn } from '../state/groups/group.ts'
 import type { PartitionState } from '../state/topics.ts'
 import type { GatewayContext } from './context.ts'
 import { groupName } from './groups.ts'
@@ -21,7 +21,7 @@ export async function listGroups(context: GatewayContext): Promise<Frame> {
     members: group.members.size,
     assignor: group.assignor,
     generation: group.generation,
-    lag: placesOf(context, group).reduce((sum, place) => sum + (place.lag ?? 0), 0),
+    lag: lagOf(context, group),
   }))
   return { groups: groups.sort((a, b) => (a.group < b.group ? -1 : 1)) }
 }
@@ -88,34 +88,33 @@ interface GroupPlace {
   readonly committedAt: number | null
 }
 
-/** Every partition that the group holds or has committed to, by topic and number. */
-export function placesOf(
-  context: Pick<GatewayContext, 'broker'>,
-  group: Group,
-): readonly GroupPlace[] {
-  const { broker } = context
-  const keys = new Map<string, readonly [number, number]>()
-  for (const { topicId, partition } of group.claims.values())
-    keys.set(claimKey(topicId, partition), [topicId, partition])
+/** Records that the group has not committed. */
+function lagOf({ broker }: GatewayContext, group: Group): number {
+  let sum = 0
   for (const [topicId, ofTopic] of group.offsets)
-    for (const partition of ofTopic.keys())
-      keys.set(claimKey(topicId, partition), [topicId, partition])
+    for (const [partition, { offset }] of ofTopic)
+      sum += broker.lagRecords(topicId, partition, offset)
+  return sum
+}
+
+/** Every partition that the group holds or has committed to, by topic and number. */
+function placesOf({ broker }: GatewayContext, group: Group): readonly GroupPlace[] {
   const places: GroupPlace[] = []
-  for (const [key, [topicId, partition]] of keys) {
+  for (const [topicId, partition] of placesIn(group)) {
     const topic = broker.topicById(topicId)
     const state = topic?.partitions[partition]
     if (topic === undefined || state === undefined) continue
     const commit = committed(group, topicId, partition)
-    const lag = commit === undefined ? undefined : broker.lagFrom(topicId, partition, commit.offset)
-    const claim = group.claims.get(key)
+    const offset = commit?.offset
+    const claim = group.claims.get(claimKey(topicId, partition))
     places.push({
       topic: topic.name,
       partition,
-      offset: commit?.offset ?? null,
+      offset: offset ?? null,
       startOffset: state.start,
       endOffset: state.next,
-      lag: lag?.records ?? null,
-      lagMs: lag === undefined ? null : Math.max(0, broker.now - (lag.appendedAt ?? broker.now)),
+      lag: offset === undefined ? null : broker.lagRecords(topicId, partition, offset),
+      lagMs: offset === undefined ? null : broker.lagMs(topicId, partition, offset),
       memberId: claim?.owner ?? null,
       revoking: claim?.owner !== undefined && claim.owner !== claim.target,
       committedAt: commit?.committedAt ?? null,

@@ -2,8 +2,7 @@
 // they would be counted once for each. Made from the state, so what is gone has no series any more.
 
 import type { Broker } from '../broker.ts'
-import { placesOf } from '../gateway/group-admin.ts'
-import type { Group } from '../state/groups/group.ts'
+import { committed, type Group, placesIn } from '../state/groups/group.ts'
 
 /** Groups beyond the cap have no series of their own. */
 export class GroupMetrics {
@@ -21,10 +20,15 @@ export class GroupMetrics {
     if (broker === undefined) return
     for (const group of this.groups()) {
       const byTopic = new Map<string, number>()
-      for (const { topic, lag, lagMs } of placesOf({ broker }, group)) {
+      for (const [topicId, partition] of placesIn(group)) {
+        const topic = broker.topicById(topicId)?.name
+        if (topic === undefined) continue
         const before = byTopic.get(topic) ?? 0
-        if (unit === 'records') byTopic.set(topic, before + (lag ?? 0))
-        else byTopic.set(topic, Math.max(before, (lagMs ?? 0) / 1000))
+        const { offset } = committed(group, topicId, partition) ?? {}
+        if (offset === undefined) byTopic.set(topic, before)
+        else if (unit === 'records')
+          byTopic.set(topic, before + broker.lagRecords(topicId, partition, offset))
+        else byTopic.set(topic, Math.max(before, broker.lagMs(topicId, partition, offset) / 1000))
       }
       for (const [topic, value] of byTopic) yield [{ group: group.name, topic }, value]
     }

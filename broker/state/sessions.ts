@@ -64,6 +64,11 @@ export class Sessions {
     }
   }
 
+  /** Whether a session is the oldest of those that live: what one broker is enough for is its broker's. */
+  isOldest(id: number | undefined): boolean {
+    return id !== undefined && id === Math.min(...this.live.keys())
+  }
+
   /** The lowest LSN that a held entry still needs, if any. */
   heldFrom(): number | undefined {
     const lsns = [...this.live.values()].flatMap(s => [...s.held.values()].map(h => h.lsn))

@@ -2,8 +2,7 @@
 
 import { LogloomError } from '../../wire/index.ts'
 import { amount } from '../amount.ts'
-import type { ReadAs, ReadGap } from '../read-options.ts'
-import type { SomeTopic } from '../read-options.ts'
+import type { ReadAs, ReadGap, SomeTopic } from '../read-options.ts'
 import { topicName } from '../topic.ts'
 
 export interface ConsumerOptions {

@@ -29,6 +29,7 @@ function partitionOfThree() {
 
 /** A log of which everything was trimmed. */
 const trimmedLog = {
+  chain: { version: 1 },
   readSlices: (slices: readonly unknown[]) =>
     Promise.resolve(slices.map(() => ({ gap: 'trimmed' }))),
 } as unknown as VirtualLog

@@ -74,6 +74,14 @@ export function committed(
   return group.offsets.get(topicId)?.get(partition)
 }
 
+/** Every partition that the group holds or has committed to, each once. */
+export function* placesIn(group: Group): Generator<readonly [topicId: number, partition: number]> {
+  for (const { topicId, partition } of group.claims.values()) yield [topicId, partition]
+  for (const [topicId, ofTopic] of group.offsets)
+    for (const partition of ofTopic.keys())
+      if (!group.claims.has(claimKey(topicId, partition))) yield [topicId, partition]
+}
+
 /** Members in an order that all brokers have. */
 export function membersOf(group: Group): readonly Member[] {
   return [...group.members.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
