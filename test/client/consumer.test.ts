@@ -1,26 +1,10 @@
 // The SDK's group consumer on a real broker: shares, moves, restarts, handlers that fail or hang.
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type RunningBroker, startBroker } from '../../broker/index.ts'
-import { type Client, connect, type ConsumerOptions, type GroupRecord } from '../../client/index.ts'
+import { describe, expect, it } from 'vitest'
+import type { Client, ConsumerOptions, GroupRecord } from '../../client/index.ts'
+import { useMemoryBroker } from './memory-broker.ts'
 
-let broker: RunningBroker
-const clients: Client[] = []
-
-beforeEach(async () => {
-  broker = await startBroker({ loglet: 'memory', port: 0, groupSweepIntervalMs: 20 })
-})
-
-afterEach(async () => {
-  await Promise.all(clients.splice(0).map(client => client.close()))
-  await broker.close()
-})
-
-async function client(): Promise<Client> {
-  const made = await connect(broker.url)
-  clients.push(made)
-  return made
-}
+const { broker, client } = useMemoryBroker()
 
 const options = (more: Partial<ConsumerOptions> = {}): ConsumerOptions => ({
   groupId: 'g',
@@ -177,9 +161,9 @@ describe('a consumer', () => {
     })
     await until(() => seen.length === 10)
     // As if its grace period had passed while it could not be reached.
-    const members = (): string[] => [...(broker.broker.group('g')?.members.keys() ?? [])]
+    const members = (): string[] => [...(broker().broker.group('g')?.members.keys() ?? [])]
     const [memberId = ''] = members()
-    await broker.broker.propose({ type: 'leaveGroup', group: 'g', memberId })
+    await broker().broker.propose({ type: 'leaveGroup', group: 'g', memberId })
     await until(() => lost.length === 1 && a.assignment.length === 2)
     expect(members()).not.toContain(memberId)
     await produce(10, 8, 10)
@@ -196,11 +180,11 @@ describe('a consumer', () => {
     await until(() => a.assignment.length === 4)
     await a.close()
     await running
-    const generation = broker.broker.group('g')?.generation
+    const generation = broker().broker.group('g')?.generation
     const b = (await client()).consumer(options(rest))
     const second = b.run(() => {})
     await until(() => b.assignment.length === 4)
-    expect(broker.broker.group('g')?.generation).toBe(generation)
+    expect(broker().broker.group('g')?.generation).toBe(generation)
     const c = (await client()).consumer(options(rest))
     const third = c.run(() => {})
     await expect(second).rejects.toMatchObject({ code: 'MEMBER_FENCED' })

@@ -1,26 +1,10 @@
 // Exactly once from topic to topic: workers that fail, are put out of the group and begin again; every input is in the output once.
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type RunningBroker, startBroker } from '../../broker/index.ts'
-import { type Client, connect } from '../../client/index.ts'
+import { describe, expect, it } from 'vitest'
+import type { Client } from '../../client/index.ts'
+import { useMemoryBroker } from './memory-broker.ts'
 
-let broker: RunningBroker
-const clients: Client[] = []
-
-beforeEach(async () => {
-  broker = await startBroker({ loglet: 'memory', port: 0, groupSweepIntervalMs: 20 })
-})
-
-afterEach(async () => {
-  await Promise.all(clients.splice(0).map(client => client.close()))
-  await broker.close()
-})
-
-async function client(): Promise<Client> {
-  const made = await connect(broker.url)
-  clients.push(made)
-  return made
-}
+const { broker, client } = useMemoryBroker()
 
 const options = {
   groupId: 'g',
@@ -71,11 +55,11 @@ describe('a transaction', () => {
     await one.producer().send('in', { value: '1' })
     const a = one.consumer({ ...options, rebalanceTimeoutMs: 1, sessionTimeoutMs: 60_000 })
     for await (const record of a) {
-      const [memberId = ''] = broker.broker.group('g')?.members.keys() ?? []
+      const [memberId = ''] = broker().broker.group('g')?.members.keys() ?? []
       const transaction = one.transaction(async tx => {
         tx.send('out', { value: 'made' })
         tx.commit(record)
-        await broker.broker.propose({ type: 'leaveGroup', group: 'g', memberId })
+        await broker().broker.propose({ type: 'leaveGroup', group: 'g', memberId })
       })
       await expect(transaction).rejects.toMatchObject({
         code: expect.stringMatching(/UNKNOWN_MEMBER|STALE_GENERATION/),
@@ -156,9 +140,9 @@ describe('a transaction', () => {
       }
     }
     const expel = setInterval(() => {
-      const [memberId] = broker.broker.group('g')?.members.keys() ?? []
+      const [memberId] = broker().broker.group('g')?.members.keys() ?? []
       if (memberId !== undefined)
-        void broker.broker.propose({ type: 'leaveGroup', group: 'g', memberId })
+        void broker().broker.propose({ type: 'leaveGroup', group: 'g', memberId })
     }, 150)
     const workers = ['w1', 'w2', 'w3'].map(work)
     const lag = async (): Promise<number> => {

@@ -1,50 +1,29 @@
 // Two clusters of one name and one secret, whose data directories get mixed up.
 
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { type RunningBroker, startBroker } from '../../broker/index.ts'
-import { connect } from '../../client/index.ts'
-import { freePort } from './free-port.ts'
+import { type NodeName, ThreeNodes } from './three-nodes.ts'
 
-const names = ['n1', 'n2', 'n3'] as const
-type Name = (typeof names)[number]
-
-let root: string
-let peers: readonly string[]
-const running = new Map<Name, RunningBroker>()
+let nodes: ThreeNodes
 
 beforeEach(async () => {
-  root = await mkdtemp(join(tmpdir(), 'logloom-foreign-'))
-  peers = await Promise.all(names.map(async n => `${n}=ws://127.0.0.1:${await freePort()}`))
+  nodes = await ThreeNodes.prepare()
 })
 
-afterEach(async () => {
-  await stop()
-  await rm(root, { recursive: true, force: true })
-})
+afterEach(() => nodes.close())
 
-const start = async (node: Name, data: string): Promise<void> => {
-  const clusterSecret = 'a secret that the tests share'
-  running.set(node, await startBroker({ node, peers, clusterSecret, data, port: 0 }))
-}
+/** The directory that the node has in a cluster. */
+const directoryIn = (cluster: string, node: NodeName): string => join(nodes.root, cluster, node)
 
-const startAll = (cluster: string): Promise<unknown> =>
-  Promise.all(names.map(node => start(node, join(root, cluster, node))))
-
-const stop = async (...nodes: readonly Name[]): Promise<void> => {
-  const which = nodes.length === 0 ? names : nodes
-  await Promise.all(which.map(async node => running.get(node)?.close()))
-  for (const node of which) running.delete(node)
-}
+const startAll = (cluster: string): Promise<void> =>
+  nodes.startAll(node => ({ data: directoryIn(cluster, node) }))
 
 /** Seals so many segments, so that the register is that much further. */
-const seal = async (times: number): Promise<void> => {
-  const client = await connect([...running.values()].map(({ url }) => url))
-  for (let i = 0; i < times; i++) await client.admin().sealLog()
-  await client.close()
-}
+const seal = (times: number): Promise<void> =>
+  nodes.withClient(async client => {
+    for (let i = 0; i < times; i++) await client.admin().sealLog()
+  })
 
 /** What its register holds. Promises to itself do not count: nobody gets to hear of them. */
 const decided = async (data: string): Promise<unknown> => {
@@ -57,22 +36,22 @@ it('a directory of another cluster of the same name is refused, unchanged, and h
 }, async () => {
   await startAll('a')
   await seal(5)
-  await stop()
+  await nodes.stopAll()
   await startAll('b')
-  await stop('n3')
-  const foreign = join(root, 'a', 'n3')
-  await cp(foreign, join(root, 'before'), { recursive: true })
-  await expect(start('n3', foreign)).rejects.toMatchObject({
+  await nodes.stop('n3')
+  const foreign = directoryIn('a', 'n3')
+  await cp(foreign, join(nodes.root, 'before'), { recursive: true })
+  await expect(nodes.start('n3', { data: foreign })).rejects.toMatchObject({
     code: 'DATA_DIR_FOREIGN',
     message: expect.stringContaining(
       'belongs to another cluster logloom than that of nodes n1, n2',
     ),
   })
-  expect(await decided(foreign)).toEqual(await decided(join(root, 'before')))
+  expect(await decided(foreign)).toEqual(await decided(join(nodes.root, 'before')))
   // The cluster goes on, takes its own node back, and so does the other with its own.
   await seal(1)
-  await start('n3', join(root, 'b', 'n3'))
-  await stop()
+  await nodes.start('n3', { data: directoryIn('b', 'n3') })
+  await nodes.stopAll()
   await startAll('a')
   await seal(1)
 })

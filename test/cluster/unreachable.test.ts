@@ -1,65 +1,34 @@
 // What clients are told while too few nodes answer: an error that says so, or what is known; never a hang, never INTERNAL.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type RunningBroker, startBroker } from '../../broker/index.ts'
-import { type Client, connect, type ReadRetry } from '../../client/index.ts'
-import { freePort } from './free-port.ts'
+import type { Client, ReadRetry } from '../../client/index.ts'
+import { produceNumbers, ThreeNodes } from './three-nodes.ts'
 
-const names = ['n1', 'n2', 'n3'] as const
-type Name = (typeof names)[number]
 const records = 50
-
-let root: string
-let peers: readonly string[]
-const running = new Map<Name, RunningBroker>()
+let nodes: ThreeNodes
 let client: Client
 
-async function start(node: Name, tailCacheBytes?: number): Promise<void> {
-  const broker = await startBroker({
-    node,
-    peers,
-    clusterSecret: 'a secret that the tests share',
-    data: join(root, node),
-    port: 0,
-    ...(tailCacheBytes === undefined ? {} : { tailCacheBytes }),
-  })
-  running.set(node, broker)
-}
-
-async function stop(node: Name): Promise<void> {
-  await running.get(node)?.close()
-  running.delete(node)
-}
-
 beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), 'logloom-unreachable-'))
-  peers = await Promise.all(names.map(async n => `${n}=ws://127.0.0.1:${await freePort()}`))
-  // Without a cache the third node has to read from the log; its own copies are on the others only.
-  await Promise.all(names.map(node => start(node)))
-  await stop('n3')
-  client = await connect(running.get('n1')?.url as string)
+  nodes = await ThreeNodes.prepare()
+  await nodes.startAll()
+  await nodes.stop('n3')
+  client = await nodes.connect('n1')
   await client.admin().createTopic('t')
   await client.admin().sealLog()
-  const producer = client.producer()
-  for (let i = 0; i < records; i++) producer.enqueue('t', { value: `${i}` })
-  await producer.flush()
+  await produceNumbers(client, records)
   await client.close()
-  // What was written lies in a segment of n1 and n2 alone.
-  await start('n3', 0)
-  const late = await connect(running.get('n3')?.url as string)
+  // What was written lies in a segment of n1 and n2 alone. Without a cache the third node has to read it from the log.
+  await nodes.start('n3', { tailCacheBytes: 0 })
+  const late = await nodes.connect('n3')
   await late.admin().sealLog()
   await late.close()
-  await Promise.all([stop('n1'), stop('n2')])
-  client = await connect(running.get('n3')?.url as string)
+  await Promise.all([nodes.stop('n1'), nodes.stop('n2')])
+  client = await nodes.connect('n3')
 }, 60_000)
 
 afterAll(async () => {
   await client?.close()
-  await Promise.all([...running.keys()].map(stop))
-  await rm(root, { recursive: true, force: true })
+  await nodes.close()
 }, 60_000)
 
 describe('a node without a majority', { timeout: 60_000 }, () => {
@@ -109,7 +78,7 @@ describe('a node without a majority', { timeout: 60_000 }, () => {
     })()
     await refused
     expect(heard[0]).toMatchObject({ topic: 't', error: { code: 'LOG_UNAVAILABLE' } })
-    await Promise.all([start('n1'), start('n2')])
+    await Promise.all([nodes.start('n1'), nodes.start('n2')])
     await reading
     expect(values).toEqual(Array.from({ length: records }, (_, i) => `${i}`))
   })
