@@ -1,6 +1,12 @@
 // The store's twin in memory: for brokers without a data directory, tests and simulation. Same contract, except that it forgets.
 
-import type { StateStore, StoreOp, StorePair, StoreRange } from './store.ts'
+import {
+  rangesFirst,
+  type StateStore,
+  type StoreOp,
+  type StorePair,
+  type StoreRange,
+} from './store.ts'
 
 export class MemoryStore implements StateStore {
   private readonly values = new Map<string, StorePair>()
@@ -26,7 +32,7 @@ export class MemoryStore implements StateStore {
   }
 
   async commit(ops: readonly StoreOp[]): Promise<void> {
-    for (const op of ops) {
+    for (const op of rangesFirst(ops)) {
       if (op.type === 'put') {
         const key = text(op.key)
         if (!this.values.has(key)) this.insert(key)

@@ -70,14 +70,16 @@ describe('logloom start', () => {
     expect(stdout).toBe('one\ntwo\n')
   })
 
-  it('ends with 1 on a second signal', async () => {
-    const broker = await startBroker()
-    // Both are pending when the process goes on, so the second is always seen.
-    process.kill(broker.pid, 'SIGSTOP')
-    process.kill(broker.pid, 'SIGTERM')
-    process.kill(broker.pid, 'SIGINT')
-    process.kill(broker.pid, 'SIGCONT')
-    expect((await broker.exited).code).toBe(1)
+  it('ends with 1 on a second signal, whatever the store is doing', async () => {
+    for (let i = 0; i < 8; i++) {
+      const broker = await startBroker()
+      // Both are pending when the process goes on, so the second is always seen.
+      process.kill(broker.pid, 'SIGSTOP')
+      process.kill(broker.pid, 'SIGTERM')
+      process.kill(broker.pid, 'SIGINT')
+      process.kill(broker.pid, 'SIGCONT')
+      expect((await broker.exited).code).toBe(1)
+    }
   })
 
   it('refuses a port that is in use, and names it', async () => {
