@@ -23,8 +23,18 @@ export interface BrokerSettings {
   /** Consumer groups without members or commits for this long are forgotten. */
   readonly offsetsRetentionMs: number
   readonly groupSweepIntervalMs: number
-  /** Bytes that have to be dead before the log's beginning is trimmed for them. */
+  /** Bytes that have to be dead before the log's beginning is trimmed for them, and that the log may have beyond its target. */
   readonly reclaimBytesMin: number
+  /** Target of the log's bytes, in percent of those that live in it. */
+  readonly logSizeTargetPercent: number
+  /** How fast cleaning reads and moves. */
+  readonly logCleanerIoMaxBytesPerSecond: number
+  /** How often partitions to compact are looked for. */
+  readonly logCleanerBackoffMs: number
+  /** Memory for the keys of the partition that is being compacted. */
+  readonly logCleanerDedupeBufferSize: number
+  /** The newest bytes of a partition, which compaction leaves alone. */
+  readonly logCleanerTailBytes: number
   /** Where sealed segments of a volatile loglet are copied; undefined keeps them (a broker without a data directory). */
   readonly durableSpec?: string
   /** Other brokers append to the same log: follow its tail, show signs of life, compare states. */
@@ -49,6 +59,11 @@ export const defaultBrokerSettings: BrokerSettings = {
   offsetsRetentionMs: 7 * 86_400_000,
   groupSweepIntervalMs: 1000,
   reclaimBytesMin: 64 << 20,
+  logSizeTargetPercent: 200,
+  logCleanerIoMaxBytesPerSecond: 64 << 20,
+  logCleanerBackoffMs: 15_000,
+  logCleanerDedupeBufferSize: 128 << 20,
+  logCleanerTailBytes: 1 << 20,
   shared: false,
   stampEveryMs: 2000,
   sessionTimeoutMs: 15_000,

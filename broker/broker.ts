@@ -8,9 +8,11 @@ import type { Lsn } from '../loglets/contract.ts'
 import { errorTable, LogloomError } from '../wire/errors.ts'
 import { type BrokerOptions, type BrokerSettings, defaultBrokerSettings } from './broker-options.ts'
 import { Applier } from './engine/applier.ts'
-import { type EncodedEntry, recordsIn } from './engine/entry.ts'
+import { type EncodedEntry, isMove, recordsIn } from './engine/entry.ts'
 import { lagFrom, lagRecords } from './group-lag.ts'
 import { GroupWatch } from './group-watch.ts'
+import { Cleaner, type CleaningStats } from './cleaning/cleaner.ts'
+import { LivePlaces } from './cleaning/live-places.ts'
 import { sweepGroups } from './group-sweep.ts'
 import type { Group } from './state/groups/group.ts'
 import { HashChecks, hashCheckEvery, type HashNote } from './engine/hash-checks.ts'
@@ -60,6 +62,7 @@ export class Broker {
   private readonly reader: Reader
   private readonly logOperations: LogOperations
   private readonly retention: Retention
+  private readonly cleaner: Cleaner
   private readonly wall: WallClock
   private readonly healer: Healer
   private readonly groupWatch = new GroupWatch()
@@ -142,12 +145,14 @@ export class Broker {
       onFatal,
       onUnavailable: (index, cause) => this.healer.heal(index, cause.message),
     })
+    const places = new LivePlaces(machine, clock)
     this.logOperations = new LogOperations({
       log,
       machine,
       clock,
       disk: options.disk,
       store: options.store,
+      places,
       checkpointsDir: options.checkpointsDir,
       spreadCheckpoint: past => options.checkpoints?.spread(past) ?? Promise.resolve(),
       persister: this.persister,
@@ -165,12 +170,32 @@ export class Broker {
       now: () => this.now,
       defaults: { ms: settings.logRetentionMs, bytes: settings.logRetentionBytes },
       intervalMs: settings.retentionCheckIntervalMs,
-      reclaimBytesMin: settings.reclaimBytesMin,
       ownSession: () => this.proposer.sessionId,
       propose: command => this.propose(command),
-      reclaim: whole => this.logOperations.reclaim(whole),
       onTrouble: error =>
         options.logger?.warn({ error: error.message }, 'retention will be tried again'),
+    })
+    this.cleaner = new Cleaner({
+      machine,
+      log,
+      clock,
+      places,
+      now: () => this.wall.now(),
+      intervalMs: settings.retentionCheckIntervalMs,
+      compactionIntervalMs: settings.logCleanerBackoffMs,
+      reclaimBytesMin: settings.reclaimBytesMin,
+      targetPercent: settings.logSizeTargetPercent,
+      bytesPerSecond: settings.logCleanerIoMaxBytesPerSecond,
+      keyBytesMax: settings.logCleanerDedupeBufferSize,
+      tailBytes: settings.logCleanerTailBytes,
+      backlogBytes: () => this.proposer.backlogBytes,
+      ownSession: () => this.proposer.sessionId,
+      propose: command => this.propose(command),
+      whileDurable: work => this.logOperations.whileDurable(work),
+      cut: () => this.logOperations.cut(),
+      onGrowth: () => this.retention.lookSoon(),
+      onTrouble: error =>
+        options.logger?.warn({ error: error.message }, 'cleaning will be tried again'),
     })
     this.unsubscribe = log.onChain(() => {
       this.applier.followChain()
@@ -201,7 +226,7 @@ export class Broker {
         async past => {
           // Whoever trims waits for this node, so that it need not start again with a state that is too old.
           await broker.applier.appliedUpTo(past)
-          return broker.logOperations.checkpoint()
+          return (await broker.logOperations.checkpoint()).applied
         },
         () => broker.machine.applied,
       )
@@ -224,6 +249,15 @@ export class Broker {
 
   get tail(): number {
     return this.applier.tail
+  }
+
+  /** Bytes of batches that live, and of all entries of the log that are not trimmed. */
+  get logBytes(): { readonly live: number; readonly total: number } {
+    return { live: this.machine.topics.bytes, total: this.cleaner.logBytes }
+  }
+
+  get cleaning(): Readonly<CleaningStats> {
+    return this.cleaner.stats
   }
 
   get liveSessions(): number {
@@ -387,9 +421,10 @@ export class Broker {
     return this.logOperations.verify()
   }
 
-  /** Enforces retention soon: a topic has new limits. */
+  /** Enforces retention soon, and looks what is to be compacted: a topic has another configuration. */
   enforceRetention(): void {
     this.retention.lookSoon()
+    this.cleaner.lookSoon()
   }
 
   stateHash(): { readonly hash: string; readonly applied: number; readonly version: number } {
@@ -464,7 +499,7 @@ export class Broker {
     const propose = (command: Command): Promise<Decision> => this.propose(command)
     const idleMs = settings.producerIdExpirationMs
     this.loops.push(expireIdleProducers({ machine, clock, idleMs, propose }, signal))
-    this.loops.push(this.retention.run(signal))
+    this.loops.push(this.retention.run(signal), this.cleaner.run(signal))
     const sweep = {
       machine,
       clock,
@@ -573,7 +608,8 @@ export class Broker {
   }
 
   private onCommitted(lsn: number, entry: EncodedEntry, ms: number, segmentIndex: number): void {
-    this.cache.put(lsn, entry.buffers, entry.bytes)
+    // What was moved is old: it must not drive out what readers at the tail need.
+    if (!isMove(entry)) this.cache.put(lsn, entry.buffers, entry.bytes)
     const { observe, log } = this.options
     if (observe?.appended !== undefined) {
       const spec = log.chain.segments.find(s => s.index === segmentIndex)?.spec ?? 'unknown'

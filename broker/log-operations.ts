@@ -12,6 +12,7 @@ import { degraded, type Finding, noted } from './health.ts'
 import type { Persister } from './engine/persister.ts'
 import { isUnavailable } from './engine/healer.ts'
 import { readMoved } from './engine/moved-log.ts'
+import type { LivePlaces } from './cleaning/live-places.ts'
 import { writeCheckpoint } from './state/checkpoint.ts'
 import type { Command, Decision } from './state/commands.ts'
 import type { StateMachine } from './state/state-machine.ts'
@@ -62,6 +63,7 @@ export interface LogOperationsOptions {
   readonly clock: Clock
   readonly disk: Disk
   readonly store: StateStore
+  readonly places: LivePlaces
   readonly checkpointsDir: string
   readonly persister: Persister
   readonly durableSpec: string | undefined
@@ -79,14 +81,17 @@ export interface LogOperationsOptions {
 const switchTriesMax = 5
 const firstReplyWaitMs = 5000
 const verifyReadBytes = 4 << 20
-/** Looked at before others get their turn. */
-const batchesPerTurn = 5000
+/** Moves that are under way end long before; if the disk is so full that they do not, the switch must not wait for ever. */
+const movesWaitMs = 5000
 
 export class LogOperations {
   private readonly options: LogOperationsOptions
   private readonly stopping = new AbortController()
   private background: Promise<void> = Promise.resolve()
   private copying = false
+  /** Moves of batches that are under way. */
+  private readonly moving = new Set<Promise<unknown>>()
+  private switching = 0
   /** Watches for the longest wait without an answer while a switch is under way. */
   private pause: { longestMs: number; waitingSince: number | undefined } | undefined
 
@@ -119,6 +124,37 @@ export class LogOperations {
 
   /** Switches to `spec`, or seals and reopens with the same one. Without `expectedIndex` a lost race is tried again. */
   async switchTo(spec: string | undefined, expectedIndex?: number): Promise<SwitchResult> {
+    this.switching++
+    try {
+      // What is durable must not be moved into a loglet that forgets.
+      const { clock } = this.options
+      const over = new AbortController()
+      const late = clock.sleep(movesWaitMs, over.signal).catch(() => {})
+      if (this.moving.size > 0) await Promise.race([Promise.allSettled([...this.moving]), late])
+      over.abort()
+      return await this.switchNow(spec, expectedIndex)
+    } finally {
+      this.switching--
+    }
+  }
+
+  /** Runs work that moves batches: not while any part of the log, its end above all, is in a loglet that forgets. @throws THROTTLED */
+  async whileDurable<T>(work: () => Promise<T>): Promise<T> {
+    const { durableSpec, log } = this.options
+    const lost = new Set(log.lostSegments().map(s => s.index))
+    const volatile = log.volatileSegments().some(s => !lost.has(s.index))
+    if (this.switching > 0 || (durableSpec !== undefined && volatile))
+      throw new LogloomError('THROTTLED', 'nothing is moved while the log changes or is volatile')
+    const done = work()
+    this.moving.add(done)
+    try {
+      return await done
+    } finally {
+      this.moving.delete(done)
+    }
+  }
+
+  private async switchNow(spec: string | undefined, expectedIndex?: number): Promise<SwitchResult> {
     const { log, clock } = this.options
     for (let tries = 1; ; tries++) {
       const last = log.chain.segments.at(-1)
@@ -180,7 +216,7 @@ export class LogOperations {
 
   /** Drops the log below `before`. @returns the trim point that holds now */
   async trim(before: number, force: boolean): Promise<number> {
-    const { log, machine, propose, sync, spreadCheckpoint } = this.options
+    const { log, machine, propose, sync } = this.options
     await sync()
     if (before > machine.applied)
       throw new LogloomError(
@@ -192,7 +228,7 @@ export class LogOperations {
         },
       )
     if (!force) {
-      const { topics } = await this.live(before)
+      const topics = await this.topicsBelow(before)
       if (topics.length > 0)
         throw new LogloomError(
           'TRIM_BLOCKED',
@@ -204,31 +240,35 @@ export class LogOperations {
     }
     const decision = await propose({ type: 'trim', before })
     if (!decision.ok) throw new LogloomError(decision.code, decision.message, decision.details)
-    const safe = Math.min(before, (await this.live(before)).lowest)
-    await this.checkpoint()
+    await this.cut(before)
+    return log.trimPoint
+  }
+
+  /** Forgets the log below `before`, as far as nothing lives there. @returns bytes of the checkpoint that it took, 0 when there was nothing to do */
+  async cut(before = Number.MAX_SAFE_INTEGER): Promise<number> {
+    const { log, persister, places, propose, spreadCheckpoint } = this.options
+    await persister.flush()
+    const safe = Math.min(before, await places.lowest(this.stopping.signal))
+    if (
+      safe <= log.trimPoint &&
+      !log.chain.segments.some(s => s.end !== undefined && s.end <= safe)
+    )
+      return 0
+    const { bytes } = await this.checkpoint()
     await spreadCheckpoint(safe)
-    const trimmed = await log.prefixTrim(safe as Lsn)
+    await log.prefixTrim(safe as Lsn)
     await log.truncate()
-    return trimmed
+    await propose({ type: 'trim', before: log.trimPoint, clean: true })
+    return bytes
   }
 
-  /** Trims the beginning of the log that holds nothing alive, if there is one; `whole`: only when a sealed segment goes with it. */
-  async reclaim(whole: boolean): Promise<void> {
-    const { log, machine } = this.options
-    const { applied } = machine
-    const before = Math.min((await this.live(0)).lowest, applied)
-    const [first] = log.chain.segments
-    const isWorth = whole ? first?.end !== undefined && first.end <= before : before > log.trimPoint
-    if (isWorth) await this.trim(before, true)
-  }
-
-  /** Writes a verified checkpoint of everything applied so far. @returns its position */
-  checkpoint(): Promise<number> {
+  /** Writes a verified checkpoint of everything applied so far. */
+  checkpoint(): Promise<{ readonly applied: number; readonly bytes: number }> {
     const { persister, disk, checkpointsDir, store } = this.options
-    return persister.whileStill(async applied => {
-      await writeCheckpoint(disk, checkpointsDir, store, applied)
-      return applied
-    })
+    return persister.whileStill(async applied => ({
+      applied,
+      bytes: await writeCheckpoint(disk, checkpointsDir, store, applied),
+    }))
   }
 
   /** Reads everything that is in the log and reports what cannot be read. */
@@ -372,25 +412,13 @@ export class LogOperations {
     deadline.abort()
   }
 
-  /**
-   * What is alive: the lowest position that a batch needs, and the topics that have batches below `before`. Looks at every batch: one that was held
-   * back lies below batches that precede it in its partition, however many these are.
-   */
-  private async live(before: number): Promise<{ lowest: number; topics: readonly string[] }> {
-    const { clock, machine } = this.options
-    const { topics } = machine
-    // What takes effect meanwhile lies at or past the end of now, or is held back now.
-    let lowest = machine.sessions.heldFrom() ?? Number.MAX_SAFE_INTEGER
+  /** Names of the topics whose batches lie below `before`. */
+  private async topicsBelow(before: number): Promise<readonly string[]> {
+    const { machine, persister, places } = this.options
+    await persister.flush()
     const names = new Set<string>()
-    let seen = 0
-    for (const topic of topics.byId.values())
-      for (const partition of topic.partitions)
-        for (const entry of topics.entriesFrom(partition, partition.start)) {
-          if (++seen % batchesPerTurn === 0) await clock.sleep(0, this.stopping.signal)
-          if (entry.length === 0) continue
-          lowest = Math.min(lowest, entry.lsn)
-          if (entry.lsn < before) names.add(topic.name)
-        }
-    return { lowest, topics: [...names].sort() }
+    for await (const { topicId } of places.below(before, this.stopping.signal))
+      names.add(machine.topics.byId.get(topicId)?.name ?? '')
+    return [...names].sort()
   }
 }

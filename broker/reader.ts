@@ -3,11 +3,10 @@
 //
 // Bytes that came from the disk are checked against the batch's own CRC; what fails is a typed gap `lost`, never skipped silently.
 
-import type { Lsn } from '../loglets/contract.ts'
 import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
-import { checkBatch, decodeBatch } from '../wire/batch.ts'
+import { decodeBatch } from '../wire/batch.ts'
 import { LogloomError } from '../wire/errors.ts'
-import { readMoved } from './engine/moved-log.ts'
+import { isMissing, type Missing, readBatches } from './batch-reads.ts'
 import type { TailCache } from './engine/tail-cache.ts'
 import type { IndexEntry, PartitionState, TopicState, Topics } from './state/topics.ts'
 
@@ -61,9 +60,12 @@ export interface ReaderOptions {
 /** What a read from the log found; an entry in neither is damaged. */
 interface Found {
   readonly batches: Map<IndexEntry, Uint8Array>
-  readonly trimmed: Set<IndexEntry>
+  /** Why there is nothing to read any more. */
+  readonly gone: Map<IndexEntry, 'trimmed' | 'compacted'>
 }
 
+/** A batch that is put elsewhere again and again while it is read: more often than cleaning could in the time. */
+const movesMax = 10
 /** Batches in one result, however small they are. */
 const batchesPerReadMax = 512
 
@@ -105,18 +107,18 @@ export class Reader {
       }
     const slices = entries.map(e => this.cached(e))
     const cold = entries.filter((e, i) => slices[i] === undefined && e.length > 0)
-    if (cold.length === 0) return result(state, from, entries, slices, new Set())
+    if (cold.length === 0) return result(state, from, entries, slices, new Map())
     // Views of the cache do not outlive the wait.
     slices.forEach((slice, i) => {
       slices[i] = slice?.slice()
     })
-    return this.readCold(state, cold).then(({ batches, trimmed }) =>
+    return this.readCold(state, cold).then(({ batches, gone }) =>
       result(
         state,
         from,
         entries,
         entries.map((e, i) => slices[i] ?? batches.get(e)),
-        trimmed,
+        gone,
       ),
     )
   }
@@ -143,12 +145,13 @@ export class Reader {
     while (low < high) {
       const mid = Math.floor((low + high) / 2)
       const entry = topics.floor(state, mid)
-      if (entry === undefined) break
-      if (entry.maxTimestamp >= timestamp) high = Math.min(high, Math.max(entry.base, state.start))
-      else low = entry.base + entry.span
+      if (entry !== undefined && entry.maxTimestamp >= timestamp)
+        high = Math.min(high, Math.max(entry.base, state.start))
+      // The entry may lie below a hole that `mid` is in.
+      else low = Math.max(mid + 1, entry === undefined ? 0 : entry.base + entry.span)
       if (high <= low) break
     }
-    const entry = topics.floor(state, low)
+    const [entry] = topics.entriesFrom(state, low)
     if (entry === undefined || entry.length === 0) return low
     const bytes =
       this.cached(entry)?.slice() ?? (await this.readCold(state, [entry])).batches.get(entry)
@@ -168,36 +171,35 @@ export class Reader {
     return this.options.cache.slice(entry.lsn, entry.start, entry.length)
   }
 
+  /** Reads what is not cached. A batch that was put elsewhere meanwhile is read there. */
   private async readCold(state: PartitionState, entries: readonly IndexEntry[]): Promise<Found> {
-    const { log, onDamage, sync } = this.options
-    const slices = entries.map(e => ({ lsn: e.lsn as Lsn, start: e.start, length: e.length }))
-    const results = await readMoved(log, () => log.readSlices(slices))
-    const batches = new Map<IndexEntry, Uint8Array>()
-    const gone: IndexEntry[] = []
-    entries.forEach((entry, i) => {
-      const slice = results[i]
-      if (!(slice instanceof Uint8Array)) {
-        if (slice?.gap === 'trimmed') gone.push(entry)
-        else onDamage(entry.lsn, `bytes are ${slice?.gap ?? 'missing'}`)
-        return
-      }
-      try {
-        checkBatch(slice, { bytesMax: Number.MAX_SAFE_INTEGER })
-        batches.set(entry, slice)
-      } catch (error) {
-        onDamage(entry.lsn, `batch at byte ${entry.start}: ${(error as Error).message}`)
-      }
-    })
-    if (gone.length === 0) return { batches, trimmed: new Set() }
-    // The log is trimmed after the command that allows it took effect, on the broker that trims: here it may not have yet.
-    await sync()
-    const trimmed = new Set(gone.filter(entry => !this.isLive(state, entry)))
-    for (const entry of gone) if (!trimmed.has(entry)) onDamage(entry.lsn, 'bytes are trimmed')
-    return { batches, trimmed }
-  }
-
-  private isLive(state: PartitionState, { base, span }: IndexEntry): boolean {
-    return this.options.topics.byId.has(state.topicId) && base + span > state.start
+    const { onDamage, sync } = this.options
+    const found: Found = { batches: new Map(), gone: new Map() }
+    let wanted = entries.map(entry => ({ asked: entry, now: entry }))
+    for (let moves = 0; wanted.length > 0; moves++) {
+      const slices = await readBatches(
+        this.options.log,
+        wanted.map(({ now }) => now),
+      )
+      // The log is trimmed after what allows it took effect, on the broker that trims: here it may not have yet.
+      if (slices.some(slice => isMissing(slice) && slice.trimmed)) await sync()
+      wanted = wanted.flatMap(({ asked, now }, i) => {
+        const slice = slices[i] as Uint8Array | Missing
+        if (!isMissing(slice)) {
+          found.batches.set(asked, slice)
+          return []
+        }
+        const { topicId, start } = state
+        const isTrimmed = !this.options.topics.byId.has(topicId) || asked.base + asked.span <= start
+        const there = isTrimmed ? undefined : this.options.topics.at(state, asked.base)
+        if (there === undefined) found.gone.set(asked, isTrimmed ? 'trimmed' : 'compacted')
+        else if (moves < movesMax && (there.lsn !== now.lsn || there.start !== now.start))
+          return [{ asked, now: there }]
+        else onDamage(now.lsn, slice.detail)
+        return []
+      })
+    }
+    return found
   }
 }
 
@@ -235,7 +237,7 @@ function result(
   from: number,
   entries: readonly IndexEntry[],
   slices: readonly (Uint8Array | undefined)[],
-  trimmed: ReadonlySet<IndexEntry>,
+  gone: ReadonlyMap<IndexEntry, 'trimmed' | 'compacted'>,
 ): ReadResult {
   const items: ReadItem[] = []
   let next = from
@@ -243,11 +245,11 @@ function result(
   entries.forEach((entry, i) => {
     const batch = slices[i]
     const { base, span, count } = entry
-    // A trim may have overtaken the read; offsets between batches are never skipped silently.
-    if (base > next) items.push({ kind: 'gap', gap: 'trimmed', offset: next, next: base })
+    // Offsets that no batch has any more: only compaction leaves such holes.
+    if (base > next) items.push({ kind: 'gap', gap: 'compacted', offset: next, next: base })
     next = base + span
     if (batch === undefined) {
-      const gap = trimmed.has(entry) ? 'trimmed' : 'lost'
+      const gap = gone.get(entry) ?? 'lost'
       items.push({ kind: 'gap', gap, offset: Math.max(base, from), next })
       return
     }

@@ -1,5 +1,5 @@
-// Enforces the topics' retention, and gives the disk what no topic needs any more (DESIGN 5.4 "Cleaning", the part without relocation): one broker
-// looks now and then and proposes; apply looks again, by log time, so all brokers drop the same. Then the dead beginning of the log is trimmed.
+// Enforces the topics' retention: one broker looks now and then and proposes; apply looks again, by log time, so all brokers drop the same. What is dead
+// then the cleaner gives back to the disk (cleaning/).
 
 import type { Clock } from '../loglets/ports.ts'
 import type { Command, Decision } from './state/commands.ts'
@@ -13,13 +13,9 @@ export interface RetentionOptions {
   readonly now: () => number
   readonly defaults: RetentionDefaults
   readonly intervalMs: number
-  /** Bytes of batches that have to be dead before the log is trimmed for them. */
-  readonly reclaimBytesMin: number
   /** Of this broker; the one with the oldest session acts. */
   readonly ownSession: () => number | undefined
   readonly propose: (command: Command) => Promise<Decision>
-  /** Trims the log below what is alive; `whole`: only when a whole segment of the log goes. */
-  readonly reclaim: (whole: boolean) => Promise<void>
   readonly onTrouble: (error: Error) => void
 }
 
@@ -31,8 +27,6 @@ const partitionsPerTurn = 200
 export class Retention {
   private readonly options: RetentionOptions
   private wake = new AbortController()
-  /** What was dead when the log was last trimmed; nothing is known of before the start. */
-  private reclaimedAt: number | undefined
 
   constructor(options: RetentionOptions) {
     this.options = options
@@ -52,7 +46,6 @@ export class Retention {
       if (signal.aborted || !this.isActing()) continue
       try {
         while (await this.retainOnce());
-        await this.reclaimIfWorth()
       } catch (error) {
         if (!signal.aborted) onTrouble(error as Error)
       }
@@ -83,14 +76,5 @@ export class Retention {
     if (due.length === 0) return false
     await propose({ type: 'retain', partitions: due, ...defaults })
     return topics.dropped > dropped
-  }
-
-  private async reclaimIfWorth(): Promise<void> {
-    const { machine, reclaim, reclaimBytesMin } = this.options
-    const { dropped } = machine.topics
-    const isFirst = this.reclaimedAt === undefined
-    if (dropped - (this.reclaimedAt ?? 0) < reclaimBytesMin && !isFirst) return
-    await reclaim(isFirst && dropped < reclaimBytesMin)
-    this.reclaimedAt = dropped
   }
 }

@@ -110,6 +110,35 @@ export const settingsTable = {
     ),
     min: 0,
   },
+  logSizeTargetPercent: {
+    ...number(
+      200,
+      'bytes of the log, in percent of those that live in it, with reclaimBytesMin on top',
+      'what lives in the oldest part moves to the end, and the part is trimmed',
+    ),
+    min: 110,
+  },
+  logCleanerIoMaxBytesPerSecond: {
+    ...number(
+      64 * mib,
+      'bytes per second that cleaning moves or compacts',
+      'cleaning waits; the disk may grow past its target',
+    ),
+    min: 1024,
+  },
+  logCleanerBackoffMs: number(15_000, 'how often topics to compact are looked for'),
+  logCleanerDedupeBufferSize: {
+    ...number(
+      128 * mib,
+      'memory for the keys of the partition that is being compacted, 32 bytes a key',
+      'it takes several passes',
+    ),
+    min: 4096,
+  },
+  logCleanerTailBytes: {
+    ...number(mib, 'newest bytes of a partition, which compaction leaves alone'),
+    min: 0,
+  },
   clockJumpMaxMs: number(
     600_000,
     'a jump of the wall clock that is believed',

@@ -60,6 +60,7 @@ export class BatchBuilder {
   private baseTimestamp = 0
   private maxTimestamp = 0
   private sparse = false
+  private keyed = true
   private lastDelta = 0
 
   constructor(options: BatchBuilderOptions) {
@@ -107,6 +108,7 @@ export class BatchBuilder {
       )
     }
     this.records++
+    if (record.key === null || record.key === undefined) this.keyed = false
     if (offsetDelta !== undefined) this.lastDelta = offsetDelta
     if (timestamp > this.maxTimestamp) this.maxTimestamp = timestamp
     return true
@@ -141,7 +143,7 @@ export class BatchBuilder {
     this.buffer.fill(0, start, start + batchHeaderBytes)
     view.setUint8(start, 0xb1)
     view.setUint8(start + 1, 1)
-    view.setUint8(start + 9, this.sparse ? 1 : 0)
+    view.setUint8(start + 9, (this.sparse ? 1 : 0) | (this.keyed ? 2 : 0))
     view.setUint32(start + 12, bodyLength)
     view.setUint32(start + 16, records)
     view.setUint32(start + 20, this.sparse ? (span ?? this.lastDelta + 1) : records)

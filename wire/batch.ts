@@ -24,6 +24,7 @@ export { type BatchProducer, batchHeaderBytes } from './batch-builder.ts'
 const magic = 0xb1
 const version = 1
 const flagSparse = 1
+const flagKeyed = 2
 const codecs = ['none', 'gzip', 'zstd'] as const
 
 /** How the body is compressed. */
@@ -36,6 +37,8 @@ export const supportedCodecs: readonly Codec[] = ['none', ...platformCodecs]
 export interface BatchHeader {
   readonly codec: Codec
   readonly sparse: boolean
+  /** Who made it says that every record has a key; false says nothing. */
+  readonly keyed: boolean
   /** Bytes of the body as stored. */
   readonly bodyLength: number
   readonly count: number
@@ -129,12 +132,13 @@ export function readBatchHeader(batch: Uint8Array): BatchHeader {
     view.getUint16(2) !== 0 ||
     view.getUint16(10) !== 0 ||
     view.getUint32(60) !== 0 ||
-    (flags & ~flagSparse) !== 0
+    (flags & ~(flagSparse | flagKeyed)) !== 0
   )
     corrupt('a reserved field is not zero')
   const header: BatchHeader = {
     codec,
     sparse: (flags & flagSparse) !== 0,
+    keyed: (flags & flagKeyed) !== 0,
     bodyLength: view.getUint32(12),
     count: view.getUint32(16),
     span: view.getUint32(20),

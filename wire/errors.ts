@@ -34,6 +34,10 @@ const table = {
   OFFSET_OUT_OF_RANGE: spec(false, 'read from an offset between `start` and `end`'),
   OFFSET_TRIMMED: spec(false, 'those records are gone; read from `start`'),
   OFFSET_CONFLICT: spec(false, 'read the partition again and retry with its new end offset'),
+  INVALID_RECORD: spec(
+    false,
+    'give every record of a topic with cleanup.policy=compact a key, or change the policy',
+  ),
   BATCH_CORRUPT: spec(false, 'encode the batch again; its header, length or CRC is wrong'),
   MESSAGE_TOO_LARGE: spec(false, 'send smaller batches, or raise the limit named in the message'),
   UNSUPPORTED_CODEC: spec(false, 'use a codec listed in the hello reply'),

@@ -7,6 +7,7 @@
 //   publish:  0 u64 producer id   8 u32 epoch   12 u32 sequence   16 u32 batches   20 u32 expectations
 //             24 expectations { u32 topic id, u32 partition, u64 offset } …  then { u32 topic id, u32 partition, u32 length, batch } …
 //   publish with offsets (type 23):  0 u32 length of a msgpack map, the offsets' commit   4 the map, then as publish
+//   relocate: 0 u32 moves   4 { u32 topic id, u32 partition, u64 base offset, u64 expected LSN, u32 expected start, u32 length, batch } …
 //   others:   one msgpack map
 //
 // All big-endian. Batches above `copyBelowBytes` stay views of the frame they came in, so they reach `writev` without a copy;
@@ -21,6 +22,7 @@ import type {
   EntryHeader,
   Expectation,
   LocatedCommand,
+  Move,
   ParsedEntry,
   PartitionBatch,
   ProducerIdentity,
@@ -37,6 +39,7 @@ export const entryHeaderBytes = 32
 const commandHeaderBytes = 8
 const produceHeaderBytes = 16
 const publishHeaderBytes = 24
+const moveHeaderBytes = 32
 const copyBelowBytes = 4096
 /** A publish that carries consumed offsets. */
 const publishCommitCode = 23
@@ -65,6 +68,8 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   deleteGroup: 21,
   sweepGroups: 22,
   attachMember: 24,
+  relocate: 32,
+  compacted: 33,
 }
 const typeNames = new Map(
   Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),
@@ -96,6 +101,12 @@ export function commandBytes(command: Command): number {
       command.expect.length * 16 +
       command.batches.reduce((sum, b) => sum + 12 + b.batch.length, 0)
     )
+  if (command.type === 'relocate')
+    return (
+      commandHeaderBytes +
+      4 +
+      command.moves.reduce((sum, move) => sum + moveHeaderBytes + move.batch.length, 0)
+    )
   return commandHeaderBytes + packFrame(controlFields(command)).length
 }
 
@@ -112,7 +123,8 @@ export function encodeEntry(header: EntryHeader, commands: readonly Command[]): 
   writer.u64(header.stamp)
   const located = commands.map(command => writeCommand(writer, command))
   writer.finish()
-  return { buffers: writer.buffers, bytes: writer.position, parsed: { header, commands: located } }
+  const bytes = writer.position
+  return { buffers: writer.buffers, bytes, parsed: { header, bytes, commands: located } }
 }
 
 /** Parses an entry read from the log. Batches are views of `bytes`. @throws EntryFormatError */
@@ -138,7 +150,7 @@ export function parseEntry(bytes: Uint8Array): ParsedEntry {
   }
   if (at !== bytes.length)
     throw new EntryFormatError(`entry has ${bytes.length - at} bytes too many`)
-  return { header, commands }
+  return { header, bytes: bytes.length, commands }
 }
 
 function writeCommand(writer: EntryWriter, command: Command): LocatedCommand {
@@ -185,6 +197,24 @@ function writeCommand(writer: EntryWriter, command: Command): LocatedCommand {
       batchStarts.push(writer.position)
       writer.bytes(b.batch)
     }
+  } else if (command.type === 'relocate') {
+    writer.reserve(commandHeaderBytes + 4)
+    writer.u8(typeCodes.relocate)
+    writer.u8(0)
+    writer.u16(0)
+    writer.u32(commandBytes(command) - commandHeaderBytes)
+    writer.u32(command.moves.length)
+    for (const move of command.moves) {
+      writer.reserve(moveHeaderBytes)
+      writer.u32(move.topicId)
+      writer.u32(move.partition)
+      writer.u64(move.base)
+      writer.u64(move.lsn)
+      writer.u32(move.start)
+      writer.u32(move.batch.length)
+      batchStarts.push(writer.position)
+      writer.bytes(move.batch)
+    }
   } else {
     const payload = packFrame(controlFields(command))
     writer.reserve(commandHeaderBytes)
@@ -230,6 +260,7 @@ function parseCommand(
     return { command: { ...command, commit } as Command, batchStarts }
   }
   if (type === 'publish') return parsePublish(bytes, view, start, flags)
+  if (type === 'relocate') return parseRelocate(bytes, view, start)
   return {
     command: { type, ...unpackOwn(bytes.subarray(start, end)) } as Command,
     batchStarts: [],
@@ -271,6 +302,29 @@ function parsePublish(
     command: { type: 'publish', ...(producer === undefined ? {} : { producer }), batches, expect },
     batchStarts,
   }
+}
+
+function parseRelocate(bytes: Uint8Array, view: DataView, start: number): LocatedCommand {
+  const moves: Move[] = []
+  const batchStarts: number[] = []
+  let at = start + 4
+  for (let n = view.getUint32(start); n > 0; n--) {
+    const length = view.getUint32(at + 28)
+    const batchStart = at + moveHeaderBytes
+    const batch = bytes.subarray(batchStart, batchStart + length)
+    moves.push({
+      topicId: view.getUint32(at),
+      partition: view.getUint32(at + 4),
+      base: getU64(view, at + 8),
+      lsn: getU64(view, at + 16),
+      start: view.getUint32(at + 24),
+      batch,
+      ...(length === 0 ? {} : { header: readBatchHeader(batch) }),
+    })
+    batchStarts.push(batchStart)
+    at = batchStart + length
+  }
+  return { command: { type: 'relocate', moves }, batchStarts }
 }
 
 function partitionBatch(view: DataView, at: number, batch: Uint8Array): PartitionBatch {
@@ -354,6 +408,11 @@ class EntryWriter {
     if (this.used > this.flushed) this.buffers.push(this.chunk.subarray(this.flushed, this.used))
     this.flushed = this.used
   }
+}
+
+/** Whether an entry only puts batches elsewhere. */
+export function isMove({ parsed: { commands } }: EncodedEntry): boolean {
+  return commands.every(({ command }) => command.type === 'relocate')
 }
 
 /** Records that an entry appends. */

@@ -1,11 +1,12 @@
 // produce: the fast path (protocol.md 4). Header, CRC and limits are checked; the batch is never opened nor copied.
 
-import { checkBatch } from '../../wire/batch.ts'
+import { type BatchHeader, checkBatch, decodeBatch } from '../../wire/batch.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { bin, map, optMap, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { wireLimits } from '../../wire/limits.ts'
 import type { Command, Decision } from '../state/commands.ts'
+import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
@@ -31,6 +32,8 @@ async function produceTo(
   context.topics.partition(topic, partition)
   const batch = bin(frame, 'batch')
   const header = checkBatch(batch, { bytesMax: messageBytesMax(context, topic) })
+  const opened = checkKeys(topic, header, batch)
+  if (opened !== undefined) await opened
   const expectation = optMap(frame, 'expect')
   const command: Command = {
     type: 'produce',
@@ -61,6 +64,30 @@ async function produceTo(
   } finally {
     leave?.()
   }
+}
+
+/**
+ * A compacted topic takes records with keys only. A batch that says so itself is believed: one that lies loses its records at the next compaction. Any
+ * other is opened. @throws INVALID_RECORD
+ */
+export function checkKeys(
+  topic: TopicState,
+  header: BatchHeader,
+  batch: Uint8Array,
+): Promise<void> | undefined {
+  if (header.keyed || !cleanupPolicy(topic).compact) return undefined
+  return decodeBatch(batch).then(records => {
+    const index = records.findIndex(({ key }) => key === null)
+    if (index >= 0) throw keyMissing(topic.name, index)
+  })
+}
+
+export function keyMissing(topic: string, index: number): LogloomError {
+  return new LogloomError(
+    'INVALID_RECORD',
+    `record ${index} has no key: ${topic} is compacted (cleanup.policy=compact), which keeps the last record of each key`,
+    { topic, index },
+  )
 }
 
 /** The topic's own limit, or the broker's. */

@@ -8,11 +8,18 @@ import { array, bin, optArray, optInt, optMap, optUint, str, uint } from '../../
 import type { Frame } from '../../wire/frame.ts'
 import { partitionForKey } from '../../wire/partitioner.ts'
 import type { Expectation, PartitionBatch } from '../state/commands.ts'
+import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { commitOf } from './groups.ts'
-import { acceptedOrThrow, messageBytesMax, producerIdentity } from './produce.ts'
+import {
+  acceptedOrThrow,
+  checkKeys,
+  keyMissing,
+  messageBytesMax,
+  producerIdentity,
+} from './produce.ts'
 
 interface Placed {
   readonly topic: TopicState
@@ -106,8 +113,9 @@ async function unitOfRecords(context: GatewayContext, frame: Frame): Promise<Uni
   const now = Date.now()
   const groups: Group[] = []
   const groupOf = new Map<string, number>()
-  const results = rows.map(({ row, record }) => {
+  const results = rows.map(({ row, record }, i) => {
     const topic = topics.get(str(row, 'topic')) as TopicState
+    if (record.key === null && cleanupPolicy(topic).compact) throw keyMissing(topic.name, i)
     const partition = placeOf(topic, row, record, turn)
     context.topics.partition(topic, partition)
     const name = `${topic.id}/${partition}`
@@ -139,6 +147,7 @@ async function unitOfBatches(context: GatewayContext, frame: Frame): Promise<Uni
     context.topics.partition(topic, partition)
     const batch = bin(row, 'batch')
     const header = checkBatch(batch, { bytesMax: messageBytesMax(context, topic) })
+    await checkKeys(topic, header, batch)
     batches.push({ topicId: topic.id, partition, batch, header })
     places.push({ topic, partition })
   }

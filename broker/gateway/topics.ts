@@ -15,13 +15,25 @@ import { offsetSpec } from './offset-spec.ts'
 /** Configuration keys that have an effect, with what they accept. All others are refused, not stored. */
 const configKeys: Readonly<Record<string, ConfigKey>> = {
   'max.message.bytes': { min: 128, max: settings => settings.batchBytesMax },
-  'retention.ms': { min: -1, max: () => Number.MAX_SAFE_INTEGER },
-  'retention.bytes': { min: -1, max: () => Number.MAX_SAFE_INTEGER },
+  'retention.ms': { min: -1, max: unlimited },
+  'retention.bytes': { min: -1, max: unlimited },
+  'cleanup.policy': { values: ['delete', 'compact', 'compact,delete', 'delete,compact'] },
+  'min.cleanable.dirty.ratio': { min: 0, max: () => 1, isShare: true },
+  'delete.retention.ms': { min: 0, max: unlimited },
+  'min.compaction.lag.ms': { min: 0, max: unlimited },
 }
 
-interface ConfigKey {
-  readonly min: number
-  readonly max: (settings: Settings) => number
+type ConfigKey =
+  | {
+      readonly min: number
+      readonly max: (settings: Settings) => number
+      /** Takes fractions. */
+      readonly isShare?: true
+    }
+  | { readonly values: readonly string[] }
+
+function unlimited(): number {
+  return Number.MAX_SAFE_INTEGER
 }
 
 export async function createTopic(
@@ -223,21 +235,30 @@ function topicConfig(context: GatewayContext, frame: Frame): Record<string, stri
           known: Object.keys(configKeys),
         },
       )
-    const number = Number(value)
-    const max = known.max(context.settings)
-    if (!Number.isSafeInteger(number) || number < known.min || number > max)
-      throw new LogloomError(
-        'INVALID_CONFIG',
-        `${key}=${String(value).slice(0, 100)}: use a whole number from ${known.min} to ${max}`,
-        {
-          key,
-          limit: max,
-          actual: String(value),
-        },
-      )
-    config[key] = String(number)
+    config[key] = configValue(context.settings, key, known, String(value).trim())
   }
   return config
+}
+
+/** The value as it is stored. @throws INVALID_CONFIG */
+function configValue(settings: Settings, key: string, known: ConfigKey, value: string): string {
+  const actual = value.slice(0, 100)
+  if ('values' in known) {
+    const name = value.replaceAll(' ', '')
+    if (known.values.includes(name)) return name
+    const use = known.values.slice(0, 3).join(', ')
+    throw new LogloomError('INVALID_CONFIG', `${key}=${actual}: use one of ${use}`, { key, actual })
+  }
+  const { min, isShare = false } = known
+  const max = known.max(settings)
+  const number = value === '' ? Number.NaN : Number(value)
+  const isKind = isShare ? Number.isFinite(number) : Number.isSafeInteger(number)
+  if (isKind && number >= min && number <= max) return String(number)
+  throw new LogloomError(
+    'INVALID_CONFIG',
+    `${key}=${actual}: use a ${isShare ? '' : 'whole '}number from ${min} to ${max}`,
+    { key, limit: max, actual },
+  )
 }
 
 function sum(topic: TopicState, pick: (partition: PartitionState) => number): number {

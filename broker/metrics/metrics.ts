@@ -3,6 +3,7 @@
 
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import type { Broker } from '../broker.ts'
+import type { CleaningStats } from '../cleaning/cleaner.ts'
 import { diskSpace } from '../disk-space.ts'
 import { type GatewayStats, type Histogram, latencyBuckets } from '../gateway/stats.ts'
 import { type LogStats, syncBuckets } from './log-stats.ts'
@@ -223,6 +224,26 @@ export function createMetrics(options: MetricsOptions): Metrics {
     'logloom_log_trim_position',
     'First position that is not trimmed',
     () => options.broker()?.describeLog().trim,
+  )
+  gauge(
+    'logloom_log_bytes',
+    'Bytes of the entries that are not trimmed',
+    () => options.broker()?.logBytes.total,
+  )
+  gauge(
+    'logloom_log_live_bytes',
+    'Bytes of batches that some topic has',
+    () => options.broker()?.logBytes.live,
+  )
+  const cleaned = (name: string, help: string, pick: keyof CleaningStats): void =>
+    table(Counter, name, help, [], () => [[{}, options.broker()?.cleaning[pick] ?? 0]])
+  cleaned('logloom_relocated_bytes_total', 'Bytes of batches moved to the tail', 'relocatedBytes')
+  cleaned('logloom_relocated_batches_total', 'Batches moved to the tail', 'relocatedBatches')
+  cleaned('logloom_compaction_runs_total', 'Passes over compacted partitions', 'compactionRuns')
+  cleaned(
+    'logloom_compaction_removed_records_total',
+    'Records that had a newer one of their key',
+    'compactionRemovedRecords',
   )
   gauge(
     'logloom_log_damaged_ranges',

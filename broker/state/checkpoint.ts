@@ -19,18 +19,19 @@ const pairsPerPage = 2048
 const chunkBytes = 1 << 20
 const keptCheckpoints = 2
 
-/** Writes and verifies a checkpoint of the store, which MUST stand still meanwhile. Older ones than the previous are removed. */
+/** Writes and verifies a checkpoint of the store, which MUST stand still meanwhile. Older ones than the previous are removed. @returns its bytes */
 export async function writeCheckpoint(
   disk: Disk,
   dir: string,
   store: StateStore,
   applied: number,
-): Promise<void> {
+): Promise<number> {
   await disk.mkdir(dir)
   const name = checkpointName(applied)
   const temporary = `${dir}/${name}.tmp`
   await disk.remove(temporary)
   const file = await disk.open(temporary, { create: true })
+  let size = 0
   try {
     const header = new Uint8Array(headerBytes)
     const view = new DataView(header.buffer)
@@ -54,6 +55,7 @@ export async function writeCheckpoint(
     const trailer = new Uint8Array(8)
     new DataView(trailer.buffer).setUint32(4, crc)
     await file.write([trailer], at)
+    size = at + trailer.length
     await file.datasync()
   } finally {
     await file.close()
@@ -64,6 +66,7 @@ export async function writeCheckpoint(
   await disk.syncDir(dir)
   const old = (await checkpointNames(disk, dir)).slice(0, -keptCheckpoints)
   for (const stale of old) await disk.remove(`${dir}/${stale}`)
+  return size
 }
 
 /** Fills an empty store from the newest checkpoint that verifies. Returns its applied position, or undefined when there is none. */

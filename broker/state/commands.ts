@@ -22,6 +22,37 @@ export interface PartitionBatch {
   readonly header: BatchHeader
 }
 
+/** A batch at its new place: the same bytes, or what compaction left of it. */
+export interface Move {
+  readonly topicId: number
+  readonly partition: number
+  /** Base offset of the batch; with the place it says which batch is meant. */
+  readonly base: number
+  /** Where it is expected to lie: entry, and byte in it. */
+  readonly lsn: number
+  readonly start: number
+  /** Empty: nothing of the batch is left. */
+  readonly batch: Uint8Array
+  /** Of the batch; absent when that is empty. */
+  readonly header?: BatchHeader
+}
+
+/** A pass of key compaction is through: of each key below `to` only the last record there is left. */
+export interface Compacted {
+  readonly type: 'compacted'
+  readonly topicId: number
+  readonly partition: number
+  /** How far the partition was compacted before the pass; no effect if that has changed. */
+  readonly from: number
+  readonly to: number
+  /** Batch bytes below `to` now. */
+  readonly bytes: number
+  /** Records without value below `to` now. */
+  readonly tombstones: number
+  /** The pass removed the tombstones that had been kept for long enough: the time of those that are left begins. */
+  readonly swept: boolean
+}
+
 export interface Expectation {
   readonly topicId: number
   readonly partition: number
@@ -61,7 +92,11 @@ export type Command =
       readonly transactionalId?: string
     }
   | { readonly type: 'expireProducers'; readonly ids: readonly number[]; readonly idleMs: number }
-  | { readonly type: 'trim'; readonly before: number }
+  /** `clean`: nothing that lives lies below; only what is remembered of these places is forgotten. */
+  | { readonly type: 'trim'; readonly before: number; readonly clean?: boolean }
+  /** Batches that lie elsewhere from now on, each only if it still lies where it is expected. */
+  | { readonly type: 'relocate'; readonly moves: readonly Move[] }
+  | Compacted
   /** Kafka's DeleteRecords: what lies below the offset is given up. */
   | {
       readonly type: 'deleteRecords'
@@ -132,5 +167,7 @@ export interface LocatedCommand {
 
 export interface ParsedEntry {
   readonly header: EntryHeader
+  /** Of the whole entry, as it lies in the log. */
+  readonly bytes: number
   readonly commands: readonly LocatedCommand[]
 }

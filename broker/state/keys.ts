@@ -9,7 +9,9 @@
 //   7 session                        session
 //   8 group                          consumer group: members and claims
 //   9 group topic partition          committed offset
-// topic, partition: u32; base, producer, session, group: u64.
+//   10 lsn start                     which batch was put at this place of the log (places.ts)
+//   11 lsn                           bytes of the log below it (log-meter.ts)
+// topic, partition, start: u32; base, producer, session, group, lsn: u64.
 
 import { getU64, setU64 } from '../../wire/u64.ts'
 
@@ -40,8 +42,26 @@ export function groupOffsetKey(groupId: number, topicId: number, partition: numb
   return bytes
 }
 
+/** In the order of the log. */
+export function placeKey(lsn: number, start: number): Uint8Array {
+  const bytes = new Uint8Array(13)
+  const view = new DataView(bytes.buffer)
+  view.setUint8(0, 10)
+  setU64(view, 1, lsn)
+  view.setUint32(9, start)
+  return bytes
+}
+
+/** The place inside a place key. */
+export function placeOfKey(bytes: Uint8Array): { readonly lsn: number; readonly start: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return { lsn: getU64(view, 1), start: view.getUint32(9) }
+}
+
+export const markKey = (lsn: number): Uint8Array => key(11, [], lsn)
+
 /** All keys with one prefix byte. */
-export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9): {
+export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11): {
   low: Uint8Array
   high: Uint8Array
 } {

@@ -1,6 +1,7 @@
 // What retention drops (Kafka's `retention.ms` and `retention.bytes`, by batch instead of by segment file): a batch goes once its log append time
 // is older than `retention.ms`, or while the partition without it still has `retention.bytes`. Pure: the same state gives the same answer everywhere.
 
+import { cleanupPolicy } from './topic-policy.ts'
 import type { PartitionState, TopicState, Topics } from './topics.ts'
 
 /** What holds for topics that say nothing themselves; -1 keeps for ever. */
@@ -20,6 +21,7 @@ export function retainedFrom(
   defaults: RetentionDefaults,
   time: number,
 ): number {
+  if (!cleanupPolicy(topic).delete) return partition.start
   const ms = limitOf(topic, 'retention.ms', defaults.ms)
   const bytes = limitOf(topic, 'retention.bytes', defaults.bytes)
   if (ms < 0 && (bytes < 0 || partition.bytes <= bytes)) return partition.start

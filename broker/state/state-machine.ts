@@ -16,8 +16,10 @@ import type {
   PartitionOffset,
 } from './commands.ts'
 import { metaKey } from './keys.ts'
+import { LogMeter } from './log-meter.ts'
 import { Producers, refusal, transactionalIdsMax } from './producers.ts'
 import { Sessions, type Session } from './sessions.ts'
+import { compacted, relocate } from './relocation.ts'
 import { retainedFrom } from './retention.ts'
 import { StateHash, stateVersion } from './state-hash.ts'
 import type { StateStore, StoreOp } from './store.ts'
@@ -63,6 +65,7 @@ export class StateMachine {
   readonly producers: Producers
   readonly sessions: Sessions
   readonly groups: GroupMachine
+  readonly meter: LogMeter
   /** Partitions that changed since the owner last looked; the owner clears it. */
   readonly touched = new Set<PartitionState>()
   /** What another broker says about its state; no part of this one. */
@@ -78,6 +81,7 @@ export class StateMachine {
   /** Loads what the store holds. */
   constructor(store: StateStore) {
     this.topics = new Topics(store)
+    this.meter = new LogMeter(store)
     this.producers = new Producers(store)
     this.sessions = new Sessions(store)
     this.sessions.onClose = session => this.groups.sessionClosed(session.id, this.time)
@@ -97,9 +101,17 @@ export class StateMachine {
     this.groups.registry.nextGroupId = (row.nextGroupId as number | undefined) ?? 1
     this.hash.restore(row.hash as string)
     this.topics.load()
+    this.meter.load(row.logBytes as number | undefined, this.topics.bytes)
+    if (row.logBytes === undefined) this.topics.placeAll()
     this.producers.load()
     this.sessions.load()
     this.groups.registry.load()
+  }
+
+  /** Every batch that lives now or later and lies below this is in `topics.places`. */
+  get placedBelow(): number {
+    const heldFrom = this.sessions.heldFrom() ?? this.appliedLsn
+    return Math.min(this.appliedLsn, heldFrom, this.topics.places.storedBelow)
   }
 
   /** The next position to apply. */
@@ -120,6 +132,7 @@ export class StateMachine {
   apply(lsn: number, entry: ParsedEntry): ApplyResult {
     this.expectPosition(lsn)
     this.appliedLsn = lsn + 1
+    this.meter.add(lsn, entry.bytes)
     if (entry.header.session < 0) return this.open(lsn, entry)
     const session = this.sessions.admit(lsn, entry)
     if (session === undefined) return nothing
@@ -167,6 +180,7 @@ export class StateMachine {
     const producersDone = this.producers.takeChanges(ops)
     this.sessions.takeChanges(ops)
     this.groups.registry.takeChanges(ops)
+    this.meter.takeChanges(ops)
     ops.push({
       type: 'put',
       key: metaKey,
@@ -178,6 +192,7 @@ export class StateMachine {
         nextTopicId: this.topics.nextTopicId,
         nextProducerId: this.producers.nextProducerId,
         nextGroupId: this.groups.registry.nextGroupId,
+        logBytes: this.meter.total,
       }),
     })
     return {
@@ -296,7 +311,22 @@ export class StateMachine {
         return this.accept(effectLsn)
       }
       case 'trim':
+        if (command.clean === true) {
+          this.topics.places.prune(command.before)
+          this.meter.prune(command.before)
+          break
+        }
         return this.trim(command.before, effectLsn)
+      case 'relocate': {
+        const moved = relocate(this.topics, command.moves, batchStarts, place)
+        for (const base of moved) this.hash.number(base)
+        return this.accept(effectLsn, { moved: moved.length })
+      }
+      case 'compacted': {
+        const installed = compacted(this.topics, command, this.time)
+        if (installed) this.hash.number(command.to)
+        return this.accept(effectLsn, { installed })
+      }
       case 'deleteRecords':
         return this.deleteRecords(command, effectLsn)
       case 'retain': {
@@ -470,14 +500,14 @@ export class StateMachine {
     return this.accept(effectLsn, { producerId, producerEpoch: epoch })
   }
 
-  /** Gives up every batch whose bytes lie below `before`. */
+  /** Gives up every batch whose bytes lie below `before`, with what precedes it in its partition. */
   private trim(before: number, effectLsn: number): Decision {
     for (const topic of this.topics.byId.values())
       for (const partition of topic.partitions) {
         let offset = partition.start
         for (const entry of this.topics.entriesFrom(partition, partition.start)) {
-          if (entry.lsn >= before) break
-          offset = entry.base + entry.span
+          if (entry.lsn < before) offset = entry.base + entry.span
+          else if (entry.base >= partition.movedTo) break
         }
         this.giveUp(partition, offset)
       }

@@ -1,11 +1,15 @@
 // Topics, partitions and the index of their batches. All topics and partitions are in memory (their number is bounded); of the index
-// only what is not committed to the store yet: `recent`, in offset order.
+// only what is not committed to the store yet: `recent`, in offset order, and entries that lie elsewhere now, `changed`.
 //
 //   offsets   start                                  next
 //             |----- index entries in the store -----|-- recent --|
+//                     changed: instead of some of either
+//
+// Compaction leaves holes between entries: offsets whose records are gone.
 
 import { packFrame } from '../../wire/frame.ts'
 import { baseOfKey, batchKey, partitionKey, prefixRange, topicKey } from './keys.ts'
+import { Places } from './places.ts'
 import type { StateStore, StoreOp } from './store.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
 import { unpackOwn } from './own-frame.ts'
@@ -28,6 +32,19 @@ export interface IndexEntry {
   readonly maxTimestamp: number
 }
 
+/** How far key compaction has come in a partition. */
+export interface CompactionState {
+  /** Of each key below this offset only the last record there is left. */
+  readonly to: number
+  /** Batch bytes below it. */
+  readonly bytes: number
+  /** Records without value below it. */
+  readonly tombstones: number
+  /** Tombstones below this offset may go once `delete.retention.ms` have passed since `horizonTime` (log time). */
+  readonly horizon: number
+  readonly horizonTime: number
+}
+
 export interface PartitionState {
   readonly topicId: number
   readonly partition: number
@@ -38,8 +55,13 @@ export interface PartitionState {
   /** Stored batch bytes between start and next. */
   bytes: number
   maxTimestamp: number
+  /** No batch at or past this offset was ever put elsewhere: from here on places rise with offsets, but for what was held back. */
+  movedTo: number
+  compaction: CompactionState
   /** Index entries that the store does not have yet. */
   recent: IndexEntry[]
+  /** By base offset: what holds in place of an entry in `recent` or the store; undefined: it is gone. */
+  readonly changed: Map<number, IndexEntry | undefined>
 }
 
 export interface TopicState {
@@ -51,6 +73,9 @@ export interface TopicState {
   readonly createdAt: number
 }
 
+/** Index entries read from the store at once. */
+const pageSize = 64
+
 export class Topics {
   readonly byId = new Map<number, TopicState>()
   readonly byName = new Map<string, TopicState>()
@@ -58,6 +83,9 @@ export class Topics {
   partitionCount = 0
   /** Bytes of batches given up since the process began. */
   dropped = 0
+  /** Bytes of all batches that there are. */
+  bytes = 0
+  readonly places: Places
   private readonly dirtyTopics = new Set<number>()
   private readonly dirtyPartitions = new Set<PartitionState>()
   private deletions: StoreOp[] = []
@@ -65,6 +93,7 @@ export class Topics {
 
   constructor(store: StateStore) {
     this.store = store
+    this.places = new Places(store)
   }
 
   load(): void {
@@ -90,6 +119,13 @@ export class Topics {
       partition.next = row.n as number
       partition.bytes = row.b as number
       partition.maxTimestamp = row.m as number
+      partition.movedTo = (row.v as number | undefined) ?? 0
+      const c = row.c as [number, number, number, number, number] | undefined
+      if (c !== undefined) {
+        const [to, bytes, tombstones, horizon, horizonTime] = c
+        partition.compaction = { to, bytes, tombstones, horizon, horizonTime }
+      }
+      this.bytes += partition.bytes
     }
   }
 
@@ -126,6 +162,7 @@ export class Topics {
     for (const partition of topic.partitions) {
       this.dirtyPartitions.delete(partition)
       this.dropped += partition.bytes
+      this.bytes -= partition.bytes
       this.deletions.push({ type: 'delete', key: partitionKey(topic.id, partition.partition) })
       this.deleteIndex(partition, Number.MAX_SAFE_INTEGER)
     }
@@ -141,6 +178,8 @@ export class Topics {
     partition.recent.push(entry)
     partition.next = entry.base + entry.span
     partition.bytes += entry.length
+    this.bytes += entry.length
+    this.put(partition, entry)
     partition.maxTimestamp = entry.maxTimestamp
     this.dirtyPartitions.add(partition)
   }
@@ -148,40 +187,109 @@ export class Topics {
   /** Drops the index entries that lie wholly below `offset` and raises the start to it. */
   trim(partition: PartitionState, offset: number): void {
     if (offset <= partition.start) return
+    const { compaction } = partition
     let dropped = 0
+    let compactedBytes = compaction.bytes
     for (const entry of this.entriesFrom(partition, partition.start)) {
       if (entry.base + entry.span > offset) break
       dropped += entry.length
+      if (entry.base < compaction.to) compactedBytes -= entry.length
     }
     partition.start = offset
-    partition.bytes -= dropped
-    this.dropped += dropped
+    partition.compaction = {
+      ...compaction,
+      to: Math.max(compaction.to, offset),
+      bytes: offset < compaction.to ? Math.max(0, compactedBytes) : 0,
+    }
+    this.forget(partition, dropped)
     partition.recent = partition.recent.filter(entry => entry.base + entry.span > offset)
     this.deleteIndex(partition, offset)
+  }
+
+  /** The entry that begins at `base`, if it is still there. */
+  at(partition: PartitionState, base: number): IndexEntry | undefined {
+    const { changed, recent, start, topicId, partition: p } = partition
+    let entry: IndexEntry | undefined
+    if (changed.has(base)) entry = changed.get(base)
+    else if (recent[0] !== undefined && base >= recent[0].base) {
+      const found = recent[upperBound(recent, base) - 1]
+      entry = found?.base === base ? found : undefined
+    } else {
+      const key = batchKey(topicId, p, base)
+      const value = this.store.get(key)
+      entry = value === undefined ? undefined : decodeIndexEntry(key, value)
+    }
+    // What was trimmed may still be in the store until the next commit.
+    return entry !== undefined && entry.base + entry.span > start ? entry : undefined
+  }
+
+  /** Puts `now`, of the same offsets, in place of an entry that there is; undefined removes it. */
+  replace(partition: PartitionState, entry: IndexEntry, now: IndexEntry | undefined): void {
+    const { compaction } = partition
+    const gone = entry.length - (now?.length ?? 0)
+    partition.changed.set(entry.base, now)
+    if (entry.base < compaction.to)
+      partition.compaction = { ...compaction, bytes: Math.max(0, compaction.bytes - gone) }
+    this.forget(partition, gone)
+    partition.movedTo = Math.max(partition.movedTo, entry.base + entry.span)
+    if (now !== undefined) this.put(partition, now)
+  }
+
+  setCompaction(partition: PartitionState, compaction: CompactionState): void {
+    partition.compaction = compaction
     this.dirtyPartitions.add(partition)
   }
 
-  /** The entry that covers `offset` (start ≤ offset < next), or the next one above it. */
+  /** Writes down the places of all batches, for a state of before this was done. */
+  placeAll(): void {
+    for (const topic of this.byId.values())
+      for (const partition of topic.partitions)
+        for (const entry of this.entriesFrom(partition, partition.start)) this.put(partition, entry)
+  }
+
+  private put({ topicId, partition }: PartitionState, entry: IndexEntry): void {
+    const { lsn, start, base, length } = entry
+    if (length > 0) this.places.add({ lsn, start, topicId, partition, base })
+  }
+
+  private forget(partition: PartitionState, bytes: number): void {
+    partition.bytes -= bytes
+    this.bytes -= bytes
+    this.dropped += bytes
+    this.dirtyPartitions.add(partition)
+  }
+
+  /** The entry that covers `offset`, or the last one below a hole that covers it. */
   floor(partition: PartitionState, offset: number): IndexEntry | undefined {
-    const { recent } = partition
-    const first = recent[0]
-    if (first !== undefined && offset >= first.base) return recent[upperBound(recent, offset) - 1]
-    const { topicId, partition: p } = partition
-    const [pair] = this.store.range({
-      low: batchKey(topicId, p, 0),
-      high: batchKey(topicId, p, offset),
-      reverse: true,
-      limit: 1,
-    })
-    if (pair === undefined) return undefined
-    return decodeIndexEntry(pair[0], pair[1])
+    const { changed, recent, topicId, partition: p } = partition
+    for (let i = upperBound(recent, offset) - 1; i >= 0; i--) {
+      const entry = current(changed, recent[i] as IndexEntry)
+      if (entry !== undefined) return entry
+    }
+    const low = batchKey(topicId, p, 0)
+    let high = Math.min(offset, (recent[0]?.base ?? Number.MAX_SAFE_INTEGER) - 1)
+    for (let limit = 1; high >= 0; limit = pageSize) {
+      const page = this.store.range({
+        low,
+        high: batchKey(topicId, p, high),
+        reverse: true,
+        limit,
+      })
+      for (const [key, value] of page) {
+        const found = decodeIndexEntry(key, value)
+        const entry = current(changed, found)
+        if (entry !== undefined) return entry
+        high = found.base - 1
+      }
+      if (page.length < limit) break
+    }
+    return undefined
   }
 
   /** Index entries in offset order, from the one that covers `from`. Pages through the store. */
   *entriesFrom(partition: PartitionState, from: number): Generator<IndexEntry> {
-    const { topicId, partition: p } = partition
+    const { changed, topicId, partition: p } = partition
     let at = this.floor(partition, from)?.base ?? from
-    const pageSize = 64
     for (;;) {
       const stop = partition.recent[0]?.base ?? Number.MAX_SAFE_INTEGER
       if (at >= stop) break
@@ -191,16 +299,19 @@ export class Topics {
         limit: pageSize,
       })
       for (const [key, value] of page) {
-        const entry = decodeIndexEntry(key, value)
-        at = entry.base + entry.span
+        const found = decodeIndexEntry(key, value)
+        at = found.base + found.span
+        const entry = current(changed, found)
         // What was trimmed may still be in the store until the next commit.
-        if (at > from) yield entry
+        if (at > from && entry !== undefined) yield entry
       }
       if (page.length < pageSize) break
     }
     // `recent` may be shortened by a commit while the generator is suspended; what went is in the store already.
-    for (const entry of partition.recent.slice(upperBound(partition.recent, at - 1)))
-      if (entry.base + entry.span > from) yield entry
+    for (const found of partition.recent.slice(upperBound(partition.recent, at - 1))) {
+      const entry = current(changed, found)
+      if (entry !== undefined && entry.base + entry.span > from) yield entry
+    }
   }
 
   /** What the store must be told, and what to forget once it knows. */
@@ -214,6 +325,8 @@ export class Topics {
     }
     this.dirtyTopics.clear()
     const flushed: { partition: PartitionState; last: number }[] = []
+    const changes: [PartitionState, ReadonlyMap<number, IndexEntry | undefined>][] = []
+    const placesDone = this.places.takeChanges(ops)
     for (const partition of this.dirtyPartitions) {
       const { topicId, partition: p, recent } = partition
       ops.push({ type: 'put', key: partitionKey(topicId, p), value: encodePartition(partition) })
@@ -225,11 +338,21 @@ export class Topics {
         })
       const last = recent.at(-1)
       if (last !== undefined) flushed.push({ partition, last: last.base })
+      if (partition.changed.size === 0) continue
+      changes.push([partition, new Map(partition.changed)])
+      for (const [base, entry] of partition.changed) {
+        const key = batchKey(topicId, p, base)
+        if (entry === undefined) ops.push({ type: 'delete', key })
+        else ops.push({ type: 'put', key, value: encodeIndexEntry(entry) })
+      }
     }
     this.dirtyPartitions.clear()
     return () => {
+      placesDone()
       for (const { partition, last } of flushed)
         partition.recent = partition.recent.slice(upperBound(partition.recent, last))
+      for (const [{ changed }, stored] of changes)
+        for (const [base, entry] of stored) if (changed.get(base) === entry) changed.delete(base)
     }
   }
 
@@ -248,12 +371,21 @@ export class Topics {
         ? covering.base
         : below) - 1
     if (high < 0) return
+    for (const base of partition.changed.keys()) if (base <= high) partition.changed.delete(base)
     this.deletions.push({
       type: 'deleteRange',
       low: batchKey(topicId, p, 0),
       high: batchKey(topicId, p, high),
     })
   }
+}
+
+/** What holds of an entry as it was found. */
+function current(
+  changed: ReadonlyMap<number, IndexEntry | undefined>,
+  found: IndexEntry,
+): IndexEntry | undefined {
+  return changed.size > 0 && changed.has(found.base) ? changed.get(found.base) : found
 }
 
 /** Index of the first entry whose base is above `offset`. */
@@ -269,7 +401,18 @@ export function upperBound(entries: readonly IndexEntry[], offset: number): numb
 }
 
 function newPartition(topicId: number, partition: number): PartitionState {
-  return { topicId, partition, start: 0, next: 0, bytes: 0, maxTimestamp: 0, recent: [] }
+  return {
+    topicId,
+    partition,
+    start: 0,
+    next: 0,
+    bytes: 0,
+    maxTimestamp: 0,
+    movedTo: 0,
+    compaction: { to: 0, bytes: 0, tombstones: 0, horizon: 0, horizonTime: 0 },
+    recent: [],
+    changed: new Map(),
+  }
 }
 
 function encodeTopic(topic: TopicState): Uint8Array {
@@ -278,6 +421,7 @@ function encodeTopic(topic: TopicState): Uint8Array {
 }
 
 function encodePartition(p: PartitionState): Uint8Array {
+  const { to, bytes, tombstones, horizon, horizonTime } = p.compaction
   return packFrame({
     t: p.topicId,
     p: p.partition,
@@ -285,6 +429,8 @@ function encodePartition(p: PartitionState): Uint8Array {
     n: p.next,
     b: p.bytes,
     m: p.maxTimestamp,
+    v: p.movedTo,
+    c: [to, bytes, tombstones, horizon, horizonTime],
   })
 }
 

@@ -19,11 +19,11 @@ describe('lag', () => {
       sequence = 0
       const command = { type: 'open', node: 'n', incarnation: 'i' } as const
       const header = { session: -1, sequence: 0, stamp: time }
-      machine.apply(session, { header, commands: [{ command, batchStarts: [] }] })
+      machine.apply(session, { header, bytes: 0, commands: [{ command, batchStarts: [] }] })
     }
     const run = (command: Command): void => {
       const header = { session, sequence: sequence++, stamp: time }
-      machine.apply(machine.applied, { header, commands: [{ command, batchStarts: [0] }] })
+      machine.apply(machine.applied, { header, bytes: 0, commands: [{ command, batchStarts: [0] }] })
     }
     const produce = (): void => {
       const batch = encodeBatch([{ value: 'v' }], { now: 0 })

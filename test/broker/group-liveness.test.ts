@@ -29,6 +29,7 @@ class Played {
     this.sequence = 0
     this.machine.apply(this.session, {
       header: { session: -1, sequence: 0, stamp: this.time },
+      bytes: 0,
       commands: [{ command: { type: 'open', node: 'n', incarnation: 'i' }, batchStarts: [] }],
     })
   }
@@ -36,6 +37,7 @@ class Played {
   run(command: Command): Decision {
     const { applied } = this.machine.apply(this.machine.applied, {
       header: { session: this.session, sequence: this.sequence++, stamp: this.time },
+      bytes: 0,
       commands: [{ command, batchStarts: [] }],
     })
     return applied[0]?.decisions[0] as Decision

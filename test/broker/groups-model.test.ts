@@ -43,7 +43,7 @@ class World {
     const header = { session: -1, sequence: 0, stamp: this.time }
     const command: Command = { type: 'open', node, incarnation: String(id) }
     this.put(machine => {
-      machine.apply(id, { header, commands: [{ command, batchStarts: [] }] })
+      machine.apply(id, { header, bytes: 0, commands: [{ command, batchStarts: [] }] })
     })
     this.sessions.set(node, { id, next: 0 })
   }
@@ -55,7 +55,7 @@ class World {
     const header = { session: session.id, sequence: session.next++, stamp: this.time }
     let decision: Decision | undefined
     this.put(machine => {
-      const entry = { header, commands: [{ command, batchStarts: [] }] }
+      const entry = { header, bytes: 0, commands: [{ command, batchStarts: [] }] }
       decision = machine.apply(lsn, entry).applied[0]?.decisions[0]
     })
     return decision as Decision

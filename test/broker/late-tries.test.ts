@@ -9,6 +9,7 @@ import { Proposer } from '../../broker/engine/proposer.ts'
 import { LogOperations, type LogOperationsOptions } from '../../broker/log-operations.ts'
 import { passingDisk } from '../../broker/passing-disk.ts'
 import { restoreCheckpoint, writeCheckpoint } from '../../broker/state/checkpoint.ts'
+import { LivePlaces } from '../../broker/cleaning/live-places.ts'
 import type { Command, ParsedEntry } from '../../broker/state/commands.ts'
 import { MemoryStore } from '../../broker/state/memory-store.ts'
 import { StateMachine } from '../../broker/state/state-machine.ts'
@@ -172,6 +173,7 @@ describe('a trim', () => {
       clock: nodeClock,
       disk: passingDisk(),
       store,
+      places: new LivePlaces(machine, nodeClock),
       checkpointsDir: 'c',
       persister,
       durableSpec: undefined,

@@ -16,6 +16,7 @@ function machineWithLog(): {
   const machine = new StateMachine(new MemoryStore())
   machine.apply(0, {
     header: { session: -1, sequence: 0, stamp: 0 },
+    bytes: 0,
     commands: [{ command: { type: 'open', node: 'n', incarnation: 'i' }, batchStarts: [] }],
   })
   let sequence = 0
@@ -24,6 +25,7 @@ function machineWithLog(): {
     propose: (command, stamp) => {
       const { applied } = machine.apply(machine.applied, {
         header: { session: 0, sequence: sequence++, stamp },
+        bytes: 0,
         commands: [{ command, batchStarts: [] }],
       })
       return applied[0]?.decisions[0] as Decision

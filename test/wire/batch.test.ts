@@ -70,9 +70,18 @@ describe('the format', () => {
       span: 6,
     })
     expect(Buffer.from(sparse).toString('hex')).toBe(
+      'b1010000c02d12bf000300000000000b00000001000000060000000b000000000000000000000' +
+        '3e800000000000003e8000000000000000000000000000000009195c4016bc40176c00004',
+    )
+  })
+
+  it('of a batch that does not say that all records have keys is read, too', () => {
+    const sparse = hex(
       'b101000053fe4881000100000000000b00000001000000060000000b000000000000000000000' +
         '3e800000000000003e8000000000000000000000000000000009195c4016bc40176c00004',
     )
+    expect(checkBatch(sparse, { bytesMax })).toMatchObject({ sparse: true, keyed: false, span: 6 })
+    expect(decodeBatchSync(sparse)).toMatchObject([{ offsetDelta: 4, timestamp: 1000 }])
   })
 
   it('is read back field by field', () => {
@@ -80,6 +89,7 @@ describe('the format', () => {
     expect(checkBatch(encodeBatch(two, { now: 0, producer }), { bytesMax })).toEqual({
       codec: 'none',
       sparse: false,
+      keyed: false,
       bodyLength: 23,
       count: 2,
       span: 2,
@@ -389,7 +399,7 @@ describe('the broker refuses', () => {
     ['another version', 1, 1, 2, 'BATCH_CORRUPT'],
     ['bytes 2 and 3 not zero', 2, 2, 1, 'BATCH_CORRUPT'],
     ['an unknown codec', 8, 1, 3, 'UNSUPPORTED_CODEC'],
-    ['an unknown flag', 9, 1, 2, 'BATCH_CORRUPT'],
+    ['an unknown flag', 9, 1, 4, 'BATCH_CORRUPT'],
     ['bytes 10 and 11 not zero', 10, 2, 0x8000, 'BATCH_CORRUPT'],
     ['a longer body than there is', 12, 4, 24, 'BATCH_CORRUPT'],
     ['a shorter body than there is', 12, 4, 22, 'BATCH_CORRUPT'],

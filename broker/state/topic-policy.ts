@@ -1,0 +1,36 @@
+// What a topic's configuration says about cleaning, with Kafka's names and defaults. Pure: apply depends on it.
+
+import type { TopicState } from './topics.ts'
+
+export interface CleanupPolicy {
+  readonly delete: boolean
+  readonly compact: boolean
+}
+
+/** Share of a partition's bytes that was written since it was last compacted. */
+const minCleanableDirtyRatioDefault = 0.5
+const deleteRetentionMsDefault = 86_400_000
+
+export function cleanupPolicy({ config }: TopicState): CleanupPolicy {
+  const names = (config['cleanup.policy'] ?? 'delete').split(',')
+  return { delete: names.includes('delete'), compact: names.includes('compact') }
+}
+
+export function minCleanableDirtyRatio(topic: TopicState): number {
+  return numberOf(topic, 'min.cleanable.dirty.ratio', minCleanableDirtyRatioDefault)
+}
+
+/** How long a tombstone is kept after it was compacted first. */
+export function deleteRetentionMs(topic: TopicState): number {
+  return numberOf(topic, 'delete.retention.ms', deleteRetentionMsDefault)
+}
+
+/** Records younger than this are left alone. */
+export function minCompactionLagMs(topic: TopicState): number {
+  return numberOf(topic, 'min.compaction.lag.ms', 0)
+}
+
+function numberOf({ config }: TopicState, key: string, fallback: number): number {
+  const own = config[key]
+  return own === undefined ? fallback : Number(own)
+}
