@@ -1,0 +1,231 @@
+// Cleaning on whole brokers with small files: the disk stays bounded, everything that lives stays readable, compacted topics serve the last value of
+// each key.
+
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type RunningBroker, startBroker, type StartBrokerOptions } from '../../broker/index.ts'
+import { type Client, connect } from '../../client/index.ts'
+import { encodeBatch, readBatchHeader } from '../../wire/index.ts'
+
+let broker: RunningBroker | undefined
+let client: Client | undefined
+let directory: string | undefined
+
+async function start(options: Partial<StartBrokerOptions> = {}): Promise<Client> {
+  directory ??= await mkdtemp(join(tmpdir(), 'logloom-cleaning-'))
+  broker = await startBroker({
+    data: directory,
+    port: 0,
+    loglet: 'file,segment.bytes=65536',
+    retentionCheckIntervalMs: 20,
+    reclaimBytesMin: 65_536,
+    stateCommitIntervalMs: 50,
+    logCleanerBackoffMs: 20,
+    logCleanerTailBytes: 0,
+    ...options,
+  })
+  client = await connect(broker.url)
+  return client
+}
+
+async function stop(): Promise<void> {
+  await client?.close()
+  await broker?.close()
+  client = undefined
+  broker = undefined
+}
+
+afterEach(async () => {
+  await stop()
+  if (directory !== undefined) await rm(directory, { recursive: true, force: true })
+  directory = undefined
+})
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise(resolve => setTimeout(resolve, 10))
+}
+
+/** Bytes of the loglets' files. */
+async function diskBytes(): Promise<number> {
+  const root = join(directory as string, 'loglets')
+  const files = await readdir(root, { recursive: true, withFileTypes: true })
+  const sizes = await Promise.all(
+    files.flatMap(file =>
+      file.name.endsWith('.log')
+        ? [stat(join(file.parentPath, file.name)).catch(() => undefined)]
+        : [],
+    ),
+  )
+  return sizes.reduce((sum, found) => sum + (found?.size ?? 0), 0)
+}
+
+const value = (name: string, i: number): string => `${name} ${i} `.padEnd(1000, 'x')
+
+async function fill(topic: string, from: number, to: number): Promise<void> {
+  const producer = (client as Client).producer({ batchSize: 1 })
+  for (let i = from; i < to; i++) await producer.send(topic, { value: value(topic, i) })
+  await producer.close()
+}
+
+async function valuesOf(topic: string, from = 0): Promise<string[]> {
+  const values: string[] = []
+  for await (const { value: bytes, offset } of (client as Client).read(topic, {
+    from,
+    until: 'end',
+  })) {
+    expect(offset).toBe(from + values.length)
+    values.push(Buffer.from(bytes ?? []).toString())
+  }
+  return values
+}
+
+const stats = () => (broker as RunningBroker).broker.cleaning
+const problems = () => (broker as RunningBroker).broker.health().problems
+
+describe('a topic with long retention', () => {
+  it('does not hold the disk of the others, and stays readable, also after a restart', async () => {
+    const admin = (await start()).admin()
+    await admin.createTopic('long', { config: { 'retention.ms': '-1' } })
+    await admin.createTopic('short', { config: { 'retention.bytes': '100000' } })
+    // A little of the one in each part of the log.
+    let most = 0
+    for (let part = 0; part < 20; part++) {
+      await fill('long', part * 10, part * 10 + 10)
+      await fill('short', 0, 100)
+      most = Math.max(most, await diskBytes())
+    }
+    await until(async () => {
+      const { live, total } = (broker as RunningBroker).broker.logBytes
+      return total <= 2 * live + 65_536
+    })
+    expect(stats().relocatedBytes).toBeGreaterThan(100_000)
+    // Two times what lives (310 kB), two and a half times the slack, and files that are begun. In all 2.2 MB were written.
+    expect(most).toBeLessThan(1_100_000)
+    expect(await diskBytes()).toBeLessThan(900_000)
+    const expected = Array.from({ length: 200 }, (_, i) => value('long', i))
+    expect(await valuesOf('long')).toEqual(expected)
+    await stop()
+    await start()
+    expect(await valuesOf('long')).toEqual(expected)
+    const { hash, applied } = (broker as RunningBroker).broker.stateHash()
+    expect(hash).toMatch(/^[0-9a-f]{16}$/)
+    expect(applied).toBeGreaterThan(0)
+    expect(problems()).toEqual([])
+  }, 60_000)
+
+  it('is read without a gap while its batches move', async () => {
+    const admin = (await start({ tailCacheBytes: 0 })).admin()
+    await admin.createTopic('long', { config: { 'retention.ms': '-1' } })
+    await admin.createTopic('short', { config: { 'retention.bytes': '50000' } })
+    await fill('long', 0, 150)
+    const expected = Array.from({ length: 150 }, (_, i) => value('long', i))
+    let isDone = false
+    const reading = (async () => {
+      let rounds = 0
+      while (!isDone || rounds < 2) {
+        expect(await valuesOf('long')).toEqual(expected)
+        rounds++
+      }
+      return rounds
+    })()
+    while (stats().relocatedBatches < 300) await fill('short', 0, 50)
+    isDone = true
+    expect(await reading).toBeGreaterThan(1)
+    expect(problems()).toEqual([])
+  }, 60_000)
+
+  it('does not keep what a deleted topic had', async () => {
+    const admin = (await start()).admin()
+    await admin.createTopic('long', { config: { 'retention.ms': '-1' } })
+    await admin.createTopic('goes', { config: { 'retention.ms': '-1' } })
+    await fill('long', 0, 50)
+    await fill('goes', 0, 1000)
+    await fill('long', 50, 100)
+    const full = await diskBytes()
+    expect(full).toBeGreaterThan(1_000_000)
+    await admin.deleteTopic('goes')
+    await until(async () => (await diskBytes()) < full / 2)
+    expect(await valuesOf('long')).toEqual(Array.from({ length: 100 }, (_, i) => value('long', i)))
+    expect(problems()).toEqual([])
+  }, 60_000)
+
+  it('is not moved into memory', async () => {
+    const admin = (await start()).admin()
+    await admin.createTopic('long', { config: { 'retention.ms': '-1' } })
+    await admin.createTopic('short', { config: { 'retention.bytes': '50000' } })
+    await fill('long', 0, 50)
+    await admin.switchLog('memory')
+    const { relocatedBatches } = stats()
+    await fill('short', 0, 400)
+    const { live, total } = (broker as RunningBroker).broker.logBytes
+    expect(total).toBeGreaterThan(3 * live)
+    expect(stats().relocatedBatches).toBe(relocatedBatches)
+    await admin.switchLog('file,segment.bytes=65536')
+    await until(() => stats().relocatedBatches > relocatedBatches)
+    expect(await valuesOf('long')).toEqual(Array.from({ length: 50 }, (_, i) => value('long', i)))
+  }, 60_000)
+})
+
+describe('a compacted topic', () => {
+  it('serves the last value of each key, and frees what the others took', async () => {
+    const admin = (await start()).admin()
+    await admin.createTopic('state', {
+      config: { 'cleanup.policy': 'compact', 'delete.retention.ms': '0' },
+    })
+    const producer = (client as Client).producer({ lingerMs: 2 })
+    const last = new Map<string, string | null>()
+    for (let round = 0; round < 30; round++) {
+      const sends: Promise<unknown>[] = []
+      for (let i = 0; i < 40; i++) {
+        const key = `k${(round * 7 + i) % 50}`
+        const isDelete = (round + i) % 11 === 0
+        const text = isDelete ? null : value(key, round)
+        sends.push(producer.send('state', { key, value: text }))
+        last.set(key, text)
+      }
+      await Promise.all(sends)
+    }
+    await until(async () => (await diskBytes()) < 400_000 && stats().compactionRuns > 1)
+    await producer.close()
+    const seen = new Map<string, string | null>()
+    const gaps: string[] = []
+    for await (const record of (client as Client).read('state', {
+      from: 0,
+      until: 'end',
+      onGap: ({ type }) => void gaps.push(type),
+    })) {
+      const key = Buffer.from(record.key ?? []).toString()
+      seen.set(key, record.value === null ? null : Buffer.from(record.value).toString())
+    }
+    for (const [key, text] of last) expect(seen.get(key) ?? null, key).toBe(text)
+    expect(new Set(gaps)).toEqual(new Set(['compacted']))
+    expect(stats().compactionRemovedRecords).toBeGreaterThan(900)
+    expect(problems()).toEqual([])
+  }, 60_000)
+
+  it('takes no record without key, in whichever way it comes', async () => {
+    const admin = (await start()).admin()
+    await admin.createTopic('state', { config: { 'cleanup.policy': 'compact,delete' } })
+    const refused = { code: 'INVALID_RECORD', details: { topic: 'state', index: 0 } }
+    const producer = (client as Client).producer()
+    await expect(producer.send('state', { value: 'x' })).rejects.toMatchObject(refused)
+    await producer.send('state', { key: 'k', value: 'x' })
+    await producer.close()
+    const { broker: core } = broker as RunningBroker
+    expect(core.topicByName('state')?.partitions[0]?.next).toBe(1)
+    // Changed while in use: from now on they are welcome.
+    await admin.alterTopic('state', { 'cleanup.policy': 'delete' })
+    const again = (client as Client).producer()
+    await again.send('state', { value: 'x' })
+    await again.close()
+    expect(core.topicByName('state')?.partitions[0]?.next).toBe(2)
+  })
+
+  it('is opened to look for keys only when a batch does not say that it has them', () => {
+    const keyed = encodeBatch([{ key: 'a' }, { key: '' }], { now: 0 })
+    expect(readBatchHeader(keyed).keyed).toBe(true)
+    expect(readBatchHeader(encodeBatch([{ key: 'a' }, {}], { now: 0 })).keyed).toBe(false)
+  })
+})
