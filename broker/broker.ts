@@ -170,6 +170,7 @@ export class Broker {
       now: () => this.now,
       defaults: { ms: settings.logRetentionMs, bytes: settings.logRetentionBytes },
       intervalMs: settings.retentionCheckIntervalMs,
+      growthBytes: Math.max(1, settings.reclaimBytesMin),
       ownSession: () => this.proposer.sessionId,
       propose: command => this.propose(command),
       onTrouble: error =>
@@ -193,7 +194,6 @@ export class Broker {
       propose: command => this.propose(command),
       whileDurable: work => this.logOperations.whileDurable(work),
       cut: () => this.logOperations.cut(),
-      onGrowth: () => this.retention.lookSoon(),
       onTrouble: error =>
         options.logger?.warn({ error: error.message }, 'cleaning will be tried again'),
     })

@@ -13,6 +13,8 @@ export interface RetentionOptions {
   readonly now: () => number
   readonly defaults: RetentionDefaults
   readonly intervalMs: number
+  /** So much that was written makes a look due before the interval is over. */
+  readonly growthBytes: number
   /** Of this broker; the one with the oldest session acts. */
   readonly ownSession: () => number | undefined
   readonly propose: (command: Command) => Promise<Decision>
@@ -21,6 +23,8 @@ export interface RetentionOptions {
 
 /** Partitions in one command. */
 const partitionsPerCommandMax = 1000
+/** How often is looked whether much was written. */
+const growthCheckMs = 500
 /** Looked at before others get their turn. */
 const partitionsPerTurn = 200
 
@@ -39,10 +43,10 @@ export class Retention {
 
   /** Looks until the signal says stop. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, intervalMs, onTrouble } = this.options
+    const { onTrouble } = this.options
     while (!signal.aborted) {
       this.wake = new AbortController()
-      await clock.sleep(intervalMs, AbortSignal.any([signal, this.wake.signal])).catch(() => {})
+      await this.untilDue(AbortSignal.any([signal, this.wake.signal]))
       if (signal.aborted || !this.isActing()) continue
       try {
         while (await this.retainOnce());
@@ -50,6 +54,15 @@ export class Retention {
         if (!signal.aborted) onTrouble(error as Error)
       }
     }
+  }
+
+  /** Resolves once the interval is over, much was written, or somebody said so. */
+  private async untilDue(signal: AbortSignal): Promise<void> {
+    const { clock, growthBytes, intervalMs, machine } = this.options
+    const due = clock.now() + intervalMs
+    const { total } = machine.meter
+    while (!signal.aborted && clock.now() < due && machine.meter.total - total < growthBytes)
+      await clock.sleep(Math.min(intervalMs, growthCheckMs), signal).catch(() => {})
   }
 
   private isActing(): boolean {

@@ -35,8 +35,6 @@ export interface CleanerOptions {
   readonly whileDurable: <T>(work: () => Promise<T>) => Promise<T>
   /** Trims the log below what lives. @returns bytes of the checkpoint that it took */
   readonly cut: () => Promise<number>
-  /** Much was written since retention was enforced. */
-  readonly onGrowth: () => void
   readonly onTrouble: (error: Error) => void
 }
 
@@ -66,8 +64,6 @@ export class Cleaner {
   private readonly compaction: Compaction
   private wake = new AbortController()
   private checkpointBytes = 0
-  /** Of the log, when retention was last told that it had grown. */
-  private grownAt = 0
   private compactedAt: number
   private isFirst = true
 
@@ -127,12 +123,7 @@ export class Cleaner {
   }
 
   private async look(signal: AbortSignal): Promise<void> {
-    const { clock, compactionIntervalMs, machine, onGrowth, reclaimBytesMin } = this.options
-    const { meter } = machine
-    if (meter.total - this.grownAt >= reclaimBytesMin) {
-      this.grownAt = meter.total
-      onGrowth()
-    }
+    const { clock, compactionIntervalMs } = this.options
     await this.reclaim(signal)
     if (this.relocation.isDue) await this.relocation.run(signal)
     if (clock.now() - this.compactedAt < compactionIntervalMs) return

@@ -30,7 +30,7 @@ import {
   minCompactionLagMs,
 } from '../state/topic-policy.ts'
 import type { IndexEntry, PartitionState, TopicState } from '../state/topics.ts'
-import { KeyMap } from './key-map.ts'
+import { bytesForKeys, KeyMap } from './key-map.ts'
 import { type MoverOptions, Portion, proposeMoves } from './mover.ts'
 import type { Pace } from './pace.ts'
 
@@ -96,7 +96,11 @@ export class Compaction {
   /** One pass over a partition, or as many as its keys need. */
   async run(topic: TopicState, partition: PartitionState, signal: AbortSignal): Promise<void> {
     const end = this.endOf(topic, partition)
-    const keys = new KeyMap(this.options.keyBytesMax)
+    let records = 0
+    for (const entry of this.options.machine.topics.entriesFrom(partition, partition.compaction.to))
+      if (entry.base < end) records += entry.count
+      else break
+    const keys = new KeyMap(Math.min(this.options.keyBytesMax, bytesForKeys(records)))
     do {
       const { to } = partition.compaction
       keys.clear()

@@ -7,6 +7,11 @@ const slotBytes = 24
 /** Fuller tables probe too long. */
 const fillMax = 0.75
 
+/** What a map for so many keys takes. */
+export function bytesForKeys(keys: number): number {
+  return Math.ceil(keys / fillMax + 1) * slotBytes
+}
+
 export class KeyMap {
   private readonly hashes: BigUint64Array
   private readonly offsets: Float64Array

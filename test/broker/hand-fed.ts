@@ -44,6 +44,15 @@ export class HandFed {
     return decisions[0] as Decision
   }
 
+  /** Two entries, the later one first: it is held back until the other is there. `between` runs while it is held. */
+  async swapped(first: Command, second: Command, between: () => Promise<void>): Promise<void> {
+    const { sequence } = this
+    this.sequence += 2
+    this.put(0, sequence + 1, [second])
+    await between()
+    this.put(0, sequence, [first])
+  }
+
   createTopic(config: Readonly<Record<string, string>> = {}): number {
     const topic = `t${this.machine.topics.nextTopicId}`
     const create = { topic, partitions: 1, config, ifNotExists: false }

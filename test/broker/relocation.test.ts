@@ -3,12 +3,15 @@
 import { array, assert, asyncProperty, constantFrom, nat, record } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LivePlaces } from '../../broker/cleaning/live-places.ts'
-import type { Move } from '../../broker/state/commands.ts'
-import { prefixRange } from '../../broker/state/keys.ts'
-import type { StateMachine } from '../../broker/state/state-machine.ts'
+import { TailCache } from '../../broker/engine/tail-cache.ts'
+import { Reader } from '../../broker/reader.ts'
+import type { Command, Move } from '../../broker/state/commands.ts'
+import { metaKey, prefixRange } from '../../broker/state/keys.ts'
+import { StateMachine } from '../../broker/state/state-machine.ts'
 import type { IndexEntry } from '../../broker/state/topics.ts'
 import { nodeClock } from '../../loglets/node-clock.ts'
-import { readBatchHeader } from '../../wire/index.ts'
+import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
+import { encodeBatch, packFrame, readBatchHeader, unpackFrame } from '../../wire/index.ts'
 import { HandFed } from './hand-fed.ts'
 
 function batchAt({ entries }: HandFed, { lsn, start, length }: IndexEntry): Uint8Array {
@@ -95,6 +98,115 @@ describe('relocate', () => {
   })
 })
 
+describe('the lowest place', () => {
+  it('is not above an entry that is held back, nor above one that took effect since the state was stored', async () => {
+    const fed = new HandFed()
+    const { machine } = fed
+    const topicId = fed.createTopic()
+    const produce = (value: string): Command => {
+      const batch = encodeBatch([{ value }], { now: 1 })
+      const header = readBatchHeader(batch)
+      return { type: 'produce', topicId, partition: 0, batch, header }
+    }
+    const places = new LivePlaces(machine, nodeClock)
+    const at = fed.entries.length
+    await fed.swapped(produce('a'), produce('b'), async () => {
+      await fed.commit()
+      expect(await places.lowest()).toBe(at)
+    })
+    fed.propose({ type: 'stamp' })
+    expect(await places.lowest()).toBe(at)
+    await fed.commit()
+    expect(await places.lowest()).toBe(at)
+    expect(fed.index(topicId).map(({ lsn }) => lsn)).toEqual([at + 1, at])
+    // Of the two, the one that was held back is the second.
+    fed.propose({ type: 'deleteRecords', topicId, partition: 0, before: 1 })
+    await fed.commit()
+    expect(await places.lowest()).toBe(at)
+  })
+
+  it('is found in a state of before places were written down', async () => {
+    const fed = new HandFed()
+    const topicId = fed.createTopic()
+    for (const value of ['a', 'b', 'c']) fed.produce(topicId, [{ value }])
+    fed.propose({ type: 'deleteRecords', topicId, partition: 0, before: 1 })
+    await fed.commit()
+    const meta = unpackFrame(fed.store.get(metaKey) as Uint8Array)
+    const { logBytes: _, ...old } = meta
+    await fed.store.commit([
+      { type: 'put', key: metaKey, value: packFrame(old) },
+      { type: 'deleteRange', ...prefixRange(10) },
+      { type: 'deleteRange', ...prefixRange(11) },
+    ])
+    const machine = new StateMachine(fed.store)
+    const lowest = fed.index(topicId)[0]?.lsn as number
+    expect(await lowestOf(machine)).toBeLessThanOrEqual(lowest)
+    const changes = machine.takeChanges()
+    await fed.store.commit(changes.ops)
+    changes.done()
+    expect(await lowestOf(machine)).toBe(lowest)
+    expect(await lowestOf(new StateMachine(fed.store))).toBe(lowest)
+  })
+})
+
+describe('a reader', () => {
+  it.each([
+    ['is moved', 'batch'],
+    ['is compacted away', 'compacted'],
+    ['is given up', 'trimmed'],
+  ])(
+    'that is under way when a batch %s and its place is trimmed gets the batch, or hears why not',
+    async (change, result) => {
+      const fed = new HandFed()
+      const topicId = fed.createTopic()
+      for (const value of ['a', 'b']) fed.produce(topicId, [{ value }])
+      const [entry, next] = fed.index(topicId) as [IndexEntry, IndexEntry]
+      const bytes = batchAt(fed, entry)
+      const { log } = fed
+      let isFirst = true
+      const slow = Object.create(log, {
+        readSlices: {
+          value: async (slices: never) => {
+            if (isFirst) {
+              const move = moveOf(fed, topicId, entry)
+              const other = moveOf(fed, topicId, next)
+              const moves: Move[] = [other]
+              if (change === 'is moved') moves.push(move)
+              if (change === 'is compacted away') moves.push(removal(move))
+              fed.propose({ type: 'relocate', moves })
+              if (change === 'is given up')
+                fed.propose({ type: 'deleteRecords', topicId, partition: 0, before: 1 })
+              fed.trimPoint = next.lsn + 1
+            }
+            isFirst = false
+            return log.readSlices(slices)
+          },
+        },
+      }) as VirtualLog
+      const reader = new Reader({
+        log: slow,
+        topics: fed.machine.topics,
+        cache: new TailCache(0),
+        onDamage: (_, detail) => {
+          throw new Error(detail)
+        },
+        sync: async () => {},
+      })
+      const { items } = await reader.read(topicId, 0, 0, 1000)
+      expect(items).toMatchObject([
+        result === 'batch'
+          ? { kind: 'batch', offset: 0, batch: bytes }
+          : { kind: 'gap', gap: result, offset: 0, next: 1 },
+        { kind: 'batch', offset: 1 },
+      ])
+    },
+  )
+})
+
+function removal({ topicId, partition, base, lsn, start }: Move): Move {
+  return { topicId, partition, base, lsn, start, batch: new Uint8Array() }
+}
+
 const step = record({
   kind: constantFrom(
     'produce',
@@ -151,8 +263,7 @@ async function play(steps: readonly { kind: string; topic: number; at: number }[
     } else if (kind === 'stale' && stale.length > 0)
       fed.propose({ type: 'relocate', moves: [stale[at % stale.length] as Move] })
     else if (kind === 'remove' && chosen !== undefined && chosen !== live.at(-1)) {
-      const { batch: _, header: __, ...move } = moveOf(fed, id, chosen)
-      fed.propose({ type: 'relocate', moves: [{ ...move, batch: new Uint8Array() }] })
+      fed.propose({ type: 'relocate', moves: [removal(moveOf(fed, id, chosen))] })
       held.delete(chosen.base)
     } else if (kind === 'deleteRecords' && chosen !== undefined) {
       const before = chosen.base + (at % 2)

@@ -254,6 +254,28 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'broker',
   },
   {
+    name: 'cleaning: a batch is replaced wherever it lies',
+    file: 'broker/state/relocation.ts',
+    find: `if (!isExpected) return`,
+    replace: ``,
+    scenario: 'brokers',
+  },
+  {
+    name: 'cleaning: an incomplete pass counts',
+    file: 'broker/cleaning/compaction.ts',
+    find: `return moves.length === 0 || (await proposeMoves(this.options, moves)) === moves.length`,
+    replace: `if (moves.length > 0) await proposeMoves(this.options, moves)
+      return true`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'cleaning: what is not stored yet is overlooked',
+    file: 'broker/state/state-machine.ts',
+    find: `return Math.min(this.appliedLsn, heldFrom, this.topics.places.storedBelow)`,
+    replace: `return Math.min(this.appliedLsn, heldFrom)`,
+    scenario: 'brokers',
+  },
+  {
     name: 'state: conditions are checked after the append',
     file: 'broker/state/state-machine.ts',
     find: `if (state.next !== e.offset) return this.conflict(e, state.next)`,

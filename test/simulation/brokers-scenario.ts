@@ -11,6 +11,7 @@ import { majority } from '../../loglets/majority.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { BrokerClients } from './broker-clients.ts'
 import { healMs, stateOfEvent } from './cluster-scenario.ts'
+import { KeyedClient } from './keyed-client.ts'
 import { InvariantError } from './log-model.ts'
 import type { RunResult } from './log-scenario.ts'
 import { SimCluster, type SimNode, type Started } from './sim-cluster.ts'
@@ -21,6 +22,15 @@ const runMs = 180_000
 const checkpointsDir = 'state/checkpoints'
 /** A client leaves a broker that has not answered for this long. */
 const answerMs = 400
+/** Beside those of BrokerClients. */
+const keyedClient = 4
+const cleaningSettings = {
+  retentionCheckIntervalMs: 60,
+  logCleanerBackoffMs: 60,
+  logCleanerTailBytes: 0,
+  reclaimBytesMin: 2000,
+  logSizeTargetPercent: 120,
+}
 
 /** Runs the scenario of one seed. @throws InvariantError, StalledError */
 export async function brokersScenario(seed: number): Promise<RunResult> {
@@ -50,6 +60,7 @@ export class BrokersRun {
   /** Which node each client talks to. */
   private readonly chosen = new Map<number, SimNode>()
   private readonly hashes = new Map<number, string>()
+  private readonly keyed: KeyedClient | undefined
   private chaotic = true
 
   constructor(world: World) {
@@ -74,6 +85,13 @@ export class BrokersRun {
       failover: true,
       clientCrash: world.rng.pick([0, 0.02]),
     })
+    if (world.rng.chance(0.5))
+      this.keyed = new KeyedClient({
+        world,
+        driver: this.driver,
+        reached: state => this.reached(state),
+        ask: command => this.ask(keyedClient, command),
+      })
   }
 
   async main(): Promise<void> {
@@ -83,6 +101,8 @@ export class BrokersRun {
     const creating = Promise.all(['one', 'two'].map(topic => this.clients.createTopic(topic)))
     const clients = creating.then(topics => this.clients.run(topics))
     clients.catch(error => this.world.fail(error))
+    const keyed = this.keyed?.run()
+    keyed?.catch(error => this.world.fail(error))
     const rounds = 1 + rng.int(4)
     for (let round = 0; round < rounds; round++) {
       await this.driver.sleep(50 + rng.next() * 300)
@@ -93,7 +113,9 @@ export class BrokersRun {
     const late = this.driver.sleep(healMs).then(() => 'late' as const)
     const finish = async (): Promise<void> => {
       this.clients.stop()
+      this.keyed?.stop()
       await clients
+      await keyed
       await this.finish(await creating)
     }
     if ((await Promise.race([finish(), late])) !== 'late') return
@@ -163,6 +185,7 @@ export class BrokersRun {
             shared: true,
             stampEveryMs: 100,
             sessionTimeoutMs: 700,
+            ...(this.keyed === undefined ? {} : cleaningSettings),
           },
           onFatal: fail,
         })
@@ -178,6 +201,7 @@ export class BrokersRun {
     go(this.operator(process, home.broker))
     go(this.observer(process, home.broker))
     if (rng.chance(0.3)) go(this.trimmer(process, home.broker))
+    if (this.keyed !== undefined) go(this.mover(this.keyed, process, home.broker))
   }
 
   /** Invariant 8, whenever two brokers are seen at the same position. */
@@ -208,6 +232,19 @@ export class BrokersRun {
       } catch (error) {
         if (error instanceof InvariantError) throw error
         this.reached('switch failed')
+      }
+    }
+  }
+
+  private async mover(keyed: KeyedClient, process: Process, broker: Broker): Promise<void> {
+    for (;;) {
+      await process.sleep(this.world.rng.next() * 200)
+      if (!this.chaotic) return
+      try {
+        await keyed.moveOne(broker, process)
+      } catch (error) {
+        if (error instanceof InvariantError) throw error
+        this.reached('move failed')
       }
     }
   }
@@ -267,6 +304,8 @@ export class BrokersRun {
       await this.through(node, async broker => {
         await broker.sync()
         await this.clients.readBack(broker, topics)
+        await this.keyed?.readBack(broker)
+        if (broker.cleaning.relocatedBatches > 0) this.reached('relocated')
       })
     // Signs of life move the log on: the states are compared where all have been.
     for (;;) {
