@@ -130,7 +130,7 @@ export class LogOperations {
       const { clock } = this.options
       const over = new AbortController()
       const late = clock.sleep(movesWaitMs, over.signal).catch(() => {})
-      if (this.moving.size > 0) await Promise.race([Promise.allSettled([...this.moving]), late])
+      if (this.moving.size > 0) await Promise.race([Promise.allSettled(this.moving), late])
       over.abort()
       return await this.switchNow(spec, expectedIndex)
     } finally {

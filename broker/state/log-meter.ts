@@ -66,7 +66,7 @@ export class LogMeter {
       if ((this.marks[mid] as Mark).lsn <= lsn) low = mid + 1
       else high = mid
     }
-    return (this.marks[Math.max(0, low - 1)] as Mark | undefined)?.below ?? 0
+    return this.marks[Math.max(0, low - 1)]?.below ?? 0
   }
 
   /** Forgets the marks that only tell of what lies below `before`. */

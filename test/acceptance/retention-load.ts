@@ -80,9 +80,9 @@ export function retentionLoad(o: RetentionLoadOptions): Promise<RetentionLoadRep
     const idle = await startSide(join(directory, 'idle'), o, [...common, ...never])
     const samples: Sample[] = []
     const started = performance.now()
-    let sampling = true
+    const over = new AbortController()
     const sampler = (async () => {
-      while (sampling) {
+      while (!over.signal.aborted) {
         const { live } = await metricsOf(cleaning.broker)
         const seconds = (performance.now() - started) / 1000
         samples.push({ seconds, disk: await bytesBelow(data), live })
@@ -98,7 +98,7 @@ export function retentionLoad(o: RetentionLoadOptions): Promise<RetentionLoadRep
     }
     const { appended, live, relocated } = await metricsOf(cleaning.broker)
     const written = await writtenBy(cleaning.broker)
-    sampling = false
+    over.abort()
     await sampler
     const readRecords = await readKept(cleaning.broker.url)
     for (const side of [cleaning, idle]) {

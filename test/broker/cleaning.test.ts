@@ -121,17 +121,17 @@ describe('a topic with long retention', () => {
     await admin.createTopic('short', { config: { 'retention.bytes': '50000' } })
     await fill('long', 0, 150)
     const expected = Array.from({ length: 150 }, (_, i) => value('long', i))
-    let isDone = false
+    const done = new AbortController()
     const reading = (async () => {
       let rounds = 0
-      while (!isDone || rounds < 2) {
+      while (!done.signal.aborted || rounds < 2) {
         expect(await valuesOf('long')).toEqual(expected)
         rounds++
       }
       return rounds
     })()
     while (stats().relocatedBatches < 300) await fill('short', 0, 50)
-    isDone = true
+    done.abort()
     expect(await reading).toBeGreaterThan(1)
     expect(problems()).toEqual([])
   }, 60_000)
