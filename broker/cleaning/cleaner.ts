@@ -47,6 +47,8 @@ export interface CleaningStats {
 }
 
 const lookMsMax = 1000
+/** More often in a row nothing passes unsaid. */
+const passingMax = 30
 /** A trim takes a checkpoint of the whole state: it has to give back so many times its bytes. */
 const checkpointsPerCut = 4
 /** No trim waits for more than this share of the log. */
@@ -66,6 +68,8 @@ export class Cleaner {
   private checkpointBytes = 0
   private compactedAt: number
   private isFirst = true
+  /** Looks in a row that ended with something that will pass. */
+  private passing = 0
 
   constructor(options: CleanerOptions) {
     const { backlogBytes, bytesPerSecond, clock } = options
@@ -112,9 +116,11 @@ export class Cleaner {
       if (signal.aborted || !this.isActing()) continue
       try {
         await this.look(signal)
+        this.passing = 0
       } catch (error) {
         const isPassing = error instanceof LogloomError && error.retriable
-        if (signal.aborted || isPassing) continue
+        if (signal.aborted) continue
+        if (isPassing && ++this.passing % passingMax !== 0) continue
         onTrouble(error as Error)
         // What cannot be done now will hardly be possible in a second.
         await clock.sleep(intervalMs, signal).catch(() => {})

@@ -38,7 +38,7 @@ export class MemoryStore implements StateStore {
         if (!this.values.has(key)) this.insert(key)
         this.values.set(key, [op.key, op.value])
       } else if (op.type === 'delete') this.remove(text(op.key))
-      else for (const [key] of this.range(op)) this.remove(text(key))
+      else this.removeRange(text(op.low), text(op.high))
     }
   }
 
@@ -60,6 +60,12 @@ export class MemoryStore implements StateStore {
     if (!this.values.delete(key)) return
     this.sort()
     this.keys.splice(this.lowerBound(key), 1)
+  }
+
+  private removeRange(low: string, high: string): void {
+    this.sort()
+    const from = this.lowerBound(low)
+    for (const key of this.keys.splice(from, this.upperBound(high) - from)) this.values.delete(key)
   }
 
   private sort(): void {

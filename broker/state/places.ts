@@ -18,12 +18,15 @@ export interface Place {
 }
 
 const anyStart = 0xffff_ffff
+/** Rows deleted with one commit: the store does that while nothing else runs. */
+const rowsPerPrune = 5000
 
 export class Places {
   private readonly store: StateStore
   /** Not in the store yet. */
   private pending: Place[] = []
-  private deletions: StoreOp[] = []
+  /** Rows below are to be deleted, by and by. */
+  private prunedTo = 0
 
   constructor(store: StateStore) {
     this.store = store
@@ -53,22 +56,28 @@ export class Places {
 
   /** Forgets what lies below `before`. */
   prune(before: number): void {
-    if (before <= 0) return
     this.pending = this.pending.filter(({ lsn }) => lsn >= before)
-    const low = placeKey(0, 0)
-    this.deletions.push({ type: 'deleteRange', low, high: placeKey(before - 1, anyStart) })
+    this.prunedTo = Math.max(this.prunedTo, before)
   }
 
   /** What the store must be told, and what to forget once it knows. */
   takeChanges(ops: StoreOp[]): () => void {
-    ops.push(...this.deletions)
-    this.deletions = []
+    this.deleteSome(ops)
     const taken = new Set(this.pending)
     for (const place of taken)
       ops.push({ type: 'put', key: placeKey(place.lsn, place.start), value: encode(place) })
     return () => {
       this.pending = this.pending.filter(place => !taken.has(place))
     }
+  }
+
+  private deleteSome(ops: StoreOp[]): void {
+    if (this.prunedTo === 0) return
+    const [low, high] = [placeKey(0, 0), placeKey(this.prunedTo - 1, anyStart)]
+    const rows = this.store.range({ low, high, limit: rowsPerPrune })
+    const last = rows.at(-1)
+    if (last !== undefined) ops.push({ type: 'deleteRange', low, high: last[0] })
+    if (rows.length < rowsPerPrune) this.prunedTo = 0
   }
 }
 

@@ -85,7 +85,16 @@ describe('offsets', () => {
 describe('configuration', () => {
   it('that has no effect is refused and not stored', async () => {
     for (const config of [
-      { 'cleanup.policy': 'compact' },
+      { 'segment.ms': '1000' },
+      { 'cleanup.policy': 'shred' },
+      { 'cleanup.policy': '' },
+      { 'cleanup.policy': 'compact,compact' },
+      { 'min.cleanable.dirty.ratio': '1.5' },
+      { 'min.cleanable.dirty.ratio': '-0.1' },
+      { 'min.cleanable.dirty.ratio': '' },
+      { 'delete.retention.ms': '-1' },
+      { 'min.compaction.lag.ms': '0.5' },
+      { 'retention.ms': '-2' },
       { 'max.message.bytes': '1000', nonsense: 'x' },
       { 'max.message.bytes': 'many' },
       { 'max.message.bytes': '127' },
@@ -98,6 +107,51 @@ describe('configuration', () => {
     }
     expect(await client.refusal('describeTopic', { topic: 'configured' })).toMatchObject({
       code: 'UNKNOWN_TOPIC',
+    })
+  })
+
+  it('of cleaning is stored as it will be read', async () => {
+    const topic = 'cleaned'
+    await client.call('createTopic', {
+      topic,
+      config: {
+        'cleanup.policy': 'compact, delete',
+        'min.cleanable.dirty.ratio': '.25',
+        'delete.retention.ms': '1e3',
+        'min.compaction.lag.ms': '0',
+      },
+    })
+    expect((await client.call('describeTopic', { topic })).config).toEqual({
+      'cleanup.policy': 'compact,delete',
+      'min.cleanable.dirty.ratio': '0.25',
+      'delete.retention.ms': '1000',
+      'min.compaction.lag.ms': '0',
+    })
+  })
+
+  it('with compaction takes records with keys only, in whichever way they come', async () => {
+    const topic = 'keyed'
+    await client.call('createTopic', { topic, config: { 'cleanup.policy': 'compact' } })
+    await client.call('createTopic', { topic: 'plain' })
+    const records = [
+      { topic: 'plain', value: 'x' },
+      { topic, key: 'k', value: 'x' },
+      { topic, value: 'no key' },
+    ]
+    const refusal = { code: 'INVALID_RECORD', topic, retriable: false }
+    expect(await client.refusal('publish', { records })).toMatchObject({ ...refusal, index: 2 })
+    // This client does not know of the flag: its batches are opened.
+    const without = handBatch([{ key: 'k', value: 'x' }, { value: 'no key' }])
+    const batches = [{ topic, partition: 0, batch: without }]
+    const produce = { topic, partition: 0, batch: without }
+    expect(await client.refusal('produce', produce)).toMatchObject({ ...refusal, index: 1 })
+    expect(await client.refusal('publish', { batches })).toMatchObject({ ...refusal, index: 1 })
+    const batch = handBatch([{ key: 'k', value: 'x' }])
+    expect(await client.call('produce', { topic, partition: 0, batch })).toMatchObject({
+      offset: 0,
+    })
+    expect(await client.call('listOffsets', { topic: 'plain', at: 'end' })).toMatchObject({
+      offsets: [{ offset: 0 }],
     })
   })
 
