@@ -7,6 +7,7 @@ import { diskFull } from './disk-full.ts'
 import { fsyncOrder, syncError } from './fsync-order.ts'
 import { killNine } from './kill-nine.ts'
 import { realInput } from './real-input.ts'
+import { plot, retentionLoad } from './retention-load.ts'
 
 const straceWorks = spawnSync('strace', ['-V']).status === 0
 if (!straceWorks && process.env.CI === 'true')
@@ -24,6 +25,19 @@ describe('the main job on real records', () => {
       exitCodes: { create: 0, produce: 0, consume: 0, broker: 0 },
     })
     expect(report.switchesWhileProducing).toBeGreaterThanOrEqual(4)
+  })
+})
+
+describe('retention under load', () => {
+  it('keeps the disk below what went through, and every record that is to stay', async () => {
+    const bytes = 120e6
+    const load = { bytes, boundBytes: bytes / 2, bytesPerSecond: bytes / 10, phaseMs: 5000 }
+    const report = await retentionLoad(load)
+    expect(report.readRecords).toBe(report.keptRecords)
+    expect(report.keptRecords).toBeGreaterThan(1000)
+    expect(report.relocatedBytes).toBeGreaterThan(0)
+    expect(report.diskMaxBytes).toBeLessThan(0.8 * bytes)
+    expect(plot(report)).toContain('polyline')
   })
 })
 
