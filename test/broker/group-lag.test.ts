@@ -23,7 +23,11 @@ describe('lag', () => {
     }
     const run = (command: Command): void => {
       const header = { session, sequence: sequence++, stamp: time }
-      machine.apply(machine.applied, { header, bytes: 0, commands: [{ command, batchStarts: [0] }] })
+      machine.apply(machine.applied, {
+        header,
+        bytes: 0,
+        commands: [{ command, batchStarts: [0] }],
+      })
     }
     const produce = (): void => {
       const batch = encodeBatch([{ value: 'v' }], { now: 0 })
