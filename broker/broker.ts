@@ -181,7 +181,7 @@ export class Broker {
       log,
       clock,
       places,
-      now: () => this.wall.now(),
+      now: () => this.now,
       intervalMs: settings.retentionCheckIntervalMs,
       compactionIntervalMs: settings.logCleanerBackoffMs,
       reclaimBytesMin: settings.reclaimBytesMin,

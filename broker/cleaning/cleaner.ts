@@ -17,7 +17,7 @@ export interface CleanerOptions {
   readonly log: VirtualLog
   readonly clock: Clock
   readonly places: LivePlaces
-  /** Wall clock as far as it is believed, ms. */
+  /** Log time, or the wall clock where that is believed and ahead, ms: log time stands still while nobody writes. */
   readonly now: () => number
   /** Longest time between two looks at what can be trimmed or moved. */
   readonly intervalMs: number
@@ -161,7 +161,6 @@ export class Cleaner {
 
   private isActing(): boolean {
     const { machine, ownSession } = this.options
-    const own = ownSession()
-    return own !== undefined && own === Math.min(...machine.sessions.live.keys())
+    return machine.sessions.isOldest(ownSession())
   }
 }

@@ -39,7 +39,7 @@ export interface CompactionOptions extends MoverOptions {
   readonly log: VirtualLog
   readonly clock: Clock
   readonly pace: Pace
-  /** Wall clock as far as it is believed, ms: log time stands still while nobody writes. */
+  /** Log time, or the wall clock where that is believed and ahead, ms: log time stands still while nobody writes. */
   readonly now: () => number
   /** Memory for keys. */
   readonly keyBytesMax: number
@@ -246,7 +246,7 @@ export class Compaction {
   }
 
   private get time(): number {
-    return Math.max(this.options.machine.logTime, this.options.now())
+    return this.options.now()
   }
 }
 

@@ -4,7 +4,7 @@ import type { Command, Decision, Move } from '../state/commands.ts'
 
 export interface MoverOptions {
   readonly propose: (command: Command) => Promise<Decision>
-  /** Runs work while nothing is appended to a loglet that forgets, or not at all. @throws RELOCATION_UNSAFE */
+  /** Runs work while nothing is appended to a loglet that forgets, or not at all. @throws THROTTLED */
   readonly whileDurable: <T>(work: () => Promise<T>) => Promise<T>
 }
 
