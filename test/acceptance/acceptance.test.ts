@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { memoryUnderLoad, restartTime } from './bounded.ts'
 import { diskFull } from './disk-full.ts'
 import { fsyncOrder, syncError } from './fsync-order.ts'
+import { groupsLoad } from './groups-load.ts'
 import { killNine } from './kill-nine.ts'
 import { realInput } from './real-input.ts'
 import { plot, retentionLoad } from './retention-load.ts'
@@ -38,6 +39,15 @@ describe('retention under load', () => {
     expect(report.relocatedBytes).toBeGreaterThan(0)
     expect(report.diskMaxBytes).toBeLessThan(0.8 * bytes)
     expect(plot(report)).toContain('polyline')
+  })
+})
+
+describe('many groups and readers', () => {
+  it('keep every committed offset, and leave nothing behind', async () => {
+    const load = { groups: 30, members: 10, partitions: 20, seconds: 1, readers: 200 }
+    const report = await groupsLoad(load)
+    expect(report.faults).toEqual([])
+    expect(report.commits.perSecond).toBeGreaterThan(0)
   })
 })
 

@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url'
 import { connect } from '../../client/index.ts'
 import { encodeBatch, openSocket, RequestChannel } from '../../wire/index.ts'
 import { type BrokerProcess, startBrokerProcess, withDirectory } from './broker-process.ts'
+import { option } from './options.ts'
 
 export interface RetentionLoadOptions {
   readonly bytes: number
@@ -266,11 +267,6 @@ ${text(width / 2, height - 8, 'seconds', 'middle')}
 ${text(8, 18, 'GB')}
 </svg>
 `
-}
-
-function option(name: string, fallback: number): number {
-  const at = process.argv.indexOf(`--${name}`)
-  return at < 0 ? fallback : Number(process.argv[at + 1])
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
