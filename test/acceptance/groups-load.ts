@@ -3,8 +3,10 @@
 // Usage: node groups-load.js [--groups 1000] [--members 10] [--partitions 20] [--seconds 20] [--readers 100000]
 // Ends with exit code 1 when a commit is refused, an offset is not the last one committed, or the readers leave something.
 
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { pathToFileURL } from 'node:url'
+import { WebSocket } from 'ws'
 import { encodeBatch, type Frame, openSocket, RequestChannel } from '../../wire/index.ts'
 import { type BrokerProcess, startBrokerProcess, withDirectory } from './broker-process.ts'
 import { option } from './options.ts'
@@ -48,7 +50,8 @@ interface Member {
   readonly group: string
   readonly memberId: string
   readonly channel: RequestChannel
-  shares: readonly Share[]
+  /** Undefined until it is told. */
+  shares: readonly Share[] | undefined
   sequence: number
 }
 
@@ -63,7 +66,9 @@ const ticksPerSecond = 100
 
 export function groupsLoad(o: GroupsLoadOptions): Promise<GroupsLoadReport> {
   return withDirectory(async data => {
-    const broker = await startBrokerProcess({ data, args: ['--log-level', 'error'] })
+    // The inspector is there to collect garbage on demand.
+    const env = { NODE_OPTIONS: '--inspect=127.0.0.1:0' }
+    const broker = await startBrokerProcess({ data, env, args: ['--log-level', 'error'] })
     try {
       return await measure(broker, o)
     } finally {
@@ -84,7 +89,7 @@ async function measure(broker: BrokerProcess, o: GroupsLoadOptions): Promise<Gro
       // The members of a group are on different connections.
       const channel = channels[(g + m) % connections] as RequestChannel
       const memberId = `m${g}-${m}`
-      members.set(memberId, { group: `g${g}`, memberId, channel, shares: [], sequence: 0 })
+      members.set(memberId, { group: `g${g}`, memberId, channel, shares: undefined, sequence: 0 })
     }
   const all = [...members.values()]
 
@@ -93,7 +98,9 @@ async function measure(broker: BrokerProcess, o: GroupsLoadOptions): Promise<Gro
       channels.map(async channel => {
         for (const member of all.filter(m => m.channel === channel)) {
           const { group, memberId } = member
-          assign(members, await channel.request('joinGroup', { group, memberId, topics: [topic] }))
+          const reply = await channel.request('joinGroup', { group, memberId, topics: [topic] })
+          // A push that came with the reply is the newer of the two.
+          if (member.shares === undefined) assign(members, reply)
         }
       }),
     )
@@ -110,7 +117,7 @@ async function measure(broker: BrokerProcess, o: GroupsLoadOptions): Promise<Gro
     const lane = async (own: readonly Member[]): Promise<void> => {
       for (let i = 0; performance.now() < end; i++) {
         const member = own[i % own.length] as Member
-        const { group, memberId, shares } = member
+        const { group, memberId, shares = [] } = member
         const offset = Math.min(recordsPerPartition, ++member.sequence)
         const asked = performance.now()
         await member.channel.request('commitOffsets', {
@@ -184,7 +191,7 @@ async function fill(channel: RequestChannel, partitions: number): Promise<void> 
     await channel.request('produce', { topic, partition, batch })
 }
 
-/** An assignment, pushed or as the reply to a join, is the whole state. What is asked back is given back at once. */
+/** An assignment, pushed or as the reply to a join, is the whole of what a member has. What is asked back is given back at once. */
 function assign(members: ReadonlyMap<string, Member>, frame: Frame): void {
   const member = members.get(String(frame['memberId']))
   if (member === undefined || frame['error'] !== undefined) return
@@ -205,8 +212,8 @@ function assign(members: ReadonlyMap<string, Member>, frame: Frame): void {
 function settled(members: readonly Member[], { groups, partitions }: GroupsLoadOptions): boolean {
   const share = partitions / (members.length / groups)
   return (
-    members.reduce((sum, { shares }) => sum + shares.length, 0) === groups * partitions &&
-    members.every(({ shares }) => shares.length >= Math.floor(share))
+    members.reduce((sum, { shares = [] }) => sum + shares.length, 0) === groups * partitions &&
+    members.every(({ shares = [] }) => shares.length >= Math.floor(share))
   )
 }
 
@@ -252,6 +259,7 @@ async function stateOf(
   readonly tail: number
   readonly heapMb: number
 }> {
+  await collectGarbage(broker)
   const text = await (await fetch(`${broker.url.replace('ws:', 'http:')}/metrics`)).text()
   const value = (name: string): number =>
     Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN)
@@ -263,6 +271,16 @@ async function stateOf(
     tail: Number(tail),
     heapMb: Math.round(value('nodejs_heap_size_used_bytes') / 1e6),
   }
+}
+
+/** So that what is on the heap afterwards is in use. */
+async function collectGarbage(broker: BrokerProcess): Promise<void> {
+  const [url] = /ws:\/\/127\S+/.exec(broker.stderr()) ?? []
+  const inspector = new WebSocket(url as string)
+  await once(inspector, 'open')
+  inspector.send(JSON.stringify({ id: 1, method: 'HeapProfiler.collectGarbage' }))
+  await once(inspector, 'message')
+  inspector.close()
 }
 
 async function watched(
