@@ -7,6 +7,7 @@
 // the paper's: extend, truncate, modify (OSDI 2020, section 3.1). Each makes the version grow by one; the version is the register's.
 
 import { type Lsn, lsn } from './contract.ts'
+import { upperBound } from './upper-bound.ts'
 
 export interface Segment {
   /** Grows by one per reconfiguration; never reused. */
@@ -84,14 +85,7 @@ export function startOf(chain: Chain): Lsn {
 /** The segment that owns `at`; undefined below the chain's start. The last segment owns everything from its start. */
 export function segmentAt(chain: Chain, at: Lsn): Segment | undefined {
   const { segments } = chain
-  let low = 0
-  let high = segments.length
-  while (low < high) {
-    const mid = (low + high) >>> 1
-    if ((segments[mid] as Segment).start <= at) low = mid + 1
-    else high = mid
-  }
-  return segments[low - 1]
+  return segments[upperBound(segments, at, segment => segment.start) - 1]
 }
 
 export function segmentByIndex(chain: Chain, index: number): Segment | undefined {

@@ -4,6 +4,7 @@
 //   marks   lsn 0 ------- lsn 812 ------- lsn 1650 ---      total
 //           0 bytes       65 KiB          131 KiB           bytes of all entries ever applied
 
+import { upperBound } from '../../loglets/upper-bound.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
 import { markKey, prefixRange } from './keys.ts'
 import type { StateStore, StoreOp } from './store.ts'
@@ -59,20 +60,12 @@ export class LogMeter {
 
   /** Bytes of the entries below `lsn`; too few by a mark's distance at most. */
   below(lsn: number): number {
-    let low = 0
-    let high = this.marks.length
-    while (low < high) {
-      const mid = (low + high) >>> 1
-      if ((this.marks[mid] as Mark).lsn <= lsn) low = mid + 1
-      else high = mid
-    }
-    return this.marks[Math.max(0, low - 1)]?.below ?? 0
+    return this.marks[Math.max(0, this.lastMark(lsn))]?.below ?? 0
   }
 
   /** Forgets the marks that only tell of what lies below `before`. */
   prune(before: number): void {
-    const first = this.marks.findIndex(mark => mark.lsn > before) - 1
-    const kept = first === -2 ? this.marks.length - 1 : first
+    const kept = this.lastMark(before)
     if (kept <= 0) return
     const { lsn } = this.marks[kept] as Mark
     this.marks = this.marks.slice(kept)
@@ -89,5 +82,10 @@ export class LogMeter {
       ops.push({ type: 'put', key: markKey(lsn), value })
     }
     this.unsaved = []
+  }
+
+  /** Index of the last mark at or before the position; -1 when there is none. */
+  private lastMark(lsn: number): number {
+    return upperBound(this.marks, lsn, mark => mark.lsn) - 1
   }
 }

@@ -1,7 +1,7 @@
 // What retention drops (Kafka's `retention.ms` and `retention.bytes`, by batch instead of by segment file): a batch goes once its log append time
 // is older than `retention.ms`, or while the partition without it still has `retention.bytes`. Pure: the same state gives the same answer everywhere.
 
-import { cleanupPolicy } from './topic-policy.ts'
+import { cleanupPolicy, numberOf } from './topic-policy.ts'
 import type { PartitionState, TopicState, Topics } from './topics.ts'
 
 /** What holds for topics that say nothing themselves; -1 keeps for ever. */
@@ -22,8 +22,8 @@ export function retainedFrom(
   time: number,
 ): number {
   if (!cleanupPolicy(topic).delete) return partition.start
-  const ms = limitOf(topic, 'retention.ms', defaults.ms)
-  const bytes = limitOf(topic, 'retention.bytes', defaults.bytes)
+  const ms = numberOf(topic, 'retention.ms', defaults.ms)
+  const bytes = numberOf(topic, 'retention.bytes', defaults.bytes)
   if (ms < 0 && (bytes < 0 || partition.bytes <= bytes)) return partition.start
   let from = partition.start
   let left = partition.bytes
@@ -36,9 +36,4 @@ export function retainedFrom(
     from = entry.base + entry.span
   }
   return from
-}
-
-function limitOf(topic: TopicState, key: string, fallback: number): number {
-  const own = topic.config[key]
-  return own === undefined ? fallback : Number(own)
 }

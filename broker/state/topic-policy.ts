@@ -1,4 +1,4 @@
-// What a topic's configuration says about cleaning, with Kafka's names and defaults. Pure: apply depends on it.
+// What a topic's configuration says about retention and cleaning, with Kafka's names and defaults. Pure: apply depends on it.
 
 import type { TopicState } from './topics.ts'
 
@@ -30,7 +30,8 @@ export function minCompactionLagMs(topic: TopicState): number {
   return numberOf(topic, 'min.compaction.lag.ms', 0)
 }
 
-function numberOf({ config }: TopicState, key: string, fallback: number): number {
+/** A number of the topic's configuration, or what holds for topics that say nothing. */
+export function numberOf({ config }: TopicState, key: string, fallback: number): number {
   const own = config[key]
   return own === undefined ? fallback : Number(own)
 }

@@ -7,6 +7,7 @@
 //
 // Compaction leaves holes between entries: offsets whose records are gone.
 
+import { upperBound } from '../../loglets/upper-bound.ts'
 import { packFrame } from '../../wire/frame.ts'
 import { baseOfKey, batchKey, partitionKey, prefixRange, topicKey } from './keys.ts'
 import { Places } from './places.ts'
@@ -212,7 +213,7 @@ export class Topics {
     let entry: IndexEntry | undefined
     if (changed.has(base)) entry = changed.get(base)
     else if (recent[0] !== undefined && base >= recent[0].base) {
-      const found = recent[upperBound(recent, base) - 1]
+      const found = recent[above(recent, base) - 1]
       entry = found?.base === base ? found : undefined
     } else {
       const key = batchKey(topicId, p, base)
@@ -262,7 +263,7 @@ export class Topics {
   /** The entry that covers `offset`, or the last one below a hole that covers it. */
   floor(partition: PartitionState, offset: number): IndexEntry | undefined {
     const { changed, recent, topicId, partition: p } = partition
-    for (let i = upperBound(recent, offset) - 1; i >= 0; i--) {
+    for (let i = above(recent, offset) - 1; i >= 0; i--) {
       const entry = current(changed, recent[i] as IndexEntry)
       if (entry !== undefined) return entry
     }
@@ -308,7 +309,7 @@ export class Topics {
       if (page.length < pageSize) break
     }
     // `recent` may be shortened by a commit while the generator is suspended; what went is in the store already.
-    for (const found of partition.recent.slice(upperBound(partition.recent, at - 1))) {
+    for (const found of partition.recent.slice(above(partition.recent, at - 1))) {
       const entry = current(changed, found)
       if (entry !== undefined && entry.base + entry.span > from) yield entry
     }
@@ -350,7 +351,7 @@ export class Topics {
     return () => {
       placesDone()
       for (const { partition, last } of flushed)
-        partition.recent = partition.recent.slice(upperBound(partition.recent, last))
+        partition.recent = partition.recent.slice(above(partition.recent, last))
       for (const [{ changed }, stored] of changes)
         for (const [base, entry] of stored) if (changed.get(base) === entry) changed.delete(base)
     }
@@ -389,15 +390,8 @@ function current(
 }
 
 /** Index of the first entry whose base is above `offset`. */
-export function upperBound(entries: readonly IndexEntry[], offset: number): number {
-  let low = 0
-  let high = entries.length
-  while (low < high) {
-    const mid = (low + high) >>> 1
-    if ((entries[mid] as IndexEntry).base <= offset) low = mid + 1
-    else high = mid
-  }
-  return low
+function above(entries: readonly IndexEntry[], offset: number): number {
+  return upperBound(entries, offset, entry => entry.base)
 }
 
 function newPartition(topicId: number, partition: number): PartitionState {

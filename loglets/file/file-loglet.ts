@@ -14,6 +14,7 @@ import {
 import { bytesOf, refusalOfSize } from '../entry-size.ts'
 import type { Disk } from '../ports.ts'
 import { TailWatch } from '../tail-watch.ts'
+import { upperBound } from '../upper-bound.ts'
 import type { Appender, Placement } from './appender.ts'
 import type { Damage } from './recovery.ts'
 import type { SegmentFile } from './segment-file.ts'
@@ -190,14 +191,7 @@ export class FileLoglet implements Loglet {
   /** Index of the last segment file that begins at or before the position. */
   private segmentOf(position: number): number {
     const { segments } = this.parts
-    let low = 0
-    let high = segments.length
-    while (low < high) {
-      const mid = (low + high) >>> 1
-      if ((segments[mid] as SegmentFile).first <= position) low = mid + 1
-      else high = mid
-    }
-    return Math.max(0, low - 1)
+    return Math.max(0, upperBound(segments, position, segment => segment.first) - 1)
   }
 
   /**
