@@ -171,7 +171,7 @@ export class Broker {
       defaults: { ms: settings.logRetentionMs, bytes: settings.logRetentionBytes },
       intervalMs: settings.retentionCheckIntervalMs,
       growthBytes: Math.max(1, settings.reclaimBytesMin),
-      ownSession: () => this.proposer.sessionId,
+      isActing: () => this.isOldest,
       propose: command => this.propose(command),
       onTrouble: error =>
         options.logger?.warn({ error: error.message }, 'retention will be tried again'),
@@ -190,7 +190,7 @@ export class Broker {
       keyBytesMax: settings.logCleanerDedupeBufferSize,
       tailBytes: settings.logCleanerTailBytes,
       backlogBytes: () => this.proposer.backlogBytes,
-      ownSession: () => this.proposer.sessionId,
+      isActing: () => this.isOldest,
       propose: command => this.propose(command),
       whileDurable: work => this.logOperations.whileDurable(work),
       cut: () => this.logOperations.cut(),
@@ -506,7 +506,7 @@ export class Broker {
       now: () => this.now,
       intervalMs: settings.groupSweepIntervalMs,
       retentionMs: settings.offsetsRetentionMs,
-      ownSession: () => proposer.sessionId,
+      isActing: () => this.isOldest,
       propose,
     }
     this.loops.push(sweepGroups(sweep, signal))

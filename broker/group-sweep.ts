@@ -14,8 +14,8 @@ export interface GroupSweepOptions {
   readonly intervalMs: number
   /** Empty groups are forgotten after this. */
   readonly retentionMs: number
-  /** Of this broker; the one with the oldest session acts. */
-  readonly ownSession: () => number | undefined
+  /** Whether this broker is the one that does it: that with the oldest session. */
+  readonly isActing: () => boolean
   readonly propose: (command: Command) => Promise<Decision>
 }
 
@@ -40,10 +40,10 @@ export async function sweepGroupsOnce({
   machine,
   now,
   retentionMs,
-  ownSession,
+  isActing,
   propose,
 }: GroupSweepOptions): Promise<number> {
-  if (!machine.sessions.isOldest(ownSession())) return 0
+  if (!isActing()) return 0
   const time = now()
   const due: string[] = []
   for (const group of machine.groups.registry.byName.values()) {

@@ -15,8 +15,8 @@ export interface RetentionOptions {
   readonly intervalMs: number
   /** So much that was written makes a look due before the interval is over. */
   readonly growthBytes: number
-  /** Of this broker; the one with the oldest session acts. */
-  readonly ownSession: () => number | undefined
+  /** Whether this broker is the one that does it: that with the oldest session. */
+  readonly isActing: () => boolean
   readonly propose: (command: Command) => Promise<Decision>
   readonly onTrouble: (error: Error) => void
 }
@@ -43,11 +43,11 @@ export class Retention {
 
   /** Looks until the signal says stop. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { onTrouble } = this.options
+    const { isActing, onTrouble } = this.options
     while (!signal.aborted) {
       this.wake = new AbortController()
       await this.untilDue(AbortSignal.any([signal, this.wake.signal]))
-      if (signal.aborted || !this.isActing()) continue
+      if (signal.aborted || !isActing()) continue
       try {
         while (await this.retainOnce());
       } catch (error) {
@@ -63,11 +63,6 @@ export class Retention {
     const { total } = machine.meter
     while (!signal.aborted && clock.now() < due && machine.meter.total - total < growthBytes)
       await clock.sleep(Math.min(intervalMs, growthCheckMs), signal).catch(() => {})
-  }
-
-  private isActing(): boolean {
-    const { machine, ownSession } = this.options
-    return machine.sessions.isOldest(ownSession())
   }
 
   /** @returns whether something was dropped: there may be more */

@@ -29,8 +29,8 @@ export interface CleanerOptions {
   readonly keyBytesMax: number
   readonly tailBytes: number
   readonly backlogBytes: () => number
-  /** Of this broker; the one with the oldest session acts. */
-  readonly ownSession: () => number | undefined
+  /** Whether this broker is the one that does it: that with the oldest session. */
+  readonly isActing: () => boolean
   readonly propose: (command: Command) => Promise<Decision>
   readonly whileDurable: <T>(work: () => Promise<T>) => Promise<T>
   /** Trims the log below what lives. @returns bytes of the checkpoint that it took */
@@ -75,7 +75,7 @@ export class Cleaner {
     const { backlogBytes, bytesPerSecond, clock } = options
     this.options = options
     const pace = new Pace({ clock, bytesPerSecond, backlogBytes })
-    const shared = { ...options, pace, isActing: () => this.isActing() }
+    const shared = { ...options, pace }
     this.relocation = new Relocation({
       ...shared,
       slackBytes: options.reclaimBytesMin,
@@ -108,12 +108,12 @@ export class Cleaner {
 
   /** Looks until the signal says stop. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, intervalMs, onTrouble } = this.options
+    const { clock, intervalMs, isActing, onTrouble } = this.options
     while (!signal.aborted) {
       this.wake = new AbortController()
       const pauseMs = this.isFirst ? intervalMs : Math.min(intervalMs, lookMsMax)
       await clock.sleep(pauseMs, AbortSignal.any([signal, this.wake.signal])).catch(() => {})
-      if (signal.aborted || !this.isActing()) continue
+      if (signal.aborted || !isActing()) continue
       try {
         await this.look(signal)
         this.passing = 0
@@ -129,13 +129,13 @@ export class Cleaner {
   }
 
   private async look(signal: AbortSignal): Promise<void> {
-    const { clock, compactionIntervalMs } = this.options
+    const { clock, compactionIntervalMs, isActing } = this.options
     await this.reclaim(signal)
     if (this.relocation.isDue) await this.relocation.run(signal)
     if (clock.now() - this.compactedAt < compactionIntervalMs) return
     this.compactedAt = clock.now()
     for (const [topic, partition] of this.compaction.due()) {
-      if (!this.isActing()) return
+      if (!isActing()) return
       await this.compaction.run(topic, partition, signal)
     }
   }
@@ -157,10 +157,5 @@ export class Cleaner {
 
   private async cut(): Promise<void> {
     this.checkpointBytes = await this.options.cut()
-  }
-
-  private isActing(): boolean {
-    const { machine, ownSession } = this.options
-    return machine.sessions.isOldest(ownSession())
   }
 }

@@ -63,7 +63,7 @@ class Played {
       now: () => this.time,
       intervalMs: 1,
       retentionMs: 1_000_000,
-      ownSession: () => this.session,
+      isActing: () => this.machine.sessions.isOldest(this.session),
       propose: async command => this.run(command),
     })
   }
