@@ -7,8 +7,10 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { pathToFileURL } from 'node:url'
 import { WebSocket } from 'ws'
-import { encodeBatch, type Frame, openSocket, RequestChannel } from '../../wire/index.ts'
+import { encodeBatch, type Frame, type RequestChannel } from '../../wire/index.ts'
+import { scrape, valueOf } from '../metrics-page.ts'
 import { type BrokerProcess, startBrokerProcess, withDirectory } from './broker-process.ts'
+import { type Latency, latencyOf, openChannel } from './measure.ts'
 import { option } from './options.ts'
 
 export interface GroupsLoadOptions {
@@ -28,12 +30,11 @@ interface Usage {
 export interface GroupsLoadReport {
   readonly joins: Usage & { readonly perSecond: number; readonly seconds: number }
   readonly idle: Usage
-  readonly commits: Usage & {
-    readonly perSecond: number
-    readonly offsetsPerSecond: number
-    readonly p50Ms: number
-    readonly p99Ms: number
-  }
+  readonly commits: Usage &
+    Latency & {
+      readonly perSecond: number
+      readonly offsetsPerSecond: number
+    }
   readonly readers: Usage & { readonly perSecond: number; readonly heapMbBefore: number }
   readonly heapMbAfter: number
   /** What is not as it should be. */
@@ -63,6 +64,8 @@ const lanesPerConnection = 8
 const readersAtOnce = 8
 const idleMs = 5000
 const ticksPerSecond = 100
+/** What the heap in use may vary by; 100,000 readers that left 100 bytes each would be as much again. */
+const heapGrowthMbMax = 10
 
 export function groupsLoad(o: GroupsLoadOptions): Promise<GroupsLoadReport> {
   return withDirectory(async data => {
@@ -78,11 +81,13 @@ export function groupsLoad(o: GroupsLoadOptions): Promise<GroupsLoadReport> {
 }
 
 async function measure(broker: BrokerProcess, o: GroupsLoadOptions): Promise<GroupsLoadReport> {
-  const admin = await open(broker.url)
+  const admin = await openChannel(broker.url)
   await fill(admin, o.partitions)
   const members = new Map<string, Member>()
   const channels = await Promise.all(
-    Array.from({ length: connections }, () => open(broker.url, frame => assign(members, frame))),
+    Array.from({ length: connections }, () =>
+      openChannel(broker.url, frame => assign(members, frame)),
+    ),
   )
   for (let g = 0; g < o.groups; g++)
     for (let m = 0; m < o.members; m++) {
@@ -148,11 +153,10 @@ async function measure(broker: BrokerProcess, o: GroupsLoadOptions): Promise<Gro
   for (const key of ['connections', 'groups', 'tail'] as const)
     if (before[key] !== after[key])
       faults.push(`${key}: ${before[key]} before the readers, ${after[key]} after`)
+  if (after.heapMb > before.heapMb + heapGrowthMbMax)
+    faults.push(`heap: ${before.heapMb} MB before the readers, ${after.heapMb} MB after`)
   for (const channel of [...channels, admin]) channel.close()
 
-  const sorted = latencies.sort((a, b) => a - b)
-  const at = (share: number): number =>
-    Number((sorted[Math.floor(sorted.length * share)] ?? 0).toFixed(1))
   return {
     joins: {
       ...join.usage,
@@ -164,8 +168,7 @@ async function measure(broker: BrokerProcess, o: GroupsLoadOptions): Promise<Gro
       ...commit.usage,
       perSecond: Math.round(latencies.length / commit.seconds),
       offsetsPerSecond: Math.round(offsets / commit.seconds),
-      p50Ms: at(0.5),
-      p99Ms: at(0.99),
+      ...latencyOf(latencies),
     },
     readers: {
       ...reading.usage,
@@ -175,12 +178,6 @@ async function measure(broker: BrokerProcess, o: GroupsLoadOptions): Promise<Gro
     heapMbAfter: after.heapMb,
     faults,
   }
-}
-
-async function open(url: string, onPush?: (frame: Frame) => void): Promise<RequestChannel> {
-  const channel = new RequestChannel(await openSocket(url), onPush === undefined ? {} : { onPush })
-  await channel.request('hello', { protocol: 1, client: 'groups-load' })
-  return channel
 }
 
 async function fill(channel: RequestChannel, partitions: number): Promise<void> {
@@ -241,7 +238,7 @@ async function readInTurn(url: string, readers: number, partitions: number): Pro
   const lane = async (): Promise<void> => {
     while (next < readers) {
       const partition = next++ % partitions
-      const channel = await open(url)
+      const channel = await openChannel(url)
       await channel.request('subscribe', { topic, partition, from: 'end', credit: 1 << 16 })
       channel.close()
       await channel.closed
@@ -260,16 +257,14 @@ async function stateOf(
   readonly heapMb: number
 }> {
   await collectGarbage(broker)
-  const text = await (await fetch(`${broker.url.replace('ws:', 'http:')}/metrics`)).text()
-  const value = (name: string): number =>
-    Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN)
+  const page = await scrape(broker)
   const { groups } = await channel.request('listGroups')
   const { tail } = await channel.request('describeLog')
   return {
-    connections: value('logloom_ws_connections'),
+    connections: valueOf(page, 'logloom_ws_connections'),
     groups: (groups as readonly unknown[]).length,
     tail: Number(tail),
-    heapMb: Math.round(value('nodejs_heap_size_used_bytes') / 1e6),
+    heapMb: Math.round(valueOf(page, 'nodejs_heap_size_used_bytes') / 1e6),
   }
 }
 

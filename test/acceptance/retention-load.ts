@@ -7,8 +7,10 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { connect } from '../../client/index.ts'
-import { encodeBatch, openSocket, RequestChannel } from '../../wire/index.ts'
+import { encodeBatch, type RequestChannel } from '../../wire/index.ts'
+import { scrape, sumOf } from '../metrics-page.ts'
 import { type BrokerProcess, startBrokerProcess, withDirectory } from './broker-process.ts'
+import { type Latency, latencyOf, openChannel } from './measure.ts'
 import { option } from './options.ts'
 
 export interface RetentionLoadOptions {
@@ -41,13 +43,6 @@ export interface RetentionLoadReport {
   readonly keptRecords: number
   readonly readRecords: number
   readonly samples: readonly Sample[]
-}
-
-interface Latency {
-  readonly probes: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly maxMs: number
 }
 
 interface Side {
@@ -142,12 +137,7 @@ async function startSide(
     await admin.createTopic(`short-${t}`, { config: { 'retention.bytes': bytes } })
   await admin.createTopic('probe', { config: { 'retention.bytes': '1000000' } })
   await client.close()
-  const open = async (): Promise<RequestChannel> => {
-    const channel = new RequestChannel(await openSocket(broker.url))
-    await channel.request('hello', { protocol: 1, client: 'retention-load' })
-    return channel
-  }
-  const [channel, probe] = [await open(), await open()]
+  const [channel, probe] = [await openChannel(broker.url), await openChannel(broker.url)]
   return { broker, channel, probe, latencies: [], produced: 0, kept: 0 }
 }
 
@@ -200,27 +190,16 @@ async function readKept(url: string): Promise<number> {
   return records
 }
 
-function latencyOf(latencies: readonly number[]): Latency {
-  const sorted = latencies.toSorted((a, b) => a - b)
-  const at = (share: number): number => sorted[Math.floor((sorted.length - 1) * share)] ?? 0
-  return { probes: sorted.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) }
-}
-
-async function metricsOf({ url }: BrokerProcess): Promise<{
+async function metricsOf(broker: BrokerProcess): Promise<{
   live: number
   appended: number
   relocated: number
 }> {
-  const text = await (await fetch(`${url.replace('ws:', 'http:')}/metrics`)).text()
-  const sum = (name: string): number =>
-    [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))].reduce(
-      (total, [, value]) => total + Number(value),
-      0,
-    )
+  const page = await scrape(broker)
   return {
-    live: sum('logloom_log_live_bytes'),
-    appended: sum('logloom_append_bytes_total'),
-    relocated: sum('logloom_relocated_bytes_total'),
+    live: sumOf(page, 'logloom_log_live_bytes'),
+    appended: sumOf(page, 'logloom_append_bytes_total'),
+    relocated: sumOf(page, 'logloom_relocated_bytes_total'),
   }
 }
 

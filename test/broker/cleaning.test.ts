@@ -1,77 +1,29 @@
 // Cleaning on whole brokers with small files: the disk stays bounded, everything that lives stays readable, compacted topics serve the last value of
 // each key.
 
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
-import { type RunningBroker, startBroker, type StartBrokerOptions } from '../../broker/index.ts'
-import { type Client, connect } from '../../client/index.ts'
+import { describe, expect, it } from 'vitest'
 import { encodeBatch, readBatchHeader } from '../../wire/index.ts'
+import { until, useFileBroker } from './file-broker.ts'
 
-let broker: RunningBroker | undefined
-let client: Client | undefined
-let directory: string | undefined
-
-async function start(options: Partial<StartBrokerOptions> = {}): Promise<Client> {
-  directory ??= await mkdtemp(join(tmpdir(), 'logloom-cleaning-'))
-  broker = await startBroker({
-    data: directory,
-    port: 0,
-    loglet: 'file,segment.bytes=65536',
-    retentionCheckIntervalMs: 20,
-    reclaimBytesMin: 65_536,
-    stateCommitIntervalMs: 50,
-    logCleanerBackoffMs: 20,
-    logCleanerTailBytes: 0,
-    ...options,
-  })
-  client = await connect(broker.url)
-  return client
-}
-
-async function stop(): Promise<void> {
-  await client?.close()
-  await broker?.close()
-  client = undefined
-  broker = undefined
-}
-
-afterEach(async () => {
-  await stop()
-  if (directory !== undefined) await rm(directory, { recursive: true, force: true })
-  directory = undefined
+const { broker, client, logBytes, start, stop } = useFileBroker({
+  retentionCheckIntervalMs: 20,
+  reclaimBytesMin: 65_536,
+  stateCommitIntervalMs: 50,
+  logCleanerBackoffMs: 20,
+  logCleanerTailBytes: 0,
 })
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise(resolve => setTimeout(resolve, 10))
-}
-
-/** Bytes of the loglets' files. */
-async function diskBytes(): Promise<number> {
-  const root = join(directory as string, 'loglets')
-  const files = await readdir(root, { recursive: true, withFileTypes: true })
-  const sizes = await Promise.all(
-    files.flatMap(file =>
-      file.name.endsWith('.log')
-        ? [stat(join(file.parentPath, file.name)).catch(() => undefined)]
-        : [],
-    ),
-  )
-  return sizes.reduce((sum, found) => sum + (found?.size ?? 0), 0)
-}
 
 const value = (name: string, i: number): string => `${name} ${i} `.padEnd(1000, 'x')
 
 async function fill(topic: string, from: number, to: number): Promise<void> {
-  const producer = (client as Client).producer({ batchSize: 1 })
+  const producer = client().producer({ batchSize: 1 })
   for (let i = from; i < to; i++) await producer.send(topic, { value: value(topic, i) })
   await producer.close()
 }
 
 async function valuesOf(topic: string, from = 0): Promise<string[]> {
   const values: string[] = []
-  for await (const { value: bytes, offset } of (client as Client).read(topic, {
+  for await (const { value: bytes, offset } of client().read(topic, {
     from,
     until: 'end',
   })) {
@@ -81,8 +33,8 @@ async function valuesOf(topic: string, from = 0): Promise<string[]> {
   return values
 }
 
-const stats = () => (broker as RunningBroker).broker.cleaning
-const problems = () => (broker as RunningBroker).broker.health().problems
+const stats = () => broker().broker.cleaning
+const problems = () => broker().broker.health().problems
 
 describe('a topic with long retention', () => {
   it('does not hold the disk of the others, and stays readable, also after a restart', async () => {
@@ -94,22 +46,22 @@ describe('a topic with long retention', () => {
     for (let part = 0; part < 20; part++) {
       await fill('long', part * 10, part * 10 + 10)
       await fill('short', 0, 100)
-      most = Math.max(most, await diskBytes())
+      most = Math.max(most, await logBytes())
     }
     await until(async () => {
-      const { live, total } = (broker as RunningBroker).broker.logBytes
+      const { live, total } = broker().broker.logBytes
       return total <= 2 * live + 65_536
     })
     expect(stats().relocatedBytes).toBeGreaterThan(100_000)
     // Two times what lives (310 kB), two and a half times the slack, and files that are begun. In all 2.2 MB were written.
     expect(most).toBeLessThan(1_100_000)
-    expect(await diskBytes()).toBeLessThan(900_000)
+    expect(await logBytes()).toBeLessThan(900_000)
     const expected = Array.from({ length: 200 }, (_, i) => value('long', i))
     expect(await valuesOf('long')).toEqual(expected)
     await stop()
     await start()
     expect(await valuesOf('long')).toEqual(expected)
-    const { hash, applied } = (broker as RunningBroker).broker.stateHash()
+    const { hash, applied } = broker().broker.stateHash()
     expect(hash).toMatch(/^[0-9a-f]{16}$/)
     expect(applied).toBeGreaterThan(0)
     expect(problems()).toEqual([])
@@ -143,10 +95,10 @@ describe('a topic with long retention', () => {
     await fill('long', 0, 50)
     await fill('goes', 0, 1000)
     await fill('long', 50, 100)
-    const full = await diskBytes()
+    const full = await logBytes()
     expect(full).toBeGreaterThan(1_000_000)
     await admin.deleteTopic('goes')
-    await until(async () => (await diskBytes()) < full / 2)
+    await until(async () => (await logBytes()) < full / 2)
     expect(await valuesOf('long')).toEqual(Array.from({ length: 100 }, (_, i) => value('long', i)))
     expect(problems()).toEqual([])
   }, 60_000)
@@ -161,7 +113,7 @@ describe('a topic with long retention', () => {
     await fill('short', 0, 400)
     // Far more than cleaning would leave, once retention has caught up.
     await until(() => {
-      const { live, total } = (broker as RunningBroker).broker.logBytes
+      const { live, total } = broker().broker.logBytes
       return total > 3 * live
     })
     expect(stats().relocatedBatches).toBe(relocatedBatches)
@@ -177,7 +129,7 @@ describe('a compacted topic', () => {
     await admin.createTopic('state', {
       config: { 'cleanup.policy': 'compact', 'delete.retention.ms': '0' },
     })
-    const producer = (client as Client).producer({ lingerMs: 2 })
+    const producer = client().producer({ lingerMs: 2 })
     const last = new Map<string, string | null>()
     for (let round = 0; round < 30; round++) {
       const sends: Promise<unknown>[] = []
@@ -190,11 +142,11 @@ describe('a compacted topic', () => {
       }
       await Promise.all(sends)
     }
-    await until(async () => (await diskBytes()) < 400_000 && stats().compactionRuns > 1)
+    await until(async () => (await logBytes()) < 400_000 && stats().compactionRuns > 1)
     await producer.close()
     const seen = new Map<string, string | null>()
     const gaps: string[] = []
-    for await (const record of (client as Client).read('state', {
+    for await (const record of client().read('state', {
       from: 0,
       until: 'end',
       onGap: ({ type }) => void gaps.push(type),
@@ -212,15 +164,15 @@ describe('a compacted topic', () => {
     const admin = (await start()).admin()
     await admin.createTopic('state', { config: { 'cleanup.policy': 'compact,delete' } })
     const refused = { code: 'INVALID_RECORD', details: { topic: 'state', index: 0 } }
-    const producer = (client as Client).producer()
+    const producer = client().producer()
     await expect(producer.send('state', { value: 'x' })).rejects.toMatchObject(refused)
     await producer.send('state', { key: 'k', value: 'x' })
     await producer.close()
-    const { broker: core } = broker as RunningBroker
+    const { broker: core } = broker()
     expect(core.topicByName('state')?.partitions[0]?.next).toBe(1)
     // Changed while in use: from now on they are welcome.
     await admin.alterTopic('state', { 'cleanup.policy': 'delete' })
-    const again = (client as Client).producer()
+    const again = client().producer()
     await again.send('state', { value: 'x' })
     await again.close()
     expect(core.topicByName('state')?.partitions[0]?.next).toBe(2)

@@ -1,75 +1,26 @@
 // Retention, DeleteRecords and what they free: on whole brokers, and the choice of what goes against a model.
 
-import { readdir, stat } from 'node:fs/promises'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { array, assert, integer, property } from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
-import { type RunningBroker, startBroker, type StartBrokerOptions } from '../../broker/index.ts'
+import { describe, expect, it } from 'vitest'
 import { MemoryStore } from '../../broker/state/memory-store.ts'
 import { retainedFrom } from '../../broker/state/retention.ts'
 import { Topics } from '../../broker/state/topics.ts'
-import { type Client, connect } from '../../client/index.ts'
+import { until, useFileBroker } from './file-broker.ts'
 
-let broker: RunningBroker | undefined
-let client: Client | undefined
-let directory: string | undefined
-
-async function start(options: Partial<StartBrokerOptions> = {}): Promise<Client> {
-  directory ??= await mkdtemp(join(tmpdir(), 'logloom-retention-'))
-  broker = await startBroker({
-    data: directory,
-    port: 0,
-    loglet: 'file,segment.bytes=65536',
-    retentionCheckIntervalMs: 30,
-    reclaimBytesMin: 65_536,
-    ...options,
-  })
-  client = await connect(broker.url)
-  return client
-}
-
-async function stop(): Promise<void> {
-  await client?.close()
-  await broker?.close()
-  client = undefined
-  broker = undefined
-}
-
-afterEach(async () => {
-  await stop()
-  if (directory !== undefined) await rm(directory, { recursive: true, force: true })
-  directory = undefined
+const { broker, client, logBytes, start, stop } = useFileBroker({
+  retentionCheckIntervalMs: 30,
+  reclaimBytesMin: 65_536,
 })
 
 async function produce(topic: string, count: number, bytes = 1000): Promise<void> {
-  const producer = (client as Client).producer({ batchSize: 1 })
+  const producer = client().producer({ batchSize: 1 })
   for (let i = 0; i < count; i++) await producer.send(topic, { value: 'x'.repeat(bytes) })
   await producer.close()
 }
 
 const partitionOf = async (topic: string, partition = 0) => {
-  const { partitions } = await (client as Client).admin().describeTopic(topic)
+  const { partitions } = await client().admin().describeTopic(topic)
   return partitions[partition] as (typeof partitions)[number]
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise(resolve => setTimeout(resolve, 20))
-}
-
-/** Bytes of the loglets' files. */
-async function logBytes(): Promise<number> {
-  const root = join(directory as string, 'loglets')
-  const files = await readdir(root, { recursive: true, withFileTypes: true })
-  const sizes = await Promise.all(
-    files.flatMap(file =>
-      file.name.endsWith('.log')
-        ? [stat(join(file.parentPath, file.name)).catch(() => undefined)]
-        : [],
-    ),
-  )
-  return sizes.reduce((sum, found) => sum + (found?.size ?? 0), 0)
 }
 
 describe('retention', () => {
@@ -121,14 +72,16 @@ describe('retention', () => {
     const again = await partitionOf('bounded')
     expect(again.endOffset).toBe(endOffset)
     expect(again.startOffset).toBeGreaterThanOrEqual(startOffset)
-    await (client as Client).admin().createTopic('goes', { config: { 'retention.ms': '-1' } })
+    await client()
+      .admin()
+      .createTopic('goes', { config: { 'retention.ms': '-1' } })
     await produce('goes', 500)
     const full = await logBytes()
     expect(full).toBeGreaterThan(500_000)
-    await (client as Client).admin().deleteTopic('goes')
+    await client().admin().deleteTopic('goes')
     await produce('bounded', 200)
     await until(async () => (await logBytes()) < full / 2)
-    expect(broker?.broker.health().problems).toEqual([])
+    expect(broker().broker.health().problems).toEqual([])
   }, 60_000)
 
   it('refuses limits that make no sense', async () => {
@@ -206,12 +159,12 @@ describe('deleteRecords', () => {
   it('may cut a batch: its bytes stay until the last of its records goes', async () => {
     const admin = (await start()).admin()
     await admin.createTopic('t')
-    const producer = (client as Client).producer({ lingerMs: 20 })
+    const producer = client().producer({ lingerMs: 20 })
     await Promise.all(Array.from({ length: 10 }, () => producer.send('t', { value: 'x' })))
     const { bytes } = await partitionOf('t')
     await admin.deleteRecords('t', 0, 3)
     const values: number[] = []
-    for await (const record of (client as Client).read('t', { from: 3, until: 'end' }))
+    for await (const record of client().read('t', { from: 3, until: 'end' }))
       values.push(record.offset)
     expect(values).toEqual([3, 4, 5, 6, 7, 8, 9])
     expect((await partitionOf('t')).bytes).toBeGreaterThan(0)

@@ -12,6 +12,7 @@ import {
 } from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
+import { scrape } from '../metrics-page.ts'
 import { type Frame, pack, RawClient } from './raw-client.ts'
 
 let broker: RunningBroker
@@ -30,9 +31,7 @@ afterAll(async () => {
   // The process lives, and the connection that was there from the start was never touched.
   await bystander.call('ping')
   expect(ended).toBe(false)
-  const { text } = await fetch(`${broker.url.replace('ws', 'http')}/metrics`).then(async r => ({
-    text: await r.text(),
-  }))
+  const text = await scrape(broker)
   expect(text).toContain('logloom_ws_connections 1\n')
   expect(text).toMatch(/logloom_requests_total\{api="admin",code="INTERNAL"\} 0\n/)
   await bystander.close()

@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { type RunningBroker, startBroker, type StartBrokerOptions } from '../../broker/index.ts'
+import { metric } from '../metrics-page.ts'
 import { type Frame, handBatch, RawClient, sealBatch } from './raw-client.ts'
 
 const started: RunningBroker[] = []
@@ -14,13 +15,6 @@ async function start(options: StartBrokerOptions = {}): Promise<RunningBroker> {
   const broker = await startBroker({ loglet: 'memory', port: 0, ...options })
   started.push(broker)
   return broker
-}
-
-/** The value of a series in /metrics. */
-async function metric(broker: RunningBroker, series: string): Promise<number> {
-  const response = await fetch(`${broker.url.replace('ws', 'http')}/metrics`)
-  const line = (await response.text()).split('\n').find(each => each.startsWith(`${series} `))
-  return Number(line?.split(' ').at(-1))
 }
 
 const longPoll = (topic: string, more: Frame = {}): Frame => ({

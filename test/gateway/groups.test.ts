@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
 import { type Frame, RawClient } from './raw-client.ts'
-import { metric, scrape } from './scrape.ts'
+import { metric, scrape } from '../metrics-page.ts'
 
 let broker: RunningBroker
 const clients: RawClient[] = []

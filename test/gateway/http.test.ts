@@ -6,7 +6,8 @@ import { connect as tcpConnect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
 import { RawClient } from './raw-client.ts'
-import { httpUrl, metric, scrape, untilMetric } from './scrape.ts'
+import { httpUrl, metric, scrape } from '../metrics-page.ts'
+import { untilMetric } from './scrape.ts'
 
 interface Answer {
   readonly status: number

@@ -3,7 +3,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
 import { type Frame, handBatch, RawClient } from './raw-client.ts'
-import { metric, untilMetric } from './scrape.ts'
+import { metric } from '../metrics-page.ts'
+import { untilMetric } from './scrape.ts'
 
 const outputBytesHigh = 64 * 1024
 const kib = 1024

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker, type StartBrokerOptions } from '../../broker/index.ts'
+import { scrape } from '../metrics-page.ts'
 import { handBatch, RawClient, valuesOf, type Frame } from './raw-client.ts'
 
 const directories: string[] = []
@@ -80,7 +81,7 @@ describe('a broker in memory', () => {
     await produce(first.url, 'one', 'v')
     const client = await RawClient.connect(second.url)
     expect(await client.call('listTopics')).toMatchObject({ topics: [] })
-    const metrics = await (await fetch(`${second.url.replace('ws', 'http')}/metrics`)).text()
+    const metrics = await scrape(second)
     expect(metrics).not.toContain('topic="one"')
     await client.close()
   })
