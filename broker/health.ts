@@ -11,6 +11,8 @@ export interface Finding {
   readonly level: 'note' | 'degraded' | 'unavailable'
   /** What it is, and what to do about it. */
   readonly text: string
+  /** Whatever else does not work follows from it, so it is told alone. */
+  readonly alone?: true
 }
 
 export interface BrokerHealth {
@@ -27,12 +29,14 @@ export const unavailable = (text: string): Finding => ({ level: 'unavailable', t
 
 const levels = ['unavailable', 'degraded', 'note'] as const
 
-/** The worst level of all, and the texts, worst first. */
+/** The worst level of all, and the texts, worst first; only what is to be told alone, if there is such a thing. */
 export function judge(findings: readonly Finding[]): {
   readonly status: HealthStatus
   readonly problems: readonly string[]
 } {
-  const sorted = levels.map(level => findings.filter(finding => finding.level === level))
+  const alone = findings.filter(finding => finding.alone)
+  const told = alone.length > 0 ? alone : findings
+  const sorted = levels.map(level => told.filter(finding => finding.level === level))
   const worst = levels.find((_, i) => (sorted[i]?.length ?? 0) > 0)
   return {
     status: worst === undefined || worst === 'note' ? 'ok' : worst,

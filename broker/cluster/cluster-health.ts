@@ -35,7 +35,8 @@ const segmentsShown = 5
 /** Everything that is worth telling; nothing for a cluster that is whole. */
 export function clusterFindings(view: ClusterView): readonly Finding[] {
   const { outcast } = view
-  if (outcast !== undefined) return [unavailable(`${outcast.message}: ${outcast.hint}`)]
+  if (outcast !== undefined)
+    return [{ ...unavailable(`${outcast.message}: ${outcast.hint}`), alone: true }]
   const lost = lostCopies(copyView(view), view.segments.slice(0, -1))
   return [
     ...nodeFindings(view),

@@ -33,6 +33,14 @@ it('the worst finding decides, and is told first', () => {
   })
 })
 
+it('what explains all the others is told alone', () => {
+  const removed = { ...unavailable('removed'), alone: true } as const
+  expect(judge([unavailable('does not answer'), degraded('b'), removed])).toEqual({
+    status: 'unavailable',
+    problems: ['removed'],
+  })
+})
+
 it('a disk that is nearly full is told before it is full', () => {
   const total = 2 * diskFreeBytesLow
   expect(diskFindings('/data', { free: diskFreeBytesLow, total })).toEqual([])
