@@ -91,6 +91,12 @@ function isTransient(error: unknown): error is Error & { readonly code: string }
   )
 }
 
+/** Simulated disks fail a sync only when they are told to; the node may hear of it after the fault has passed. */
+function isFailedSync(error: unknown): boolean {
+  const { cause } = error as { readonly cause?: unknown }
+  return [error, cause].some(each => each instanceof DiskError && each.code === 'EIO')
+}
+
 export class SimCluster {
   readonly nodes: readonly SimNode[]
   readonly specs: readonly string[]
@@ -275,7 +281,7 @@ export class SimCluster {
     const fail = (error: unknown): void => {
       if (!process.alive) return
       const behind = (error as { code?: string }).code === 'STATE_BEHIND'
-      if (node.disk.faults.failSync === undefined && !behind) {
+      if (node.disk.faults.failSync === undefined && !isFailedSync(error) && !behind) {
         world.fail(error)
         return
       }
