@@ -79,7 +79,8 @@ export class Runner<V, K> {
   }
 
   #dispatch(taken: Taken, record: GroupRecord<V, K>): void {
-    const key = laneOf(record, this.#options.order)
+    // One at a time is as they come: what is committed by hand covers all before it.
+    const key = laneOf(record, this.#concurrency === 1 ? 'partition' : this.#options.order)
     const before = this.#tails.get(key) ?? Promise.resolve()
     this.#pending++
     const done = before.then(() => this.#handle(taken, record))

@@ -57,6 +57,34 @@ describe('a consumer', () => {
     expect(all).toHaveLength(61)
   })
 
+  it.each([{ concurrency: 1 }, { concurrency: 2 }])(
+    'runs $concurrency handlers at a time, and one alone in the order of the partition',
+    async ({ concurrency }) => {
+      const one = await topic(1)
+      const producer = one.producer()
+      for (const [i, key] of [...'aabcabcdabcdea'].entries())
+        producer.enqueue('t', { key, value: `${i}` })
+      await producer.close()
+      const seen: string[] = []
+      let running = 0
+      const consumer = one.consumer(options())
+      const run = consumer.run(
+        async ({ value }) => {
+          expect(++running).toBeLessThanOrEqual(concurrency)
+          seen.push(value as string)
+          await new Promise(resolve => setImmediate(resolve))
+          running--
+        },
+        { concurrency },
+      )
+      // A failure ends the run before all is seen.
+      await Promise.race([run, until(() => seen.length === 14)])
+      await consumer.close()
+      await run
+      if (concurrency === 1) expect(seen).toEqual(numbers(14))
+    },
+  )
+
   it('shares with a second one, which leaves; nothing is lost, and nothing done twice', async () => {
     const one = await topic(6)
     const two = await client()
