@@ -36,6 +36,7 @@ import { Reminder } from './reminder.ts'
 import { Retention } from './retention.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
 import type { Command, Decision } from './state/commands.ts'
+import type { PastRange } from './state/past.ts'
 import { stateVersion } from './state/state-hash.ts'
 import type { ApplyResult, StateMachine } from './state/state-machine.ts'
 import type { PartitionState, TopicState } from './state/topics.ts'
@@ -330,9 +331,19 @@ export class Broker {
     return this.machine.topics.byId.values()
   }
 
-  /** Offset that `at` means now; see {@link Reader.offsetAt}. */
-  offsetAt(topicId: number, partition: number, at: OffsetSpec): number | Promise<number> {
-    return this.reader.offsetAt(topicId, partition, at)
+  /** Offset that `at` means now, or meant then; see {@link Reader.offsetAt}. */
+  offsetAt(
+    topicId: number,
+    partition: number,
+    at: OffsetSpec,
+    past?: PastRange,
+  ): number | Promise<number> {
+    return this.reader.offsetAt(topicId, partition, at, past)
+  }
+
+  /** See {@link Reader.past}. */
+  past(topicId: number, partition: number, position: number): PastRange {
+    return this.reader.past(topicId, partition, position)
   }
 
   /** See {@link Reader.read}. */
@@ -341,11 +352,12 @@ export class Broker {
     partition: number,
     from: number,
     maxBytes: number,
+    until?: number,
   ): ReadResult | Promise<ReadResult> {
-    return this.reader.read(topicId, partition, from, maxBytes)
+    return this.reader.read(topicId, partition, from, maxBytes, until)
   }
 
-  /** Calls `listener` after each apply that moved the partition's end or start, or deleted the topic. Returns the way to stop. */
+  /** Calls `listener` after each apply that moved the partition's end or start, added partitions to its topic or deleted it. Returns the way to stop. */
   onAppend(topicId: number, partition: number, listener: () => void): () => void {
     const state = this.reader.partition(topicId, partition)
     let set = this.listeners.get(state)

@@ -8,6 +8,7 @@ import { decodeBatch } from '../wire/batch.ts'
 import { LogloomError } from '../wire/errors.ts'
 import { isMissing, type Missing, readBatches } from './batch-reads.ts'
 import type { TailCache } from './engine/tail-cache.ts'
+import { type PastRange, pastRange } from './state/past.ts'
 import type { IndexEntry, PartitionState, TopicState, Topics } from './state/topics.ts'
 
 export type ReadItem =
@@ -86,54 +87,94 @@ export class Reader {
 
   /**
    * Items from `from`, about `maxBytes` of batches, at least one item when there is one. Synchronous when the tail cache has
-   * everything; the batches are then valid in this turn of the event loop only. @throws OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED with `start` and `end`.
+   * everything; the batches are then valid in this turn of the event loop only. With `until` as if the partition ended there, which MUST be the end
+   * of a batch. @throws OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED with `start` and `end`.
    */
   read(
     topicId: number,
     partition: number,
     from: number,
     maxBytes: number,
+    until?: number,
   ): ReadResult | Promise<ReadResult> {
     const state = this.partition(topicId, partition)
-    checkRange(state, from)
+    const range = { start: state.start, end: until ?? state.next }
+    checkRange(range, from)
     const entries: IndexEntry[] = []
     let bytes = 0
-    if (from < state.next)
+    // Where a hole at the end of the past ends: no batch follows that would show it.
+    let holeTo = until
+    if (from < range.end)
       for (const entry of this.options.topics.entriesFrom(state, from)) {
-        if (entries.length > 0 && bytes + entry.length > maxBytes) break
+        if (entry.base >= range.end) break
+        if (entries.length > 0 && bytes + entry.length > maxBytes) {
+          holeTo = undefined
+          break
+        }
         entries.push(entry)
         bytes += entry.length
-        if (bytes >= maxBytes || entries.length >= batchesPerReadMax) break
+        if (bytes >= maxBytes || entries.length >= batchesPerReadMax) {
+          holeTo = undefined
+          break
+        }
       }
     const slices = entries.map(e => this.cached(e))
     const cold = entries.filter((e, i) => slices[i] === undefined && e.length > 0)
-    if (cold.length === 0) return result(state, from, entries, slices, new Map())
+    if (cold.length === 0) return result(range, from, entries, slices, new Map(), holeTo)
     // Views of the cache do not outlive the wait.
     slices.forEach((slice, i) => {
       slices[i] = slice?.slice()
     })
     return this.readCold(state, cold).then(({ batches, gone }) =>
       result(
-        state,
+        { start: state.start, end: until ?? state.next },
         from,
         entries,
         entries.map((e, i) => slices[i] ?? batches.get(e)),
         gone,
+        holeTo,
       ),
     )
   }
 
-  /** @throws OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED for an explicit offset outside the partition. */
-  offsetAt(topicId: number, partition: number, at: OffsetSpec): number | Promise<number> {
+  /** The partition as of a position that was applied. @throws UNKNOWN_TOPIC, UNKNOWN_PARTITION when it was not there then */
+  past(topicId: number, partition: number, position: number): PastRange {
+    const { topics } = this.options
     const state = this.partition(topicId, partition)
-    if (at === 'beginning') return state.start
-    if (at === 'end') return state.next
+    return pastRange(topics, topics.byId.get(topicId) as TopicState, state, position)
+  }
+
+  /**
+   * In the partition as it is, or as it was: then what is not an explicit offset may name one that is gone.
+   * @throws OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED for an explicit offset outside the partition.
+   */
+  offsetAt(
+    topicId: number,
+    partition: number,
+    at: OffsetSpec,
+    past?: PastRange,
+  ): number | Promise<number> {
+    const state = this.partition(topicId, partition)
+    const { start, end } = past ?? { start: state.start, end: state.next }
+    if (at === 'beginning') return start
+    if (at === 'end') return end
     if (typeof at === 'number') {
-      checkRange(state, at)
+      checkRange({ start: Math.min(state.start, end), end }, at)
       return at
     }
-    if ('last' in at) return Math.max(state.start, state.next - at.last)
-    return this.offsetAtTime(state, at.timestamp)
+    if ('last' in at) return Math.max(start, end - at.last)
+    if (past === undefined) return this.offsetAtTime(state, at.timestamp)
+    return this.offsetAtTimePast(state, at.timestamp, past)
+  }
+
+  private async offsetAtTimePast(
+    state: PartitionState,
+    timestamp: number,
+    { start, end }: PastRange,
+  ): Promise<number> {
+    const found = await this.offsetAtTime(state, timestamp)
+    // What is gone by now may have held an earlier one.
+    return found <= state.start ? Math.min(start, end) : Math.min(found, end)
   }
 
   /** The first batch whose running maximum reaches the time has the first such record; binary search over offsets. */
@@ -215,8 +256,13 @@ export function partitionOf(topic: TopicState, partition: number): PartitionStat
   return state
 }
 
-function checkRange(state: PartitionState, offset: number): void {
-  const { start, next: end } = state
+/** Offsets `[start, end)`, as they are asked for. */
+interface Range {
+  readonly start: number
+  readonly end: number
+}
+
+function checkRange({ start, end }: Range, offset: number): void {
   const facts = { start, end, actual: offset }
   if (offset > end)
     throw new LogloomError(
@@ -233,11 +279,12 @@ function checkRange(state: PartitionState, offset: number): void {
 }
 
 function result(
-  state: PartitionState,
+  { start, end }: Range,
   from: number,
   entries: readonly IndexEntry[],
   slices: readonly (Uint8Array | undefined)[],
   gone: ReadonlyMap<IndexEntry, 'trimmed' | 'compacted'>,
+  holeTo = from,
 ): ReadResult {
   const items: ReadItem[] = []
   let next = from
@@ -264,5 +311,9 @@ function result(
       batch,
     })
   })
-  return { items, next, start: state.start, end: state.next, bytes }
+  if (next < holeTo) {
+    items.push({ kind: 'gap', gap: 'compacted', offset: next, next: holeTo })
+    next = holeTo
+  }
+  return { items, next, start, end, bytes }
 }

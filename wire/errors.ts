@@ -31,6 +31,10 @@ const table = {
     false,
     'remove the key or correct its value; keys without effect are refused',
   ),
+  STALE_PARTITIONS: spec(
+    true,
+    'the topic has other `partitions` now: choose the partitions again out of so many, and send again',
+  ),
   OFFSET_OUT_OF_RANGE: spec(false, 'read from an offset between `start` and `end`'),
   OFFSET_TRIMMED: spec(false, 'those records are gone; read from `start`'),
   OFFSET_CONFLICT: spec(false, 'read the partition again and retry with its new end offset'),

@@ -8,6 +8,8 @@
 //             24 expectations { u32 topic id, u32 partition, u64 offset } …  then { u32 topic id, u32 partition, u32 length, batch } …
 //   publish with offsets (type 23):  0 u32 length of a msgpack map, the offsets' commit   4 the map, then as publish
 //   relocate: 0 u32 moves   4 { u32 topic id, u32 partition, u64 base offset, u64 expected LSN, u32 expected start, u32 length, batch } …
+//   produce with a map (type 40):    0 u32 topic id   4 u32 partition   8 u64 expected offset   16 u32 partitions   20 batch
+//   publish with maps (type 41):     0 u32 length of a msgpack map { maps, commit }   4 the map, then as publish
 //   others:   one msgpack map
 //
 // All big-endian. Batches above `copyBelowBytes` stay views of the frame they came in, so they reach `writev` without a copy;
@@ -27,7 +29,6 @@ import type {
   PartitionBatch,
   ProducerIdentity,
 } from '../state/commands.ts'
-import type { GroupCommit } from '../state/groups/commands.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
 import { unpackOwn } from '../state/own-frame.ts'
 
@@ -43,6 +44,9 @@ const moveHeaderBytes = 32
 const copyBelowBytes = 4096
 /** A publish that carries consumed offsets. */
 const publishCommitCode = 23
+/** A produce or publish whose partitions were chosen out of a number of them. */
+const mappedProduceCode = 40
+const mappedPublishCode = 41
 
 const typeCodes: Readonly<Record<CommandType, number>> = {
   produce: 1,
@@ -70,11 +74,14 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   attachMember: 24,
   relocate: 32,
   compacted: 33,
+  addPartitions: 42,
 }
 const typeNames = new Map(
   Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),
 )
 typeNames.set(publishCommitCode, 'publish')
+typeNames.set(mappedProduceCode, 'produce')
+typeNames.set(mappedPublishCode, 'publish')
 
 /** An entry that this version cannot read: the node must stop rather than diverge. */
 export class EntryFormatError extends Error {
@@ -92,12 +99,17 @@ export interface EncodedEntry {
 /** Bytes that a command takes in an entry, its own header included; for admission and entry limits. */
 export function commandBytes(command: Command): number {
   if (command.type === 'produce')
-    return commandHeaderBytes + produceHeaderBytes + command.batch.length
+    return (
+      commandHeaderBytes +
+      produceHeaderBytes +
+      (command.partitions === undefined ? 0 : 4) +
+      command.batch.length
+    )
   if (command.type === 'publish')
     return (
       commandHeaderBytes +
       publishHeaderBytes +
-      (command.commit === undefined ? 0 : 4 + packFrame({ ...command.commit }).length) +
+      (publishPreface(command)?.length ?? 0) +
       command.expect.length * 16 +
       command.batches.reduce((sum, b) => sum + 12 + b.batch.length, 0)
     )
@@ -156,28 +168,25 @@ export function parseEntry(bytes: Uint8Array): ParsedEntry {
 function writeCommand(writer: EntryWriter, command: Command): LocatedCommand {
   const batchStarts: number[] = []
   if (command.type === 'produce') {
-    writer.reserve(commandHeaderBytes + produceHeaderBytes)
-    writer.u8(typeCodes.produce)
+    writer.reserve(commandHeaderBytes + produceHeaderBytes + 4)
+    writer.u8(command.partitions === undefined ? typeCodes.produce : mappedProduceCode)
     writer.u8(command.expect === undefined ? 0 : flagPresent)
     writer.u16(0)
-    writer.u32(produceHeaderBytes + command.batch.length)
+    writer.u32(commandBytes(command) - commandHeaderBytes)
     writer.u32(command.topicId)
     writer.u32(command.partition)
     writer.u64(command.expect ?? 0)
+    if (command.partitions !== undefined) writer.u32(command.partitions)
     batchStarts.push(writer.position)
     writer.bytes(command.batch)
   } else if (command.type === 'publish') {
     writer.reserve(commandHeaderBytes)
-    writer.u8(command.commit === undefined ? typeCodes.publish : publishCommitCode)
+    writer.u8(publishCode(command))
     writer.u8(command.producer === undefined ? 0 : flagPresent)
     writer.u16(0)
     writer.u32(commandBytes(command) - commandHeaderBytes)
-    if (command.commit !== undefined) {
-      const commit = packFrame({ ...command.commit }).slice()
-      writer.reserve(4)
-      writer.u32(commit.length)
-      writer.bytes(commit)
-    }
+    const preface = publishPreface(command)
+    if (preface !== undefined) writer.bytes(preface)
     writer.reserve(publishHeaderBytes + command.expect.length * 16)
     writer.u64(command.producer?.id ?? 0)
     writer.u32(command.producer?.epoch ?? 0)
@@ -241,23 +250,26 @@ function parseCommand(
   const end = start + length
   if (end > bytes.length) throw new EntryFormatError('a command reaches past the end of its entry')
   if (type === 'produce') {
-    const batchStart = start + produceHeaderBytes
+    const isMapped = view.getUint8(at) === mappedProduceCode
+    const batchStart = start + produceHeaderBytes + (isMapped ? 4 : 0)
     const batch = bytes.subarray(batchStart, end)
     const expect = flags & flagPresent ? getU64(view, start + 8) : undefined
     return {
       command: {
         type,
         ...(expect === undefined ? {} : { expect }),
+        ...(isMapped ? { partitions: view.getUint32(start + produceHeaderBytes) } : {}),
         ...partitionBatch(view, start, batch),
       },
       batchStarts: [batchStart],
     }
   }
-  if (type === 'publish' && view.getUint8(at) === publishCommitCode) {
+  if (type === 'publish' && view.getUint8(at) !== typeCodes.publish) {
     const body = start + 4 + view.getUint32(start)
-    const commit = unpackOwn(bytes.subarray(start + 4, body)) as unknown as GroupCommit
+    const preface = unpackOwn(bytes.subarray(start + 4, body))
+    const more = view.getUint8(at) === publishCommitCode ? { commit: preface } : preface
     const { command, batchStarts } = parsePublish(bytes, view, body, flags)
-    return { command: { ...command, commit } as Command, batchStarts }
+    return { command: { ...command, ...more } as Command, batchStarts }
   }
   if (type === 'publish') return parsePublish(bytes, view, start, flags)
   if (type === 'relocate') return parseRelocate(bytes, view, start)
@@ -265,6 +277,25 @@ function parseCommand(
     command: { type, ...unpackOwn(bytes.subarray(start, end)) } as Command,
     batchStarts: [],
   }
+}
+
+type Publish = Command & { readonly type: 'publish' }
+
+function publishCode({ maps, commit }: Publish): number {
+  if (maps !== undefined) return mappedPublishCode
+  return commit === undefined ? typeCodes.publish : publishCommitCode
+}
+
+/** What stands before the body of a publish that has more than batches: u32 length, msgpack map. */
+function publishPreface({ maps, commit }: Publish): Uint8Array | undefined {
+  if (maps === undefined && commit === undefined) return undefined
+  const fields: Record<string, unknown> =
+    maps === undefined ? { ...commit } : { maps, ...(commit === undefined ? {} : { commit }) }
+  const map = packFrame(fields)
+  const bytes = new Uint8Array(4 + map.length)
+  new DataView(bytes.buffer).setUint32(0, map.length)
+  bytes.set(map, 4)
+  return bytes
 }
 
 function parsePublish(

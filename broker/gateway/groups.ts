@@ -149,7 +149,7 @@ export async function commitOf(context: GatewayContext, frame: Frame): Promise<G
         { limit: offsetMetadataLengthMax, actual: metadata.length },
       )
     const generation = optInt(row, 'generation') ?? -1
-    const { partition } = context.topics.partition(topic, uint(row, 'partition'))
+    const { partition } = await context.topics.partitionSoon(topic, uint(row, 'partition'))
     offsets.push([topic.id, partition, uint(row, 'offset'), generation, metadata])
   }
   return {

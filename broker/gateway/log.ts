@@ -19,6 +19,12 @@ export async function describeLog({ broker }: GatewayContext): Promise<Frame> {
   }
 }
 
+/** A position that sees everything acked before the request. */
+export async function snapshot({ broker }: GatewayContext): Promise<Frame> {
+  await broker.fresh()
+  return { position: broker.applied }
+}
+
 export async function switchLog(context: GatewayContext, frame: Frame): Promise<Frame> {
   return {
     ...(await context.broker.switchLog(str(frame, 'spec'), optUint(frame, 'expectedIndex'))),

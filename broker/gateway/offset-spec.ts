@@ -1,9 +1,10 @@
-// Where to start: `from` and `at` of requests (protocol.md 6.1).
+// Where to start: `from` and `at` of requests (protocol.md 6.1), and as of when: `asOf` (6.5).
 
 import { LogloomError } from '../../wire/errors.ts'
-import { map, uint } from '../../wire/fields.ts'
+import { map, optUint, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import type { OffsetSpec } from '../reader.ts'
+import type { GatewayContext } from './context.ts'
 
 /** @throws INVALID_REQUEST, NUMBER_OUT_OF_RANGE */
 export function offsetSpec(frame: Frame, key: string): OffsetSpec {
@@ -30,6 +31,24 @@ export function offsetSpec(frame: Frame, key: string): OffsetSpec {
     'INVALID_REQUEST',
     `field ${key} must be an offset, "beginning", "end", { timestamp } or { last }`,
     { field: key },
+  )
+}
+
+/** The position that a read is about, if it is about one. @throws OFFSET_OUT_OF_RANGE when the log does not reach it */
+export async function asOfPosition(
+  { broker }: GatewayContext,
+  frame: Frame,
+): Promise<number | undefined> {
+  const position = optUint(frame, 'asOf')
+  if (position === undefined || position <= broker.applied) return position
+  await broker.fresh()
+  const { applied: end } = broker
+  if (position <= end) return position
+  throw new LogloomError(
+    'OFFSET_OUT_OF_RANGE',
+    `position ${position} lies beyond the end of the log, ${end}`,
+    { start: 0, end, actual: position },
+    { hint: 'ask for a position up to `end`; `snapshot` gives the present one' },
   )
 }
 

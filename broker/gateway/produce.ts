@@ -2,7 +2,7 @@
 
 import { type BatchHeader, checkBatch, decodeBatch } from '../../wire/batch.ts'
 import { LogloomError } from '../../wire/errors.ts'
-import { bin, map, optMap, str, uint } from '../../wire/fields.ts'
+import { bin, map, optMap, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { wireLimits } from '../../wire/limits.ts'
 import type { Command, Decision } from '../state/commands.ts'
@@ -29,12 +29,14 @@ async function produceTo(
   topic: TopicState,
 ): Promise<Frame> {
   const partition = uint(frame, 'partition')
-  context.topics.partition(topic, partition)
+  if (topic.partitions[partition] === undefined)
+    await context.topics.partitionSoon(topic, partition)
   const batch = bin(frame, 'batch')
   const header = checkBatch(batch, { bytesMax: messageBytesMax(context, topic) })
   const opened = checkKeys(topic, header, batch)
   if (opened !== undefined) await opened
   const expectation = optMap(frame, 'expect')
+  const partitions = optUint(frame, 'partitions')
   const command: Command = {
     type: 'produce',
     topicId: topic.id,
@@ -42,6 +44,7 @@ async function produceTo(
     batch,
     header,
     ...(expectation === undefined ? {} : { expect: uint(expectation, 'offset') }),
+    ...(partitions === undefined ? {} : { partitions: checkPartitions(context, partitions) }),
   }
   const leave =
     header.producerId === 0
@@ -95,6 +98,17 @@ export function messageBytesMax(context: GatewayContext, topic: TopicState): num
   const own = topic.config['max.message.bytes']
   const limit = context.settings.batchBytesMax
   return own === undefined ? limit : Math.min(Number(own), limit)
+}
+
+/** Out of how many partitions a client says that it chose. @throws INVALID_PARTITIONS */
+export function checkPartitions({ settings }: GatewayContext, partitions: number): number {
+  const limit = settings.partitionsPerTopicMax
+  if (partitions >= 1 && partitions <= limit) return partitions
+  throw new LogloomError(
+    'INVALID_PARTITIONS',
+    `field partitions: ${partitions} partitions: use 1 to ${limit} (partitionsPerTopicMax)`,
+    { limit, actual: partitions },
+  )
 }
 
 /** Turns a refusal into the error that the client sees; `decided` says that it consumed the sequence. */

@@ -7,7 +7,7 @@ import { LogloomError } from '../../wire/errors.ts'
 import { array, bin, optArray, optInt, optMap, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { partitionForKey } from '../../wire/partitioner.ts'
-import type { Expectation, PartitionBatch } from '../state/commands.ts'
+import type { Decision, Expectation, PartitionBatch, PartitionMap } from '../state/commands.ts'
 import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
@@ -16,6 +16,7 @@ import { commitOf } from './groups.ts'
 import {
   acceptedOrThrow,
   checkKeys,
+  checkPartitions,
   keyMissing,
   messageBytesMax,
   producerIdentity,
@@ -33,6 +34,8 @@ interface Group extends Placed {
 
 interface Unit {
   readonly batches: PartitionBatch[]
+  /** Topics of which partitions were chosen by key, here or by the client. */
+  readonly maps: readonly PartitionMap[]
   readonly places: readonly Placed[]
   /** For each element of the reply: its batch and its index in it. */
   readonly results: readonly { readonly batch: number; readonly index: number }[]
@@ -47,25 +50,30 @@ export async function publish(
   frame: Frame,
   connection: Connection,
 ): Promise<Frame> {
-  const unit =
-    frame.batches === undefined
-      ? await unitOfRecords(context, frame)
-      : await unitOfBatches(context, frame)
+  const isRecords = frame.batches === undefined
+  let unit = await (isRecords ? unitOfRecords(context, frame) : unitOfBatches(context, frame))
   const expect = await expectations(context, frame)
   const commit = optMap(frame, 'commit')
   const consumed = commit === undefined ? undefined : await commitOf(context, { ...commit })
   const producer = producerIdentity(frame)
   const leave = producer === undefined ? undefined : connection.enterLane(`${producer.id}/command`)
   try {
-    const decision = acceptedOrThrow(
-      await context.broker.propose({
+    const propose = ({ batches, maps }: Unit): Promise<Decision> =>
+      context.broker.propose({
         type: 'publish',
         ...(producer === undefined ? {} : { producer }),
-        batches: unit.batches,
+        batches,
         expect,
+        ...(maps.length === 0 ? {} : { maps }),
         ...(consumed === undefined ? {} : { commit: consumed }),
-      }),
-    )
+      })
+    let made = await propose(unit)
+    // Partitions were added since they were chosen, by whom else but this broker: it chooses again.
+    while (isRecords && !made.ok && made.code === 'STALE_PARTITIONS') {
+      unit = await unitOfRecords(context, frame)
+      made = await propose(unit)
+    }
+    const decision = acceptedOrThrow(made)
     const offsets = decision.offsets ?? []
     // A retry that gets its first answer again brought nothing new.
     const counted = decision.duplicate === true ? [] : unit.batches
@@ -108,16 +116,22 @@ async function unitOfRecords(context: GatewayContext, frame: Frame): Promise<Uni
   for (const { row } of rows) {
     const name = str(row, 'topic')
     if (!topics.has(name)) topics.set(name, await context.topics.find(name, true))
+    const asked = optUint(row, 'partition')
+    if (asked !== undefined)
+      await context.topics.partitionSoon(topics.get(name) as TopicState, asked)
   }
   const turn = rotation++
   const now = Date.now()
   const groups: Group[] = []
   const groupOf = new Map<string, number>()
+  const maps = new Map<number, number>()
   const results = rows.map(({ row, record }, i) => {
     const topic = topics.get(str(row, 'topic')) as TopicState
     if (record.key === null && cleanupPolicy(topic).compact) throw keyMissing(topic.name, i)
     const partition = placeOf(topic, row, record, turn)
     context.topics.partition(topic, partition)
+    const isByKey = (record.key ?? null) !== null && optUint(row, 'partition') === undefined
+    if (isByKey) maps.set(topic.id, topic.partitions.length)
     const name = `${topic.id}/${partition}`
     let at = groupOf.get(name)
     if (at === undefined || !(groups[at] as Group).builder.tryAppend(record)) {
@@ -134,17 +148,21 @@ async function unitOfRecords(context: GatewayContext, frame: Frame): Promise<Uni
     const batch = builder.build()
     return { topicId: topic.id, partition, batch, header: readBatchHeader(batch) }
   })
-  return { batches, places: groups, results }
+  return { batches, maps: [...maps], places: groups, results }
 }
 
 async function unitOfBatches(context: GatewayContext, frame: Frame): Promise<Unit> {
   const batches: PartitionBatch[] = []
+  // A client that contradicts itself about a topic is wrong about it once at least.
+  const maps = new Map<string, PartitionMap>()
   const places: Placed[] = []
   for (const [i, element] of array(frame, 'batches').entries()) {
     const row = rowOf(element, 'batches', i)
     const topic = await context.topics.find(str(row, 'topic'), false)
-    const partition = uint(row, 'partition')
-    context.topics.partition(topic, partition)
+    const { partition } = await context.topics.partitionSoon(topic, uint(row, 'partition'))
+    const chosenOutOf = optUint(row, 'partitions')
+    if (chosenOutOf !== undefined)
+      maps.set(`${topic.id}/${chosenOutOf}`, [topic.id, checkPartitions(context, chosenOutOf)])
     const batch = bin(row, 'batch')
     const header = checkBatch(batch, { bytesMax: messageBytesMax(context, topic) })
     await checkKeys(topic, header, batch)
@@ -155,7 +173,12 @@ async function unitOfBatches(context: GatewayContext, frame: Frame): Promise<Uni
     throw new LogloomError('INVALID_REQUEST', 'publish: field batches is empty', {
       field: 'batches',
     })
-  return { batches, places, results: batches.map((_, batch) => ({ batch, index: 0 })) }
+  return {
+    batches,
+    maps: [...maps.values()],
+    places,
+    results: batches.map((_, batch) => ({ batch, index: 0 })),
+  }
 }
 
 async function expectations(context: GatewayContext, frame: Frame): Promise<Expectation[]> {
@@ -163,8 +186,7 @@ async function expectations(context: GatewayContext, frame: Frame): Promise<Expe
   for (const [i, element] of (optArray(frame, 'expect') ?? []).entries()) {
     const row = rowOf(element, 'expect', i)
     const topic = await context.topics.find(str(row, 'topic'), false)
-    const partition = uint(row, 'partition')
-    context.topics.partition(topic, partition)
+    const { partition } = await context.topics.partitionSoon(topic, uint(row, 'partition'))
     expect.push({ topicId: topic.id, partition, offset: uint(row, 'offset') })
   }
   return expect

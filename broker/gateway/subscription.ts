@@ -10,9 +10,18 @@ import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { existingTopic, startOffset } from './fetch.ts'
 import { countRecords, formatItems, type ReadFormat, readFormat } from './items.ts'
+import { asOfPosition } from './offset-spec.ts'
 
 /** One push is about this large at most. */
 const pushBytesMax = 256 * 1024
+
+interface Start {
+  readonly next: number
+  /** Where it ends for good, when it is about the past. */
+  readonly until: number | undefined
+  readonly credit: number
+  readonly format: ReadFormat
+}
 
 export class Subscription {
   readonly id: number
@@ -22,6 +31,9 @@ export class Subscription {
   private readonly connection: Connection
   private readonly format: ReadFormat
   private readonly stopListening: () => void
+  private readonly until: number | undefined
+  /** Partitions of the topic that the client was told of. */
+  private partitions: number
   private next: number
   private credit: number
   private busy = false
@@ -31,7 +43,7 @@ export class Subscription {
     context: GatewayContext,
     connection: Connection,
     place: { readonly id: number; readonly topic: TopicState; readonly partition: number },
-    start: { readonly next: number; readonly credit: number; readonly format: ReadFormat },
+    start: Start,
   ) {
     this.context = context
     this.connection = connection
@@ -39,6 +51,8 @@ export class Subscription {
     this.topic = place.topic
     this.partition = place.partition
     this.next = start.next
+    this.until = start.until
+    this.partitions = place.topic.partitions.length
     this.credit = start.credit
     this.format = start.format
     this.stopListening = context.broker.onAppend(place.topic.id, place.partition, () =>
@@ -76,23 +90,24 @@ export class Subscription {
         topic: this.topic.name,
       })
     const state = this.context.topics.partition(topicState, this.partition)
+    this.tellPartitions(topicState, state.next)
     while (!this.ended && this.credit > 0 && !this.connection.output.isFull) {
-      if (this.next < state.start) {
+      // Before the first record that knows of them.
+      this.tellPartitions(topicState, state.next)
+      const end = this.until ?? state.next
+      const start = Math.min(state.start, end)
+      if (this.next < start) {
         // The log was trimmed under a slow reader: a typed gap, not an error.
-        this.push(
-          [{ gap: 'trimmed', offset: this.next, next: state.start }],
-          state.start,
-          0,
-          state.next,
-        )
+        this.push([{ gap: 'trimmed', offset: this.next, next: start }], start, 0, end)
         continue
       }
-      if (this.next >= state.next) return
+      if (this.next >= end) return
       const read = broker.read(
         this.topic.id,
         this.partition,
         this.next,
         Math.min(this.credit, pushBytesMax),
+        this.until,
       )
       const result = read instanceof Promise ? await read : read
       if (this.ended || result.items.length === 0) return
@@ -104,7 +119,8 @@ export class Subscription {
       traffic.fetchRecords += countRecords(result)
       this.push(items, next, result.bytes, result.end)
     }
-    const hasMore = !this.ended && this.credit > 0 && this.next < state.next
+    const end = this.until ?? state.next
+    const hasMore = !this.ended && this.credit > 0 && this.next < end
     if (hasMore) this.connection.pumpWhenDrained(this)
   }
 
@@ -112,6 +128,14 @@ export class Subscription {
     this.next = next
     this.credit -= bytes
     this.connection.push({ op: 'deliver', sub: this.id, items, next, bytes, end })
+  }
+
+  /** Partitions were added: the client learns it ahead of every record that came after them. Costs no credit. */
+  private tellPartitions({ partitions: { length } }: TopicState, end: number): void {
+    if (this.until !== undefined || this.ended || length === this.partitions) return
+    this.partitions = length
+    const { id: sub, next } = this
+    this.connection.push({ op: 'deliver', sub, items: [], next, bytes: 0, end, partitions: length })
   }
 
   private fail(error: unknown): void {
@@ -131,17 +155,27 @@ export async function subscribe(
   frame: Frame,
   connection: Connection,
 ): Promise<Frame> {
+  const asOf = await asOfPosition(context, frame)
   const topic = await existingTopic(context, frame)
-  const partition = uint(frame, 'partition')
-  const state = context.topics.partition(topic, partition)
+  const state = await context.topics.partitionSoon(topic, uint(frame, 'partition'))
+  const { partition } = state
+  const past = asOf === undefined ? undefined : context.broker.past(topic.id, partition, asOf)
   const credit = Math.min(uint(frame, 'credit'), context.settings.creditBytesMax)
   const format = readFormat(frame)
-  const next = await startOffset(context, frame, topic, partition)
+  const next = await startOffset(context, frame, topic, partition, past)
+  const until = past?.end
   const subscription = connection.addSubscription(
-    id => new Subscription(context, connection, { id, topic, partition }, { next, credit, format }),
+    id =>
+      new Subscription(
+        context,
+        connection,
+        { id, topic, partition },
+        { next, until, credit, format },
+      ),
   )
   connection.pumpSoon(subscription)
-  return { sub: subscription.id, offset: next, end: state.next }
+  const partitions = topic.partitions.length
+  return { sub: subscription.id, offset: next, end: until ?? state.next, partitions }
 }
 
 export function unsubscribe(_context: GatewayContext, frame: Frame, connection: Connection): Frame {

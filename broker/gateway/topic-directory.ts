@@ -28,6 +28,16 @@ export class TopicDirectory {
     return partitionOf(topic, partition)
   }
 
+  /** As {@link partition}, after a look at the log when it is not there: partitions may have been added. */
+  partitionSoon(topic: TopicState, partition: number): PartitionState | Promise<PartitionState> {
+    return topic.partitions[partition] ?? this.partitionLater(topic, partition)
+  }
+
+  private async partitionLater(topic: TopicState, partition: number): Promise<PartitionState> {
+    await this.broker.fresh()
+    return partitionOf(topic, partition)
+  }
+
   private async findLater(name: string, create: boolean): Promise<TopicState> {
     checkTopicName(name)
     const autoCreate = this.settings.autoCreateTopicsEnable

@@ -9,8 +9,9 @@ import type { PartitionState, TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { checkMemberId } from './groups.ts'
-import { acceptedOrThrow, producerIdentity } from './produce.ts'
-import { offsetSpec } from './offset-spec.ts'
+import { acceptedOrThrow, checkPartitions, producerIdentity } from './produce.ts'
+import { asOfPosition, offsetSpec } from './offset-spec.ts'
+import { epochAt } from '../state/past.ts'
 
 /** Configuration keys that have an effect, with what they accept. All others are refused, not stored. */
 const configKeys: Readonly<Record<string, ConfigKey>> = {
@@ -43,17 +44,10 @@ export async function createTopic(
 ): Promise<Frame> {
   const topic = str(frame, 'topic')
   checkTopicName(topic)
-  const limit = context.settings.partitionsPerTopicMax
-  const partitions = optUint(frame, 'partitions') ?? context.settings.numPartitions
-  if (partitions < 1 || partitions > limit)
-    throw new LogloomError(
-      'INVALID_PARTITIONS',
-      `${partitions} partitions: use 1 to ${limit} (partitionsPerTopicMax)`,
-      {
-        limit,
-        actual: partitions,
-      },
-    )
+  const partitions = checkPartitions(
+    context,
+    optUint(frame, 'partitions') ?? context.settings.numPartitions,
+  )
   const ifNotExists = optBool(frame, 'ifNotExists') ?? false
   const config = topicConfig(context, frame)
   return asCommand(frame, connection, async producer => {
@@ -89,20 +83,22 @@ export async function alterTopic(
 ): Promise<Frame> {
   const topicId = await topicIdFor(context, frame, str(frame, 'topic'))
   const config = topicConfig(context, frame)
-  if (Object.keys(config).length === 0)
+  const asked = optUint(frame, 'partitions')
+  const partitions = asked === undefined ? undefined : checkPartitions(context, asked)
+  if (Object.keys(config).length === 0 && partitions === undefined)
     throw new LogloomError(
       'INVALID_CONFIG',
-      'alterTopic: no configuration was given',
+      'alterTopic: neither config nor partitions were given',
       {},
-      { hint: 'give at least one key=value' },
+      { hint: 'give at least one key=value, or a number of partitions' },
     )
   return asCommand(frame, connection, async producer => {
-    const decision = await context.broker.propose({
-      type: 'alterTopic',
-      ...producer,
-      topicId,
-      config,
-    })
+    const change = { ...producer, topicId, config }
+    const decision = await context.broker.propose(
+      partitions === undefined
+        ? { type: 'alterTopic', ...change }
+        : { type: 'addPartitions', ...change, partitions },
+    )
     context.broker.enforceRetention()
     return { ...acceptedOrThrow(decision).result }
   })
@@ -146,6 +142,7 @@ export async function describeTopic(context: GatewayContext, frame: Frame): Prom
     topicId: topic.id,
     config: topic.config,
     createdAt: topic.createdAt,
+    epochs: topic.epochs.map(epoch => ({ ...epoch })),
     partitions: topic.partitions.map(({ partition, start, next, bytes }) => ({
       partition,
       startOffset: start,
@@ -156,14 +153,21 @@ export async function describeTopic(context: GatewayContext, frame: Frame): Prom
 }
 
 export async function listOffsets(context: GatewayContext, frame: Frame): Promise<Frame> {
+  const { broker } = context
   const topic = await currentTopic(context, frame)
   const at = offsetSpec(frame, 'at')
+  const asOf = await asOfPosition(context, frame)
   const asked = optUint(frame, 'partition')
+  const count = asOf === undefined ? topic.partitions.length : epochAt(topic, asOf).partitions
   const partitions =
-    asked === undefined ? topic.partitions : [context.topics.partition(topic, asked)]
+    asked === undefined
+      ? topic.partitions.slice(0, count)
+      : [context.topics.partition(topic, asked)]
   const offsets: { partition: number; offset: number }[] = []
-  for (const { partition } of partitions)
-    offsets.push({ partition, offset: await context.broker.offsetAt(topic.id, partition, at) })
+  for (const { partition } of partitions) {
+    const past = asOf === undefined ? undefined : broker.past(topic.id, partition, asOf)
+    offsets.push({ partition, offset: await broker.offsetAt(topic.id, partition, at, past) })
+  }
   return { offsets }
 }
 

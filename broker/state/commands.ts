@@ -59,13 +59,23 @@ export interface Expectation {
   readonly offset: number
 }
 
+/** Somebody chose partitions of the topic out of so many. */
+export type PartitionMap = readonly [topicId: number, partitions: number]
+
 export type Command =
-  | ({ readonly type: 'produce'; readonly expect?: number } & PartitionBatch)
+  | ({
+      readonly type: 'produce'
+      readonly expect?: number
+      /** Out of how many the partition was chosen: it takes effect only while the topic has just so many. */
+      readonly partitions?: number
+    } & PartitionBatch)
   | {
       readonly type: 'publish'
       readonly producer?: ProducerIdentity
       readonly batches: readonly PartitionBatch[]
       readonly expect: readonly Expectation[]
+      /** As `partitions` of a produce, for each topic of which a partition was chosen. */
+      readonly maps?: readonly PartitionMap[]
       /** Offsets that were consumed to make the batches: taken with them or not at all. */
       readonly commit?: GroupCommit
     }
@@ -82,6 +92,14 @@ export type Command =
       readonly type: 'alterTopic'
       readonly producer?: ProducerIdentity
       readonly topicId: number
+      readonly config: Readonly<Record<string, string>>
+    }
+  /** More partitions for a topic in use, `partitions` in all; `config` as for alterTopic. */
+  | {
+      readonly type: 'addPartitions'
+      readonly producer?: ProducerIdentity
+      readonly topicId: number
+      readonly partitions: number
       readonly config: Readonly<Record<string, string>>
     }
   | {

@@ -141,7 +141,7 @@ export class Producers {
 
   /**
    * Runs one request of a lane: repeats a recorded decision, or lets `decide` make one and records it. `count` is how far the
-   * sequence moves. Refusals of the identity itself are no decisions: nothing is recorded.
+   * sequence moves. Refusals of the identity itself, and those that `decide` calls undecided, are no decisions: nothing is recorded.
    */
   run(
     identity: { readonly id: number; readonly epoch: number; readonly sequence: number },
@@ -195,6 +195,7 @@ export class Producers {
       )
     }
     const decision = decide()
+    if (!decision.ok && !decision.decided) return decision
     lane.next = (lane.next + count) % sequenceModulus
     lane.decisions.push({ sequence: identity.sequence, count, decision })
     if (lane.decisions.length > decisionsPerLane) lane.decisions.shift()

@@ -13,6 +13,7 @@ import type {
   LocatedCommand,
   ParsedEntry,
   PartitionBatch,
+  PartitionMap,
   PartitionOffset,
 } from './commands.ts'
 import { metaKey } from './keys.ts'
@@ -28,6 +29,8 @@ import { unpackOwn } from './own-frame.ts'
 
 /** Partitions of all topics together. */
 export const partitionsMax = 200_000
+/** How often the partitions of a topic are counted anew, its creation included. */
+export const partitionEpochsMax = 16
 /** How far offsets jump over a range whose content is gone: no offset that was ever given out is used again. */
 export const lostOffsets = 2 ** 32
 
@@ -271,11 +274,14 @@ export class StateMachine {
     const { command, batchStarts } = located
     switch (command.type) {
       case 'produce': {
-        const { topicId, partition, expect } = command
+        const { topicId, partition, expect, partitions } = command
         const expectations = expect === undefined ? [] : [{ topicId, partition, offset: expect }]
-        return this.append([command], batchStarts, expectations, place, effectLsn)
+        const stale = partitions === undefined ? undefined : this.stale([[topicId, partitions]])
+        return stale ?? this.append([command], batchStarts, expectations, place, effectLsn)
       }
-      case 'publish':
+      case 'publish': {
+        const stale = this.stale(command.maps ?? [])
+        if (stale !== undefined) return stale
         return this.append(
           command.batches,
           batchStarts,
@@ -284,6 +290,7 @@ export class StateMachine {
           effectLsn,
           command.commit,
         )
+      }
       case 'createTopic':
         return this.createTopic(command, effectLsn)
       case 'deleteTopic': {
@@ -300,6 +307,8 @@ export class StateMachine {
         this.topics.configure(topic, { ...topic.config, ...command.config })
         return this.accept(effectLsn, { topic: topic.name, config: topic.config })
       }
+      case 'addPartitions':
+        return this.addPartitions(command, effectLsn)
       case 'initProducer':
         return this.initProducer(command, effectLsn)
       case 'expireProducers': {
@@ -334,7 +343,8 @@ export class StateMachine {
           const topic = this.topics.byId.get(topicId)
           const partition = topic?.partitions[number]
           if (topic === undefined || partition === undefined) continue
-          this.giveUp(partition, retainedFrom(this.topics, topic, partition, command, this.time))
+          const from = retainedFrom(this.topics, topic, partition, command, this.time)
+          this.giveUp(partition, from, effectLsn)
         }
         return this.accept(effectLsn)
       }
@@ -446,20 +456,71 @@ export class StateMachine {
         return decided('TOPIC_EXISTS', `topic ${command.topic} exists`, { topic: command.topic })
       return this.accept(effectLsn, topicResult(existing, false))
     }
-    if (this.topics.partitionCount + command.partitions > partitionsMax)
-      return decided(
-        'LIMIT_EXCEEDED',
-        `at most ${partitionsMax} partitions in all; there are ${this.topics.partitionCount}`,
-        {
-          limit: partitionsMax,
-          actual: this.topics.partitionCount + command.partitions,
-        },
-      )
-    const topic = this.topics.create(command.topic, command.partitions, command.config, this.time)
+    const tooMany = this.tooManyPartitions(command.partitions)
+    if (tooMany !== undefined) return tooMany
+    const { partitions, config } = command
+    const topic = this.topics.create(command.topic, partitions, config, this.time, effectLsn)
     this.hash.string(topic.name)
     this.hash.number(topic.id)
     this.groups.topicMade(topic, this.time)
     return this.accept(effectLsn, topicResult(topic, true))
+  }
+
+  private addPartitions(command: Command & { type: 'addPartitions' }, effectLsn: number): Decision {
+    const { topicId, partitions, config } = command
+    const topic = this.topics.byId.get(topicId)
+    if (topic === undefined) return unknownTopic(topicId)
+    const { length } = topic.partitions
+    if (partitions <= length)
+      return decided(
+        'INVALID_PARTITIONS',
+        `${topic.name} has ${length} partitions: partitions can only be added, not ${partitions} in all`,
+        { topic: topic.name, limit: length, actual: partitions },
+      )
+    if (topic.epochs.length >= partitionEpochsMax)
+      return decided(
+        'LIMIT_EXCEEDED',
+        `the partitions of ${topic.name} were counted ${partitionEpochsMax} times already (partitionEpochsMax)`,
+        { topic: topic.name, limit: partitionEpochsMax, actual: topic.epochs.length + 1 },
+      )
+    const tooMany = this.tooManyPartitions(partitions - length)
+    if (tooMany !== undefined) return tooMany
+    this.topics.addPartitions(topic, partitions, effectLsn)
+    this.topics.configure(topic, { ...topic.config, ...config })
+    this.hash.number(topicId)
+    this.hash.number(partitions)
+    this.groups.partitionsAdded(topic, length, this.time)
+    // Whoever reads the old ones must hear of the new ones.
+    for (const partition of topic.partitions) this.touched.add(partition)
+    return this.accept(effectLsn, { topic: topic.name, config: topic.config, partitions })
+  }
+
+  private tooManyPartitions(more: number): Decision | undefined {
+    const { partitionCount } = this.topics
+    if (partitionCount + more <= partitionsMax) return undefined
+    return decided(
+      'LIMIT_EXCEEDED',
+      `at most ${partitionsMax} partitions in all; there are ${partitionCount}`,
+      { limit: partitionsMax, actual: partitionCount + more },
+    )
+  }
+
+  /**
+   * The refusal of a request whose partitions were chosen out of another number of them: taken, it would put records of a key where readers do not expect
+   * them any more. It decides nothing, so it consumes no sequence; and as the number only grows, the request can never take effect as it is.
+   */
+  private stale(maps: readonly PartitionMap[]): Decision | undefined {
+    for (const [topicId, chosenOutOf] of maps) {
+      const topic = this.topics.byId.get(topicId)
+      const partitions = topic?.partitions.length
+      if (topic === undefined || partitions === chosenOutOf) continue
+      return refusal(
+        'STALE_PARTITIONS',
+        `${topic.name} has ${partitions} partitions, the request chose out of ${chosenOutOf}`,
+        { topic: topic.name, partitions, actual: chosenOutOf },
+      )
+    }
+    return undefined
   }
 
   private initProducer(command: Command & { type: 'initProducer' }, effectLsn: number): Decision {
@@ -509,7 +570,7 @@ export class StateMachine {
           if (entry.lsn < before) offset = entry.base + entry.span
           else if (entry.base >= partition.movedTo) break
         }
-        this.giveUp(partition, offset)
+        this.giveUp(partition, offset, effectLsn)
       }
     return this.accept(effectLsn)
   }
@@ -530,14 +591,14 @@ export class StateMachine {
         end,
         actual: before,
       })
-    this.giveUp(partition, before)
+    this.giveUp(partition, before, effectLsn)
     return this.accept(effectLsn, { partition: number, startOffset: partition.start })
   }
 
   /** The partition begins at `offset` from now on, if it did not begin later already. */
-  private giveUp(partition: PartitionState, offset: number): void {
+  private giveUp(partition: PartitionState, offset: number, effectLsn: number): void {
     if (offset <= partition.start) return
-    this.topics.trim(partition, offset)
+    this.topics.trim(partition, offset, effectLsn)
     this.hash.number(offset)
     this.touched.add(partition)
   }

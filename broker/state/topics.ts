@@ -59,16 +59,30 @@ export interface PartitionState {
   /** No batch at or past this offset was ever put elsewhere: from here on places rise with offsets, but for what was held back. */
   movedTo: number
   compaction: CompactionState
+  /** Effect LSN of the last rise of `start`; 0: it never rose. */
+  trimmedAt: number
   /** Index entries that the store does not have yet. */
   recent: IndexEntry[]
   /** By base offset: what holds in place of an entry in `recent` or the store; undefined: it is gone. */
   readonly changed: Map<number, IndexEntry | undefined>
 }
 
+/** How many partitions a topic has from a position of the log on. */
+export interface PartitionEpoch {
+  readonly partitions: number
+  /** Effect LSN of the change: what took effect below it belongs to earlier epochs. */
+  readonly lsn: number
+  /** Next offset of each partition that there was before, at the change. */
+  readonly ends: readonly number[]
+}
+
 export interface TopicState {
   readonly id: number
   readonly name: string
-  readonly partitions: readonly PartitionState[]
+  /** Only ever grows. */
+  partitions: readonly PartitionState[]
+  /** Oldest first, the creation included; the last one holds now. */
+  epochs: readonly PartitionEpoch[]
   config: Readonly<Record<string, string>>
   /** Log time, ms. */
   readonly createdAt: number
@@ -108,6 +122,10 @@ export class Topics {
         id,
         name: row.name as string,
         partitions,
+        // Not in states from before partitions could be added: since when is not known there.
+        epochs: decodeEpochs(row.e as EpochRow[] | undefined) ?? [
+          { partitions: partitions.length, lsn: 0, ends: [] },
+        ],
         config: row.config as Record<string, string>,
         createdAt: row.createdAt as number,
       })
@@ -127,6 +145,9 @@ export class Topics {
         partition.compaction = { to, bytes, tombstones, horizon, horizonTime }
       }
       this.bytes += partition.bytes
+      // A state from before this was kept knows that something went, and not when: as if just now.
+      const unknown = partition.start > 0 ? Number.MAX_SAFE_INTEGER : 0
+      partition.trimmedAt = (row.l as number | undefined) ?? unknown
     }
   }
 
@@ -139,12 +160,14 @@ export class Topics {
     partitions: number,
     config: Readonly<Record<string, string>>,
     createdAt: number,
+    lsn: number,
   ): TopicState {
     const id = this.nextTopicId++
     const topic: TopicState = {
       id,
       name,
       partitions: Array.from({ length: partitions }, (_, p) => newPartition(id, p)),
+      epochs: [{ partitions, lsn, ends: [] }],
       config,
       createdAt,
     }
@@ -169,6 +192,19 @@ export class Topics {
     }
   }
 
+  /** Begins a new epoch, of `partitions` in all. */
+  addPartitions(topic: TopicState, partitions: number, lsn: number): void {
+    const before = topic.partitions
+    const added = Array.from({ length: partitions - before.length }, (_, i) =>
+      newPartition(topic.id, before.length + i),
+    )
+    topic.partitions = [...before, ...added]
+    topic.epochs = [...topic.epochs, { partitions, lsn, ends: before.map(p => p.next) }]
+    this.partitionCount += added.length
+    this.dirtyTopics.add(topic.id)
+    for (const partition of added) this.dirtyPartitions.add(partition)
+  }
+
   configure(topic: TopicState, config: Readonly<Record<string, string>>): void {
     topic.config = config
     this.dirtyTopics.add(topic.id)
@@ -185,10 +221,11 @@ export class Topics {
     this.dirtyPartitions.add(partition)
   }
 
-  /** Drops the index entries that lie wholly below `offset` and raises the start to it. */
-  trim(partition: PartitionState, offset: number): void {
+  /** Drops the index entries that lie wholly below `offset` and raises the start to it. `lsn`: effect LSN of what says so. */
+  trim(partition: PartitionState, offset: number, lsn: number): void {
     if (offset <= partition.start) return
     const { compaction } = partition
+    partition.trimmedAt = lsn
     let dropped = 0
     let compactedBytes = compaction.bytes
     for (const entry of this.entriesFrom(partition, partition.start)) {
@@ -403,6 +440,7 @@ function newPartition(topicId: number, partition: number): PartitionState {
     bytes: 0,
     maxTimestamp: 0,
     movedTo: 0,
+    trimmedAt: 0,
     compaction: { to: 0, bytes: 0, tombstones: 0, horizon: 0, horizonTime: 0 },
     recent: [],
     changed: new Map(),
@@ -410,8 +448,15 @@ function newPartition(topicId: number, partition: number): PartitionState {
 }
 
 function encodeTopic(topic: TopicState): Uint8Array {
-  const { id, name, config, createdAt } = topic
-  return packFrame({ id, name, partitions: topic.partitions.length, config, createdAt })
+  const { id, name, config, createdAt, epochs } = topic
+  const e = epochs.map(({ partitions, lsn, ends }): EpochRow => [partitions, lsn, [...ends]])
+  return packFrame({ id, name, partitions: topic.partitions.length, config, createdAt, e })
+}
+
+type EpochRow = [partitions: number, lsn: number, ends: number[]]
+
+function decodeEpochs(rows: readonly EpochRow[] | undefined): PartitionEpoch[] | undefined {
+  return rows?.map(([partitions, lsn, ends]) => ({ partitions, lsn, ends }))
 }
 
 function encodePartition(p: PartitionState): Uint8Array {
@@ -425,6 +470,7 @@ function encodePartition(p: PartitionState): Uint8Array {
     m: p.maxTimestamp,
     v: p.movedTo,
     c: [to, bytes, tombstones, horizon, horizonTime],
+    l: p.trimmedAt,
   })
 }
 

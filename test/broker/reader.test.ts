@@ -9,7 +9,7 @@ import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 
 function partitionOfThree() {
   const topics = new Topics(new MemoryStore())
-  const topic = topics.create('t', 1, {}, 0)
+  const topic = topics.create('t', 1, {}, 0, 0)
   const [partition] = topic.partitions
   if (partition === undefined) throw new Error('no partition')
   for (let i = 0; i < 3; i++)
@@ -50,7 +50,7 @@ describe('a reader of bytes that are trimmed', () => {
     const { topics, topic, partition } = partitionOfThree()
     const damage: number[] = []
     // Another broker trimmed the first two; the third is gone without a reason.
-    const reader = readerOf(topics, damage, () => topics.trim(partition, 2))
+    const reader = readerOf(topics, damage, () => topics.trim(partition, 2, 3))
     const { items } = await reader.read(topic.id, 0, 0, 1000)
     expect(items).toEqual([
       { kind: 'gap', gap: 'trimmed', offset: 0, next: 1 },

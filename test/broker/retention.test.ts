@@ -106,7 +106,7 @@ describe('retention', () => {
         integer({ min: -1, max: 5000 }),
         (lengths, ms, bytes) => {
           const topics = new Topics(new MemoryStore())
-          const topic = topics.create('t', 1, {}, 0)
+          const topic = topics.create('t', 1, {}, 0, 0)
           const [partition] = topic.partitions
           if (partition === undefined) throw new Error('no partition')
           lengths.forEach((length, i) =>
@@ -130,7 +130,7 @@ describe('retention', () => {
           })
           const from = retainedFrom(topics, topic, partition, { ms, bytes }, time)
           expect(from).toBe(2 * (lengths.length - kept.length))
-          topics.trim(partition, from)
+          topics.trim(partition, from, time)
           expect(partition.bytes).toBe(kept.reduce((sum, length) => sum + length, 0))
         },
       ),

@@ -82,6 +82,21 @@ export class GroupMachine {
     for (const group of this.registry.topicMade(topic)) this.move(group, time)
   }
 
+  /** The topic has partitions from number `from` on that it had not. */
+  partitionsAdded(topic: TopicState, from: number, time: number): void {
+    // Whoever followed the topic before begins in them with the first record: `latest` would pass over what came before the assignment.
+    for (const group of this.registry.about(topic))
+      for (const { partition } of topic.partitions.slice(from)) {
+        this.registry.commit(group, topic.id, partition, {
+          offset: 0,
+          metadata: '',
+          committedAt: time,
+        })
+        this.hash.number(group.id)
+      }
+    this.topicMade(topic, time)
+  }
+
   /** To be called once the topic is gone. */
   topicDeleted(topic: TopicState, time: number): void {
     this.registry.patterns.topicGone(topic.id)
