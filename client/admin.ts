@@ -14,6 +14,7 @@ import type {
 import { type Frame, LogloomError } from '../wire/index.ts'
 import { CommandLane } from './command-lane.ts'
 import type { Connection } from './connection.ts'
+import type { PartitionEpoch } from './epochs.ts'
 import type { Lsn, Offset } from './positions.ts'
 import { ProducerIdSource } from './producer-id.ts'
 
@@ -56,6 +57,8 @@ export interface TopicDescription {
   readonly config: Readonly<Record<string, string>>
   /** Milliseconds since 1970. */
   readonly createdAt: number
+  /** The creation, and each time that partitions were added. */
+  readonly epochs: readonly PartitionEpoch[]
   readonly partitions: readonly {
     readonly partition: number
     readonly startOffset: Offset
@@ -200,6 +203,20 @@ export class Admin {
     return this.#change('alterTopic', { topic, config }, o)
   }
 
+  /**
+   * Adds partitions to a topic in use, `partitions` in all, and sets configuration keys with them. Producers and readers of this SDK go on without an
+   * error, and the records of each key stay in order.
+   * @throws UNKNOWN_TOPIC, INVALID_PARTITIONS when it is not more, LIMIT_EXCEEDED, INVALID_CONFIG
+   */
+  createPartitions(
+    topic: string,
+    partitions: number,
+    o: AdminOptions & { readonly config?: Readonly<Record<string, string>> } = {},
+  ): Promise<{ readonly topic: string; readonly partitions: number }> {
+    const { config } = o
+    return this.#change('alterTopic', { topic, partitions, ...(config && { config }) }, o)
+  }
+
   async listTopics(o: AdminOptions = {}): Promise<readonly TopicListing[]> {
     const { topics } = await this.#ask<{ topics: readonly TopicListing[] }>('listTopics', {}, o)
     return topics
@@ -210,13 +227,16 @@ export class Admin {
     return this.#ask('describeTopic', { topic }, o)
   }
 
-  /** The offsets of a place in each partition. @throws UNKNOWN_TOPIC, OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED */
+  /** The offsets of a place in each partition, as of a log position if one is given. @throws UNKNOWN_TOPIC, OFFSET_OUT_OF_RANGE, OFFSET_TRIMMED */
   async listOffsets(
     topic: string,
     at: OffsetSpec,
-    o: AdminOptions & { partition?: number } = {},
+    o: AdminOptions & { partition?: number; asOf?: number } = {},
   ): Promise<readonly { readonly partition: number; readonly offset: Offset }[]> {
-    const fields = o.partition === undefined ? { topic, at } : { topic, at, partition: o.partition }
+    const { partition, asOf } = o
+    const fields: Frame = { topic, at }
+    if (partition !== undefined) fields['partition'] = partition
+    if (asOf !== undefined) fields['asOf'] = asOf
     type Reply = { offsets: readonly { partition: number; offset: Offset }[] }
     const { offsets } = await this.#ask<Reply>('listOffsets', fields, o)
     return offsets

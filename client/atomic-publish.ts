@@ -43,6 +43,8 @@ interface Group {
   readonly topic: string
   readonly partition: number
   readonly builder: BatchBuilder
+  /** Out of how many the partition was chosen for a key in it; undefined: for none. */
+  partitions: number | undefined
 }
 
 /** What a frame holds besides its batches, at most: keys, numbers, topic names are counted apart. */
@@ -56,14 +58,9 @@ export async function publishAtomically(
   const { connection, window, commands, deliveryTimeoutMs: timeoutMs } = context
   const deadlineMs = connection.clock.nowMs() + timeoutMs
   await loadPartitions(context, entries)
-  const { groups, places } = group(context, entries)
-  const batches = groups.map(({ topic, partition, builder }) => {
-    return { topic, partition, batch: builder.build() }
-  })
-  const bytes = batches.reduce(
-    (sum, { topic, batch }) => sum + batch.byteLength + topic.length + 64,
-    0,
-  )
+  let { groups, places } = group(context, entries)
+  let batches = batchesOf(groups)
+  const bytes = sizeOf(batches)
   checkSize(connection, bytes)
   const pending = await window.admit(() => {
     window.take(bytes)
@@ -75,7 +72,18 @@ export async function publishAtomically(
       ...(expect && { expect }),
       ...(commit && { commit }),
     }
-    return { reply: commands.run('publish', fields, { signal: o.signal, timeoutMs: leftMs }) }
+    const renew = (error: LogloomError): typeof fields => {
+      context.catalog.learn(String(error.details['topic']), error)
+      ;({ groups, places } = group(context, entries))
+      batches = batchesOf(groups)
+      checkSize(connection, sizeOf(batches))
+      return { ...fields, batches }
+    }
+    const options = { signal: o.signal, timeoutMs: leftMs }
+    // What is expected of a partition need not hold for another one: then the caller looks again.
+    return {
+      reply: commands.run('publish', fields, expect?.length ? options : { ...options, renew }),
+    }
   }, o.signal)
   try {
     const reply = await pending.reply
@@ -90,6 +98,17 @@ export async function publishAtomically(
   } finally {
     window.release(bytes)
   }
+}
+
+function batchesOf(groups: readonly Group[]) {
+  return groups.map(({ topic, partition, builder, partitions }) => {
+    const batch = builder.build()
+    return { topic, partition, batch, ...(partitions !== undefined && { partitions }) }
+  })
+}
+
+function sizeOf(batches: ReturnType<typeof batchesOf>): number {
+  return batches.reduce((sum, { topic, batch }) => sum + batch.byteLength + topic.length + 64, 0)
 }
 
 async function loadPartitions(
@@ -127,8 +146,10 @@ function group(context: PublishContext, entries: readonly PublishEntry[]) {
       found.set(key, at)
       const builder = new BatchBuilder({ bytesMax, now })
       builder.tryAppend(record)
-      groups.push({ topic, partition, builder })
+      groups.push({ topic, partition, builder, partitions: undefined })
     }
+    const isByKey = given === undefined && (record.key ?? null) !== null
+    if (isByKey) (groups[at] as Group).partitions = partitions
     return { at, index: (groups[at] as Group).builder.count - 1 }
   })
   for (const [topic, partition] of keyless) {

@@ -1,10 +1,11 @@
-// How many partitions a topic has, asked once and remembered.
+// How many partitions a topic has, asked once and remembered, and how it came by them.
 //
 // Guarantees: one request per topic however many producers ask. For them a missing topic is created with the broker's defaults if the broker says that
 // it does that, else the asker gets UNKNOWN_TOPIC. It does not know offsets; a refusal that shows the entry to be old drops it.
 
 import { type Frame, LogloomError } from '../wire/index.ts'
 import type { CallOptions, Connection } from './connection.ts'
+import type { PartitionEpoch } from './epochs.ts'
 
 export class Catalog {
   readonly #connection: Connection
@@ -35,13 +36,24 @@ export class Catalog {
   }
 
   /** Asks the broker, always: a reader wants to know about a topic that is gone. @throws UNKNOWN_TOPIC */
-  async load(topic: string, o: CallOptions): Promise<number> {
-    const fields = { topic, allowStale: true }
-    return this.#learned(topic, await this.#connection.call('describeTopic', fields, o))
+  async load(
+    topic: string,
+    o: CallOptions & { readonly allowStale: boolean },
+  ): Promise<readonly PartitionEpoch[]> {
+    const fields = { topic, allowStale: o.allowStale }
+    const reply = await this.#connection.call('describeTopic', fields, o)
+    const partitions = partitionCount(reply)
+    // The answer may be old; partitions do not become fewer.
+    if (partitions > (this.#known.get(topic) ?? 0)) this.#known.set(topic, partitions)
+    const epochs = reply['epochs'] as readonly PartitionEpoch[] | undefined
+    return epochs ?? [{ partitions, lsn: 0, ends: [] }]
   }
 
-  /** Forgets what an error has shown to be wrong. */
+  /** Corrects or forgets what an error has shown to be wrong. */
   learn(topic: string, error: LogloomError): void {
+    const { partitions } = error.details
+    if (error.code === 'STALE_PARTITIONS' && typeof partitions === 'number')
+      this.#known.set(topic, partitions)
     if (error.code === 'UNKNOWN_TOPIC' || error.code === 'UNKNOWN_PARTITION') {
       this.#known.delete(topic)
     }

@@ -15,6 +15,7 @@ import { Producer } from './producer.ts'
 import type { ProducerOptions } from './producer-options.ts'
 import { Readers, type ReadTopics } from './read-topics.ts'
 import type { ClientStatus } from './status.ts'
+import type { Lsn } from './positions.ts'
 import type { Ack } from './records.ts'
 import type { Topic } from './topic.ts'
 import { Transaction, type TransactionOptions } from './transaction.ts'
@@ -103,6 +104,17 @@ export class Client {
     const tx = new Transaction()
     await work(tx)
     return tx.complete(producer, signal)
+  }
+
+  /**
+   * A position of the log that sees everything acked so far, by whomever: `read(topics, { asOf: position })` reads the topics as they are now, whenever it is
+   * called.
+   */
+  async snapshot(o: { readonly signal?: AbortSignal } = {}): Promise<Lsn> {
+    this.#assertOpen()
+    const timeoutMs = this.#connection.requestTimeoutMs
+    const reply = await this.#connection.call('snapshot', {}, { timeoutMs, ...o })
+    return Number(reply['position']) as Lsn
   }
 
   admin(): Admin {

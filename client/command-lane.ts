@@ -13,6 +13,8 @@ export interface CommandOptions {
   readonly signal?: AbortSignal | undefined
   /** From the call until the outcome must be known, milliseconds. */
   readonly timeoutMs: number
+  /** The fields in place of those that were refused as out of date. @throws when there are none */
+  readonly renew?: (error: LogloomError) => Frame
 }
 
 export class CommandLane {
@@ -34,6 +36,8 @@ export class CommandLane {
   /** Runs one command. An abort gives up waiting; the command may still take effect once it was sent. */
   run(op: string, fields: Frame, o: CommandOptions): Promise<Frame> {
     const { clock, requestTimeoutMs } = this.#connection
+    const { renew } = o
+    let current = fields
     if (o.signal?.aborted) return Promise.reject(o.signal.reason as Error)
     return new Promise((resolve, reject) => {
       const done = (): void => {
@@ -52,7 +56,12 @@ export class CommandLane {
         count: 1,
         deadlineMs,
         ready: true,
-        transmit: (link, stamp) => send(link, op, fields, stamp, requestTimeoutMs),
+        transmit: (link, stamp) => send(link, op, current, stamp, requestTimeoutMs),
+        ...(renew && {
+          renew: error => {
+            current = renew(error)
+          },
+        }),
         succeed: reply => (done(), resolve(reply)),
         fail: error => (done(), reject(error)),
       }

@@ -7,9 +7,10 @@ import { LogloomError } from '../wire/index.ts'
 
 /**
  * `decided`: the broker took a final decision that consumed the sequence. `refused`: refused before a decision, left no trace.
- * `retry`: left no trace and may succeed later. `doubt`: may or may not take effect. `unknownProducer`: the id expired.
+ * `retry`: left no trace and may succeed later. `outdated`: left no trace, and may succeed only if it is made anew. `doubt`: may or may not take
+ * effect. `unknownProducer`: the id expired.
  */
-export type Verdict = 'decided' | 'refused' | 'retry' | 'doubt' | 'unknownProducer'
+export type Verdict = 'decided' | 'refused' | 'retry' | 'outdated' | 'doubt' | 'unknownProducer'
 
 const doubtful: ReadonlySet<string> = new Set(['CONNECTION_CLOSED', 'TIMEOUT', 'OUTCOME_UNKNOWN'])
 
@@ -18,6 +19,7 @@ export function verdictOf(error: LogloomError): Verdict {
   if (error.details['decided'] === true) return 'decided'
   if (doubtful.has(error.code)) return 'doubt'
   if (error.code === 'UNKNOWN_PRODUCER') return 'unknownProducer'
+  if (error.code === 'STALE_PARTITIONS') return 'outdated'
   // A lost race is for the caller to look at, although repeating it would be harmless.
   if (error.code === 'RECONFIGURE_CONFLICT') return 'refused'
   return error.retriable ? 'retry' : 'refused'

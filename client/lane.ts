@@ -32,6 +32,10 @@ export interface LaneItem {
   transmit(link: Link, stamp: Stamp | undefined): Promise<Frame>
   succeed(reply: Frame): void
   fail(error: LogloomError): void
+  /** Refused as out of date: makes it anew, to be sent again in its place. @throws when that cannot be */
+  readonly renew?: (error: LogloomError) => void
+  /** Refused as out of date: takes it back. The lane forgets it, and settles it no more. */
+  readonly recall?: (error: LogloomError) => void
 }
 
 interface Entry {
@@ -112,6 +116,18 @@ export class Lane {
       this.#window.push(entry)
       this.#transmit(entry, link)
     }
+  }
+
+  /** Takes back what satisfies `isMeant` and is not sent, in order. */
+  recall(isMeant: (item: LaneItem) => boolean): readonly LaneItem[] {
+    const recalled = this.#queue.filter(({ item }) => isMeant(item))
+    this.#queue = this.#queue.filter(({ item }) => !isMeant(item))
+    return recalled.map(({ item }) => item)
+  }
+
+  /** Something that was sent satisfies `isMeant` and has no answer yet. */
+  holds(isMeant: (item: LaneItem) => boolean): boolean {
+    return this.#window.some(({ item, settled }) => !settled && isMeant(item))
   }
 
   /** Rejects what is past its deadline. */
@@ -215,6 +231,9 @@ export class Lane {
       case 'refused':
         this.#refused(entry, error)
         return
+      case 'outdated':
+        this.#outdated(entry, error)
+        return
       case 'unknownProducer':
         this.#lostId = true
         this.#recovering = true
@@ -268,7 +287,13 @@ export class Lane {
       return
     }
     this.#fail(entry, error)
-    if (!this.#ids) return
+    if (this.#ids) this.#cutAt(entry)
+  }
+
+  /** Takes an entry out whose sequence stays unused, and sends those after it under a new id; or gives the sequence to the next one if it was the last. */
+  #cutAt(entry: Entry): void {
+    const at = this.#window.indexOf(entry)
+    const later = this.#window.slice(at + 1)
     if (later.length === 0) {
       this.#window.pop()
       this.#nextSequence = entry.sequence
@@ -276,6 +301,33 @@ export class Lane {
     }
     for (const item of later) abandonAttempt(item)
     this.#requeue(at, later)
+  }
+
+  /**
+   * Refused where the log decides, and it never decides otherwise: no attempt has taken effect, and none can. So what came after it has not, either, and
+   * there is no doubt about any of it, whatever is known about its attempts.
+   */
+  #outdated(entry: Entry, error: LogloomError): void {
+    const { renew, recall } = entry.item
+    entry.doubt = false
+    if (renew) {
+      try {
+        renew(error)
+        this.#recovering = true
+      } catch (cause) {
+        this.#refused(entry, asLogloomError(cause))
+      }
+      return
+    }
+    if (!recall) {
+      this.#refused(entry, error)
+      return
+    }
+    entry.attempt++
+    entry.inFlight = false
+    entry.settled = true
+    if (this.#ids) this.#cutAt(entry)
+    recall(error)
   }
 
   /** The id is of no use any more: what is certainly not written starts again under a new one, the rest is rejected. */

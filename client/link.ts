@@ -71,6 +71,9 @@ export class Link {
     try {
       const reply = await this.channel.request('subscribe', fields, o)
       const sub = Number(reply['sub'])
+      const { partitions } = reply
+      // Before any record, the earliest pushes included.
+      if (partitions !== undefined) sink({ op: 'deliver', sub, items: [], partitions })
       this.#pushes.attach(sub, sink)
       return { sub, offset: Number(reply['offset']), end: Number(reply['end']) }
     } finally {

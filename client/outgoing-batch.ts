@@ -5,8 +5,10 @@
 
 import {
   BatchBuilder,
+  type BatchRecord,
   type Codec,
   compressBatch,
+  decodeBatch,
   type Frame,
   type LogloomError,
   type RecordInput,
@@ -16,7 +18,7 @@ import { type ClientClock, pause } from './clock.ts'
 import type { LaneItem, Stamp } from './lane.ts'
 import type { Link } from './link.ts'
 import type { Lsn, Offset } from './positions.ts'
-import { Outcome } from './records.ts'
+import { Outcome, type RecordPlace } from './records.ts'
 
 /** What a batch needs to know of its producer and partition. */
 export interface BatchRoute {
@@ -27,6 +29,15 @@ export interface BatchRoute {
   readonly clock: ClientClock
 }
 
+/** What a batch is made for, beyond its place. */
+export interface BatchTerms {
+  /** Takes effect only if this is the partition's next offset. */
+  readonly expectOffset?: number | undefined
+  /** Out of how many the partition was chosen: else it is refused, and chosen again. Undefined: the caller chose. */
+  readonly partitions?: number | undefined
+  readonly deadlineMs?: number | undefined
+}
+
 /** Above this many bytes in the socket's buffer unacknowledged sends wait; there is no other flow control with `acks: 0`. */
 const unackedBufferBytesMax = 1 << 20
 
@@ -34,6 +45,11 @@ export class OutgoingBatch implements LaneItem {
   readonly outcome = new Outcome()
   readonly route: BatchRoute
   readonly deadlineMs: number
+  readonly terms: BatchTerms
+  /** Its number among those of its partition. */
+  order = 0
+  /** Takes it back when it is refused as out of date; not when it expects something of its partition, which another one need not have. */
+  readonly recall?: (error: LogloomError) => void
   /** Bytes counted against the producer's bound. */
   countedBytes = 0
   #builder: BatchBuilder | undefined
@@ -41,20 +57,24 @@ export class OutgoingBatch implements LaneItem {
   #count = 0
   #preparing = false
   #stamped: Stamp | undefined
-  readonly #expectOffset: number | undefined
+  #hasKeys = false
   readonly #onSettled: (batch: OutgoingBatch) => void
 
   constructor(
     route: BatchRoute,
     deadlineMs: number,
-    onSettled: (batch: OutgoingBatch) => void,
+    on: {
+      readonly settled: (batch: OutgoingBatch) => void
+      readonly recalled: (batch: OutgoingBatch, error: LogloomError) => void
+    },
     content: { builder: BatchBuilder } | { bytes: Uint8Array; count: number },
-    expectOffset?: number,
+    terms: BatchTerms = {},
   ) {
     this.route = route
     this.deadlineMs = deadlineMs
-    this.#onSettled = onSettled
-    this.#expectOffset = expectOffset
+    this.terms = terms
+    if (terms.expectOffset === undefined) this.recall = error => on.recalled(this, error)
+    this.#onSettled = on.settled
     if ('builder' in content) this.#builder = content.builder
     else {
       this.#bytes = content.bytes
@@ -78,7 +98,9 @@ export class OutgoingBatch implements LaneItem {
 
   /** Adds a record; false when it does not fit any more. @throws MESSAGE_TOO_LARGE for a first record that never will */
   tryAppend(record: RecordInput): boolean {
-    return this.#builder?.tryAppend(record) ?? false
+    const isTaken = this.#builder?.tryAppend(record) ?? false
+    if (isTaken && (record.key ?? null) !== null) this.#hasKeys = true
+    return isTaken
   }
 
   /** No more records. `onReady` is called later if compression takes a while. */
@@ -114,10 +136,24 @@ export class OutgoingBatch implements LaneItem {
       this.#stamped = stamp
     }
     const fields: Frame = { topic, partition, batch, acks }
-    if (this.#expectOffset !== undefined) fields['expect'] = { offset: this.#expectOffset }
+    const { expectOffset, partitions } = this.terms
+    if (expectOffset !== undefined) fields['expect'] = { offset: expectOffset }
+    // Without answers nobody would learn of a refusal; records without keys have no order to keep.
+    if (partitions !== undefined && this.#hasKeys && acks !== 0) fields['partitions'] = partitions
     if (acks !== 0) return link.channel.request('produce', fields, { timeoutMs: requestTimeoutMs })
     link.channel.send({ op: 'produce', id: 0, ...fields })
     return drained(link, this.route.clock)
+  }
+
+  /** The records of a closed batch. */
+  records(): Promise<readonly BatchRecord[]> {
+    return decodeBatch(this.#bytes as Uint8Array)
+  }
+
+  /** The records are in other batches now. */
+  move(places: readonly RecordPlace[]): void {
+    this.outcome.move(places)
+    this.#release()
   }
 
   succeed(reply: Frame): void {

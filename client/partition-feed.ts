@@ -28,6 +28,10 @@ export interface FeedOptions {
   /** Bytes that may be queued and under way. */
   readonly windowBytes: number
   readonly skipTrimmed: boolean
+  /** Read as of this log position. */
+  readonly asOf?: number | undefined
+  /** The topic has so many partitions now; heard before any delivery of a record that came after. */
+  readonly onPartitions?: (count: number) => void
   /** The broker refused for now, and the feed tries again. */
   readonly onRetry: (error: LogloomError) => void
   /** Something changed: a delivery, the start is known, the feed failed. */
@@ -52,6 +56,7 @@ export class PartitionFeed {
   #sub: number | undefined
   /** What was asked for, or what the broker lets a subscription have. */
   #windowBytes = 0
+  #resized: number | undefined
   #queuedBytes = 0
   #owedBytes = 0
   #attempt = 0
@@ -81,10 +86,35 @@ export class PartitionFeed {
     return this.#queuedBytes
   }
 
-  /** The oldest delivery, if any; its credit goes back to the broker. */
-  take(): Delivery | undefined {
-    const delivery = this.#queue.shift()
-    if (!delivery) return undefined
+  /** Offset of the first item that is queued. */
+  get head(): number | undefined {
+    const item = this.#queue[0]?.items[0]
+    return item && Number(item['offset'])
+  }
+
+  /** From now on so many bytes may be queued and under way. */
+  resize(windowBytes: number): void {
+    const most = this.#link?.limits.creditBytesMax ?? Number.POSITIVE_INFINITY
+    this.#resized = windowBytes
+    if (this.#windowBytes === 0) return
+    const now = Math.min(windowBytes, most)
+    // What the broker may send already is made up for before credit goes back again.
+    this.#owedBytes -= this.#windowBytes - now
+    this.#windowBytes = now
+  }
+
+  /** The items below `limit` of the oldest delivery, if any; its credit goes back to the broker. */
+  take(limit = Number.POSITIVE_INFINITY): Delivery | undefined {
+    const whole = this.#queue[0]
+    if (!whole) return undefined
+    const cut = whole.items.findIndex(item => Number(item['offset']) >= limit)
+    if (cut === 0) return undefined
+    if (cut > 0) {
+      const next = Number(whole.items[cut]?.['offset'])
+      this.#queue[0] = { ...whole, items: whole.items.slice(cut) }
+      return { items: whole.items.slice(0, cut), next, end: whole.end, bytes: 0 }
+    }
+    const delivery = this.#queue.shift() as Delivery
     this.#queuedBytes -= delivery.bytes
     this.#owedBytes += delivery.bytes
     // Credit travels in halves of the window: a frame per delivery would double the traffic, and the other half keeps it flowing.
@@ -118,11 +148,14 @@ export class PartitionFeed {
     this.#link = link
     this.#sub = undefined
     this.#owedBytes = 0
-    const { topic, partition, windowBytes } = this.#options
+    const { topic, partition, asOf } = this.#options
+    const windowBytes = this.#resized ?? this.#options.windowBytes
     // Credit beyond the broker's bound would be cut there, and then half of ours never be owed.
     this.#windowBytes = Math.min(windowBytes, link.limits.creditBytesMax)
     const credit = Math.max(1, this.#windowBytes - this.#queuedBytes)
-    const fields = { topic, partition, from: this.#from, credit, codecs: [...supportedCodecs] }
+    const codecs = [...supportedCodecs]
+    const past = asOf === undefined ? {} : { asOf }
+    const fields = { topic, partition, from: this.#from, credit, codecs, ...past }
     const sink = (frame: Frame): void => {
       if (this.#link === link && !this.#closed) this.#onPush(link, frame)
     }
@@ -155,7 +188,9 @@ export class PartitionFeed {
       this.#onRefused(link, LogloomError.fromWire(frame['error'] as WireError))
       return
     }
+    if (frame['partitions'] !== undefined) this.#options.onPartitions?.(Number(frame['partitions']))
     const items = frame['items'] as readonly Frame[]
+    if (items.length === 0) return
     const next = Number(frame['next'])
     const bytes = Number(frame['bytes'])
     this.#queue.push({ items, next, end: Number(frame['end']), bytes })

@@ -5,7 +5,7 @@
 
 import { BatchBuilder, type Codec, LogloomError, type RecordInput } from '../wire/index.ts'
 import type { Lane } from './lane.ts'
-import { type BatchRoute, OutgoingBatch } from './outgoing-batch.ts'
+import { type BatchRoute, type BatchTerms, OutgoingBatch } from './outgoing-batch.ts'
 
 /** What partition lanes share with their producer. */
 export interface PartitionLaneOwner {
@@ -20,11 +20,16 @@ export interface PartitionLaneOwner {
   closed(lane: PartitionLane): void
   took(bytes: number): void
   settled(batch: OutgoingBatch): void
+  /** The topic has other partitions than those out of which the batch's was chosen. */
+  recalled(batch: OutgoingBatch, error: LogloomError): void
 }
 
 export class PartitionLane {
   readonly route: BatchRoute
   readonly lane: Lane
+  /** Batches whose partitions have to be chosen anew. */
+  recalled: OutgoingBatch[] = []
+  #made = 0
   readonly #owner: PartitionLaneOwner
   #open: OutgoingBatch | undefined
 
@@ -39,8 +44,9 @@ export class PartitionLane {
     return this.#open
   }
 
-  /** Adds a record and returns its batch; it is the last record there. @throws MESSAGE_TOO_LARGE, INVALID_REQUEST */
-  add(record: RecordInput): OutgoingBatch {
+  /** Adds a record and returns its batch; it is the last record there. Batches hold records of the same terms. @throws MESSAGE_TOO_LARGE, INVALID_REQUEST */
+  add(record: RecordInput, terms: BatchTerms = {}): OutgoingBatch {
+    if (this.#open && this.#open.terms.partitions !== terms.partitions) this.closeOpen()
     const open = this.#open
     if (open) {
       const before = open.builtBytes
@@ -51,7 +57,7 @@ export class PartitionLane {
       }
       this.closeOpen()
     }
-    const batch = this.#openFor(record)
+    const batch = this.#openFor(record, terms)
     this.#open = batch
     this.#owner.opened(this, batch)
     this.#count(batch, 0)
@@ -59,10 +65,10 @@ export class PartitionLane {
     return batch
   }
 
-  /** A record alone in its batch, which takes effect only if the partition's next offset is `expectOffset`. */
-  addExpecting(record: RecordInput, expectOffset: number): OutgoingBatch {
+  /** A record alone in its batch, as one with `expectOffset` has to be. */
+  addAlone(record: RecordInput, terms: BatchTerms): OutgoingBatch {
     this.closeOpen()
-    const batch = this.#openFor(record, expectOffset)
+    const batch = this.#openFor(record, terms)
     this.#owner.opened(this, batch)
     this.#count(batch, 0)
     this.#submit(batch)
@@ -88,33 +94,52 @@ export class PartitionLane {
     this.#owner.closed(this)
   }
 
+  /** Takes back what is open. */
+  recallOpen(): void {
+    const batch = this.#open
+    if (!batch) return
+    this.#open = undefined
+    batch.close('none', () => {})
+    this.recalled.push(batch)
+  }
+
   #submit(batch: OutgoingBatch): void {
     batch.close(this.#owner.codec, () => this.lane.pump())
     this.lane.push(batch)
   }
 
   /** A new batch with its first record: of the usual size, or as large as allowed for a large record. */
-  #openFor(record: RecordInput, expectOffset?: number): OutgoingBatch {
+  #openFor(record: RecordInput, terms: BatchTerms): OutgoingBatch {
     const { batchSize } = this.#owner
     const bytesMax = this.#owner.batchBytesMax()
     try {
-      return this.#fill(record, Math.min(batchSize, bytesMax), expectOffset)
+      return this.#fill(record, Math.min(batchSize, bytesMax), terms)
     } catch (error) {
       const large = error instanceof LogloomError && error.code === 'MESSAGE_TOO_LARGE'
       if (!large || batchSize >= bytesMax) throw error
-      return this.#fill(record, bytesMax, expectOffset)
+      return this.#fill(record, bytesMax, terms)
     }
   }
 
-  #fill(record: RecordInput, bytesMax: number, expectOffset?: number): OutgoingBatch {
+  #fill(record: RecordInput, bytesMax: number, terms: BatchTerms): OutgoingBatch {
     const builder = new BatchBuilder({ bytesMax, now: this.#owner.wallMs() })
-    builder.tryAppend(record)
-    return this.#create({ builder }, expectOffset)
+    const batch = this.#create({ builder }, terms)
+    batch.tryAppend(record)
+    return batch
   }
 
-  #create(content: ConstructorParameters<typeof OutgoingBatch>[3], expectOffset?: number) {
-    const settled = (batch: OutgoingBatch): void => this.#owner.settled(batch)
-    return new OutgoingBatch(this.route, this.#owner.deadlineMs(), settled, content, expectOffset)
+  #create(content: ConstructorParameters<typeof OutgoingBatch>[3], terms: BatchTerms = {}) {
+    const on = {
+      settled: (batch: OutgoingBatch): void => this.#owner.settled(batch),
+      recalled: (batch: OutgoingBatch, error: LogloomError): void => {
+        this.recalled.push(batch)
+        this.#owner.recalled(batch, error)
+      },
+    }
+    const deadlineMs = terms.deadlineMs ?? this.#owner.deadlineMs()
+    const batch = new OutgoingBatch(this.route, deadlineMs, on, content, terms)
+    batch.order = this.#made++
+    return batch
   }
 
   #count(batch: OutgoingBatch, before: number): void {

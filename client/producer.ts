@@ -18,7 +18,7 @@ import type { Connection } from './connection.ts'
 import { asLogloomError, closedError, notSentError } from './failures.ts'
 import { Lane } from './lane.ts'
 import { Linger } from './linger.ts'
-import type { OutgoingBatch } from './outgoing-batch.ts'
+import type { BatchTerms, OutgoingBatch } from './outgoing-batch.ts'
 import { PartitionLane, type PartitionLaneOwner } from './partition-lane.ts'
 import {
   type ProducerOptions,
@@ -27,6 +27,7 @@ import {
 } from './producer-options.ts'
 import { ProducerIdSource } from './producer-id.ts'
 import { recordInput } from './record-input.ts'
+import { reopen, sendAgain, takeBack } from './rechoice.ts'
 import { type Ack, Outcome, type OutgoingRecord, PendingTicket, type Ticket } from './records.ts'
 import { SendWindow } from './send-window.ts'
 import { type PlainValue, type Topic, topicName } from './topic.ts'
@@ -254,7 +255,10 @@ export class Producer {
     this.#linger.stop()
     this.#cancelSweep?.()
     this.#window.close(error)
-    for (const route of this.#routes.values()) this.#rejectPending(route, error)
+    for (const route of this.#routes.values()) {
+      this.#rejectPending(route, error)
+      route.wake?.()
+    }
     for (const lane of this.#lanes()) lane.lane.close(error)
     this.#commands?.close(error)
     this.#onClosed(this)
@@ -272,12 +276,14 @@ export class Producer {
     const expectOffset = o.expect?.offset
     const waits = route.pending.length > 0 || route.loading !== undefined
     if (!waits && partition !== undefined) {
-      this.#place(route, partition, input, expectOffset, ticket)
+      ticketOf(ticket, this.#put(route, partition, input, { expectOffset }))
       return
     }
     const partitions = waits ? undefined : this.#catalog.partitions(route.name)
-    if (partitions !== undefined) {
-      this.#place(route, route.choose(input, partitions), input, expectOffset, ticket)
+    route.chosenOutOf ??= partitions
+    // Where partitions were added, what was chosen before goes first.
+    if (partitions !== undefined && route.chosenOutOf === partitions) {
+      ticketOf(ticket, this.#choose(route, input, { expectOffset, partitions }))
       return
     }
     const bytes = sizeOf(input.key) + sizeOf(input.value) + 64
@@ -288,46 +294,83 @@ export class Producer {
     this.#armSweep()
   }
 
-  /** Learns a topic's partitions, then places the records that waited for it. */
+  /** Learns a topic's partitions, chooses again for what was chosen out of another number, then places the records that waited. */
   async #load(route: TopicRoute): Promise<void> {
     try {
-      const { deliveryTimeoutMs } = this.#settings
-      const partitions = await this.#catalog.loadOrCreate(route.name, {
-        timeoutMs: deliveryTimeoutMs,
-      })
+      const { name, lanes } = route
+      const partitions = await this.#settled(route)
+      if (partitions === undefined) return
+      const reopened = await reopen(lanes)
+      if (this.#closedBy) return
       route.loading = undefined
-      const pending = route.pending
-      route.pending = []
-      let held = 0
-      for (const waiting of pending) {
-        const { record, expectOffset, ticket, bytes } = waiting
-        try {
-          const partition = waiting.partition ?? route.choose(record, partitions)
-          this.#place(route, partition, record, expectOffset, ticket)
-        } catch (error) {
-          this.#reject(route.name, ticket, asLogloomError(error), waiting.partition)
-        }
-        held += bytes
-      }
-      // Only now: whoever waits for room comes after those who came before.
-      this.#window.release(held)
+      route.chosenOutOf = partitions
+      sendAgain(
+        lanes,
+        reopened,
+        (record, deadlineMs) => this.#choose(route, record, { partitions, deadlineMs }),
+        ({ route: { partition } }, cause) => {
+          const error = asLogloomError(cause)
+          this.#settings.onRejected(error, { topic: name, partition, count: 1 })
+          return error
+        },
+      )
+      this.#placePending(route, partitions)
     } catch (error) {
       route.loading = undefined
       this.#rejectPending(route, asLogloomError(error))
     }
   }
 
-  #place(
+  /** The topic's partitions, once nothing is under way that was chosen out of another number. Undefined after close. */
+  async #settled(route: TopicRoute): Promise<number | undefined> {
+    const { deliveryTimeoutMs: timeoutMs } = this.#settings
+    for (;;) {
+      const partitions = await this.#catalog.loadOrCreate(route.name, { timeoutMs })
+      if (this.#closedBy) return undefined
+      if (!takeBack(route.lanes, partitions)) return partitions
+      await new Promise<void>(resolve => {
+        route.wake = resolve
+      })
+    }
+  }
+
+  #placePending(route: TopicRoute, partitions: number): void {
+    const pending = route.pending
+    route.pending = []
+    let held = 0
+    for (const { record, partition, expectOffset, ticket, bytes } of pending) {
+      try {
+        const batch =
+          partition === undefined
+            ? this.#choose(route, record, { expectOffset, partitions })
+            : this.#put(route, partition, record, { expectOffset })
+        ticketOf(ticket, batch)
+      } catch (error) {
+        this.#reject(route.name, ticket, asLogloomError(error), partition)
+      }
+      held += bytes
+    }
+    // Only now: whoever waits for room comes after those who came before.
+    this.#window.release(held)
+  }
+
+  /** Puts a record into the batch of the partition that the partitioner chooses; it is the last one there. */
+  #choose(
+    route: TopicRoute,
+    record: RecordInput,
+    terms: BatchTerms & { readonly partitions: number },
+  ): OutgoingBatch {
+    return this.#put(route, route.choose(record, terms.partitions), record, terms)
+  }
+
+  #put(
     route: TopicRoute,
     partition: number,
     record: RecordInput,
-    expectOffset: number | undefined,
-    ticket: PendingTicket,
-  ): void {
+    terms: BatchTerms,
+  ): OutgoingBatch {
     const lane = this.#lane(route, partition)
-    const batch =
-      expectOffset === undefined ? lane.add(record) : lane.addExpecting(record, expectOffset)
-    ticket.place(batch.outcome, batch.count - 1)
+    return terms.expectOffset === undefined ? lane.add(record, terms) : lane.addAlone(record, terms)
   }
 
   /** A record that got into no batch. */
@@ -344,6 +387,8 @@ export class Producer {
   }
 
   #rejectPending(route: TopicRoute, error: LogloomError): void {
+    for (const lane of route.lanes)
+      for (const batch of lane?.recalled.splice(0) ?? []) batch.fail(error)
     const pending = route.pending
     route.pending = []
     for (const { ticket, bytes, partition } of pending) {
@@ -418,6 +463,17 @@ export class Producer {
           this.#settings.onRejected(error, { topic, partition, count: batch.count })
         }
         this.#window.release(batch.countedBytes)
+        this.#routes.get(batch.route.topic)?.wake?.()
+      },
+      recalled: ({ route: { topic } }, error) => {
+        this.#catalog.learn(topic, error)
+        const route = this.#route(topic)
+        const partitions = this.#catalog.partitions(topic)
+        // At once: what came after it must not be sent before it.
+        if (partitions !== undefined) takeBack(route.lanes, partitions)
+        route.loading ??= this.#load(route)
+        route.wake?.()
+        this.#armSweep()
       },
     }
   }
@@ -430,7 +486,10 @@ export class Producer {
     this.#cancelSweep = clock.schedule(periodMs, () => {
       this.#cancelSweep = undefined
       const nowMs = clock.nowMs()
-      for (const lane of this.#lanes()) if (!lane.lane.idle) lane.lane.expire(nowMs)
+      for (const lane of this.#lanes()) {
+        if (!lane.lane.idle) lane.lane.expire(nowMs)
+        lane.recalled = lane.recalled.filter(batch => !this.#expired(batch, nowMs))
+      }
       let waiting = this.#unsettled.size
       for (const route of this.#routes.values()) {
         this.#expirePending(route, nowMs)
@@ -438,6 +497,16 @@ export class Producer {
       }
       if (waiting > 0) this.#armSweep()
     })
+  }
+
+  /** Fails a batch that was taken back, if its time is over. */
+  #expired(batch: OutgoingBatch, nowMs: number): boolean {
+    const { deadlineMs, route } = batch
+    if (deadlineMs > nowMs) return false
+    const message = `${route.topic}: partitions were added, and it was not written before the delivery timeout`
+    const { lastError, link } = this.#connection
+    batch.fail(notSentError(message, lastError, link !== undefined))
+    return true
   }
 
   #expirePending(route: TopicRoute, nowMs: number): void {
@@ -450,6 +519,11 @@ export class Producer {
       this.#window.release(bytes)
     }
   }
+}
+
+/** Tells the ticket of a record, the last one of `batch`, where its fate is decided. */
+function ticketOf(ticket: PendingTicket, batch: OutgoingBatch): void {
+  ticket.place(batch.outcome, batch.count - 1)
 }
 
 function sizeOf(part: string | Uint8Array | null | undefined): number {

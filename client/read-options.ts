@@ -32,8 +32,13 @@ export interface ReadGap {
 export interface ReadOptions {
   /** Default: all partitions. */
   readonly partition?: number
-  /** Default `'end'`. */
+  /** Default `'end'`; with `asOf` `'beginning'`. */
   readonly from?: ReadFrom
+  /**
+   * Read the topics as they were at this log position, see {@link Client.snapshot}: the records that took effect below it and no others, to the
+   * end that each partition had then. Implies `until: 'end'`.
+   */
+  readonly asOf?: number
   /** `'end'`: stop at the end offsets found at the start. Default: read for ever. */
   readonly until?: 'end'
   /** Bytes that may wait unread in this reader, all partitions together; default 1 MiB. */
@@ -74,6 +79,7 @@ export interface ReadSettings {
   readonly partition: number | undefined
   readonly start: Start
   readonly untilEnd: boolean
+  readonly asOf: number | undefined
   readonly maxBytes: number
   readonly onTrimmed: 'error' | 'skip'
   readonly onLost: 'error' | 'skip'
@@ -86,11 +92,13 @@ export interface ReadSettings {
 /** Checks options and fills in defaults. @throws INVALID_REQUEST */
 export function readSettings(topics: readonly string[], o: ReadOptions): ReadSettings {
   if (topics.length === 0) throw new LogloomError('INVALID_REQUEST', 'name a topic to read')
+  const asOf = o.asOf === undefined ? undefined : amount('asOf', o.asOf, 0, 0)
   return {
     topics: [...new Set(topics)],
     partition: o.partition,
-    start: startOf(o.from ?? 'end'),
-    untilEnd: o.until === 'end',
+    start: startOf(o.from ?? (asOf === undefined ? 'end' : 'beginning')),
+    untilEnd: o.until === 'end' || asOf !== undefined,
+    asOf,
     maxBytes: amount('maxBytes', o.maxBytes, 1 << 20, 1),
     onTrimmed: o.onTrimmed ?? (o.onGap ? 'skip' : 'error'),
     onLost: o.onGap ? 'skip' : 'error',

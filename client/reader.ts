@@ -1,7 +1,7 @@
 // Reads partitions as one async stream of records, without a group: a cursor, kept by the caller as a resume token.
 //
-// Guarantees: each record of the partitions asked for once, in offset order per partition, through reconnects; an offset is only
-// passed over as a typed gap, which is reported or thrown; memory stays within `maxBytes` plus one batch per partition. A reader is
+// Guarantees: each record of the partitions asked for once, in offset order per partition, through reconnects; partitions that are added to a topic are
+// read too, and the records of a key stay in order over that (see epochs); an offset is only passed over as a typed gap, which is reported or thrown; memory stays within `maxBytes` plus one batch per partition. A reader is
 // used once: `break`, `return`, an abort or an error close it. It does not know sockets: feeds keep the pushes coming.
 
 import {
@@ -14,6 +14,7 @@ import {
 } from '../wire/index.ts'
 import type { Catalog } from './catalog.ts'
 import type { Connection } from './connection.ts'
+import { epochOf, epochsAt, limitIn, type PartitionEpoch } from './epochs.ts'
 import { asLogloomError, closedError } from './failures.ts'
 import { type Delivery, PartitionFeed } from './partition-feed.ts'
 import type { Offset, Position } from './positions.ts'
@@ -24,6 +25,18 @@ const windowBytesMin = 4096
 /** The longest that timers take, about 24 days: waiting for a broker has no deadline of its own. */
 const foreverMs = 2 ** 31 - 1
 
+/** A topic that is read whole. */
+interface WholeTopic {
+  readonly name: string
+  epochs: readonly PartitionEpoch[]
+  /** The one being read; see {@link epochOf}. */
+  epoch: number
+  /** Partitions that the broker told of. */
+  told: number
+  /** Partitions up to which `epochs` was asked for. */
+  asked: number
+}
+
 export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   readonly #connection: Connection
   readonly #catalog: Catalog
@@ -32,6 +45,8 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   readonly #signal: AbortSignal | undefined
   readonly #stop = new AbortController()
   readonly #onClosed: (reader: Reader<never, never>) => void
+  readonly #whole = new Map<string, WholeTopic>()
+  #failure: LogloomError | undefined
   #feeds: PartitionFeed[] = []
   #nexts: number[] = []
   #turn = 0
@@ -169,29 +184,117 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   async #start(): Promise<void> {
     this.#throwIfOver()
     this.#signal?.addEventListener('abort', this.#onAbort)
-    const { topics, partition, start, maxBytes, onTrimmed, onRetry } = this.#settings
+    const { topics, partition, start } = this.#settings
     const places = await Promise.all(topics.map(topic => this.#partitionsOf(topic, partition)))
     if (this.#closed) return
     const feeds = places.flat()
-    const windowBytes = Math.max(windowBytesMin, Math.floor(maxBytes / feeds.length))
-    this.#feeds = feeds.map(({ topic, partition }) => {
-      return new PartitionFeed(this.#connection, {
-        topic,
-        partition,
-        from: startOfPartition(start, topic, partition),
-        windowBytes,
-        skipTrimmed: onTrimmed === 'skip',
-        onChange: () => this.#wake?.(),
-        onRetry: error => onRetry({ topic, partition, error }),
-      })
+    const windowBytes = this.#windowBytes(feeds.length)
+    this.#feeds = feeds.map(({ topic, partition }) =>
+      this.#feed(topic, partition, startOfPartition(start, topic, partition), windowBytes),
+    )
+  }
+
+  #feed(topic: string, partition: number, from: unknown, windowBytes: number): PartitionFeed {
+    const { asOf, onTrimmed, onRetry } = this.#settings
+    return new PartitionFeed(this.#connection, {
+      topic,
+      partition,
+      from,
+      windowBytes,
+      asOf,
+      skipTrimmed: onTrimmed === 'skip',
+      onChange: () => this.#wake?.(),
+      onRetry: error => onRetry({ topic, partition, error }),
+      onPartitions: count => this.#told(topic, count),
     })
   }
 
-  async #partitionsOf(topic: string, partition: number | undefined) {
-    if (partition !== undefined) return [{ topic, partition }]
-    const o = { signal: this.#stop.signal, timeoutMs: foreverMs }
-    const count = await this.#catalog.load(topic, o)
-    return Array.from({ length: count }, (_, partition) => ({ topic, partition }))
+  #windowBytes(feeds: number): number {
+    return Math.max(windowBytesMin, Math.floor(this.#settings.maxBytes / feeds))
+  }
+
+  async #partitionsOf(name: string, partition: number | undefined) {
+    if (partition !== undefined) return [{ topic: name, partition }]
+    const { asOf } = this.#settings
+    const epochs = await this.#epochsOf(name, asOf === undefined)
+    const told = epochs.at(-1)?.partitions ?? 0
+    this.#whole.set(name, { name, epochs, epoch: 0, told, asked: told })
+    // Of a topic that was not there the broker says so, when its first partition is asked for.
+    return Array.from({ length: Math.max(1, told) }, (_, partition) => ({ topic: name, partition }))
+  }
+
+  async #epochsOf(topic: string, allowStale: boolean): Promise<readonly PartitionEpoch[]> {
+    const { asOf } = this.#settings
+    const o = { signal: this.#stop.signal, timeoutMs: foreverMs, allowStale }
+    const epochs = await this.#catalog.load(topic, o)
+    return asOf === undefined ? epochs : epochsAt(epochs, asOf)
+  }
+
+  /** Nothing more of the topic is handed out until it is known where the old partitions ended. */
+  #told(name: string, count: number): void {
+    const topic = this.#whole.get(name)
+    if (!topic || this.#settings.asOf !== undefined || count <= topic.told) return
+    topic.told = count
+    this.#learn(topic).catch((error: unknown) => {
+      this.#failure ??= asLogloomError(error)
+      this.#wake?.()
+    })
+  }
+
+  async #learn(topic: WholeTopic): Promise<void> {
+    const { told, name } = topic
+    const epochs = await this.#epochsOf(name, false)
+    if (this.#closed || told <= topic.asked) return
+    topic.epochs = epochs
+    topic.asked = Math.max(told, epochs.at(-1)?.partitions ?? 0)
+    topic.told = Math.max(topic.told, topic.asked)
+    const known = this.#feeds.filter(feed => feed.topic === name).length
+    const hasBegun = this.#begun()
+    const isFixed = hasBegun && this.#settings.untilEnd
+    if (!isFixed) this.#add(name, known, epochs.at(-1)?.partitions ?? known, hasBegun)
+    this.#moveOn(name)
+    this.#wake?.()
+  }
+
+  /** Reads partitions `[from, to)` too, all of them: they came after this reader. */
+  #add(topic: string, from: number, to: number, hasBegun: boolean): void {
+    if (to <= from) return
+    const { start } = this.#settings
+    const windowBytes = this.#windowBytes(this.#feeds.length + to - from)
+    for (const feed of this.#feeds) feed.resize(windowBytes)
+    const starts = Array.from(
+      { length: to - from },
+      (_, i) => start.positions?.get(`${topic}-${from + i}`) ?? 0,
+    )
+    // The partitions of a topic stand together, as a token needs them; whoever holds one keeps the former lists.
+    const at = this.#feeds.findLastIndex(feed => feed.topic === topic) + 1
+    const feeds = this.#feeds.slice()
+    feeds.splice(at, 0, ...starts.map((n, i) => this.#feed(topic, from + i, n, windowBytes)))
+    this.#feeds = feeds
+    if (!hasBegun) return
+    const nexts = this.#nexts.slice()
+    nexts.splice(at, 0, ...starts)
+    this.#nexts = nexts
+  }
+
+  /** Goes on to the epoch that the cursors have come to. */
+  #moveOn(name: string): void {
+    const topic = this.#whole.get(name)
+    if (!topic || topic.epoch === topic.epochs.length - 1 || !this.#begun()) return
+    const cursors = this.#feeds.flatMap((feed, i) => {
+      if (feed.topic !== name) return []
+      const isOver = this.#settings.untilEnd && isDone(feed)
+      const cursor = isOver ? Number.POSITIVE_INFINITY : (this.#nexts[i] ?? 0)
+      return [{ partition: feed.partition, cursor }]
+    })
+    topic.epoch = epochOf(topic.epochs, cursors)
+  }
+
+  /** Up to which offset a feed may be read now. */
+  #limit({ topic, partition }: PartitionFeed): number {
+    const whole = this.#whole.get(topic)
+    if (!whole) return Number.POSITIVE_INFINITY
+    return whole.told > whole.asked ? 0 : limitIn(whole.epochs, whole.epoch, partition)
   }
 
   /** True once every feed knows its start: only then is a resume token complete. */
@@ -199,6 +302,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     if (this.#nexts.length === this.#feeds.length) return true
     if (!this.#feeds.every(hasBegun)) return false
     this.#nexts = this.#feeds.map(feed => feed.cursor as number)
+    for (const name of this.#whole.keys()) this.#moveOn(name)
     return true
   }
 
@@ -212,10 +316,11 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
         if (this.#closed) return undefined
         const index = this.#begun() ? this.#readyFeed() : -1
         const feed = this.#feeds[index]
-        const delivery = feed?.take()
+        const delivery = feed?.take(this.#limit(feed))
         if (feed && delivery) {
-          const batch = await this.#decode(feed, index, delivery)
+          const batch = await this.#decode(feed, delivery)
           if (this.#settings.untilEnd && isDone(feed)) feed.close()
+          this.#moveOn(feed.topic)
           if (batch.records.length > 0 && !this.#closed) return batch
         } else if (this.#atEnd()) {
           await this.close()
@@ -239,7 +344,9 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     const count = this.#feeds.length
     for (let step = 0; step < count; step++) {
       const index = (this.#turn + step) % count
-      if ((this.#feeds[index]?.queued ?? 0) > 0) {
+      const feed = this.#feeds[index]
+      const head = feed?.cursor === undefined ? undefined : feed.head
+      if (feed && head !== undefined && head < this.#limit(feed)) {
         this.#turn = index + 1
         return index
       }
@@ -256,6 +363,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   }
 
   #throwIfFailed(): void {
+    if (this.#failure) throw this.#failure
     for (const feed of this.#feeds) {
       if (feed.error && feed.queued === 0 && !(this.#settings.untilEnd && isDone(feed)))
         throw feed.error
@@ -280,11 +388,13 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     })
   }
 
-  async #decode(feed: PartitionFeed, index: number, delivery: Delivery): Promise<ReadBatch<V, K>> {
+  async #decode(feed: PartitionFeed, delivery: Delivery): Promise<ReadBatch<V, K>> {
     const { topic, partition } = feed
     const limit = this.#settings.untilEnd ? (feed.firstEnd as number) : Number.POSITIVE_INFINITY
-    const nexts = this.#feeds.length === 1 ? this.#nexts : this.#nexts.slice()
-    const place = { topic, partition, snapshot: { partitions: this.#feeds, nexts, at: index } }
+    const partitions = this.#feeds
+    const at = partitions.indexOf(feed)
+    const nexts = partitions.length === 1 ? this.#nexts : this.#nexts.slice()
+    const place = { topic, partition, snapshot: { partitions, nexts, at } }
     const records: ReadRecord<V, K>[] = []
     let cursor = feed.cursor as number
     for (const [i, item] of delivery.items.entries()) {
@@ -293,7 +403,8 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
       const following = Number(item['next'] ?? delivery.items[i + 1]?.['offset'] ?? delivery.next)
       if (item['gap'] !== undefined) {
         const type = item['gap'] as ReadGap['type']
-        this.#pass({ topic, partition, type, offset: Math.max(base, cursor), next: following })
+        const next = Math.min(following, limit)
+        this.#pass({ topic, partition, type, offset: Math.max(base, cursor), next })
       } else {
         const found = await this.#open(item)
         if (found instanceof LogloomError) {
@@ -305,8 +416,9 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     }
     const next = Math.min(Math.max(cursor, delivery.next), limit) as Offset
     feed.cursor = next
-    this.#nexts[index] = next
-    const token = { partitions: this.#feeds, nexts, at: index }
+    // Partitions may have been added meanwhile.
+    this.#nexts[this.#feeds.indexOf(feed)] = next
+    const token = { partitions, nexts, at }
     return new DeliveredBatch(topic, partition, records, next, delivery.end as Offset, token)
   }
 

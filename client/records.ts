@@ -35,15 +35,42 @@ export interface Ticket {
   readonly acked: Promise<Ack>
 }
 
+/** A record's group, and its number there. */
+export interface RecordPlace {
+  readonly outcome: Outcome
+  readonly index: number
+}
+
 /** The fate of a group of records that stand together. */
 export class Outcome {
   /** Set on success. */
   first: Ack | undefined
   error: LogloomError | undefined
+  /** The records went elsewhere, one by one: what became of them. */
+  #places: readonly RecordPlace[] | undefined
+  #isMoved = false
   readonly #waiting: (() => void)[] = []
 
   get settled(): boolean {
-    return this.first !== undefined || this.error !== undefined
+    return this.first !== undefined || this.error !== undefined || this.#isMoved
+  }
+
+  /** Where the fate of record `index` is decided now. */
+  placeOf(index: number): RecordPlace {
+    return this.#places?.[index] ?? { outcome: this, index }
+  }
+
+  /** The records are in other groups now, in this order. It is settled once all of those are. */
+  move(places: readonly RecordPlace[]): void {
+    this.#places = places
+    const groups = new Set(places.map(({ outcome }) => outcome))
+    let open = groups.size
+    for (const group of groups)
+      group.whenSettled(() => {
+        if (--open > 0) return
+        this.#isMoved = true
+        this.#wake()
+      })
   }
 
   /** Runs `then` once it is settled, at once if it is. */
@@ -78,7 +105,7 @@ export class PendingTicket implements Ticket {
   place(outcome: Outcome, index: number): void {
     this.#outcome = outcome
     this.#index = index
-    if (this.#settle) outcome.whenSettled(() => this.#finish(outcome))
+    if (this.#settle) outcome.whenSettled(() => this.#finish({ outcome, index }))
   }
 
   get acked(): Promise<Ack> {
@@ -88,17 +115,23 @@ export class PendingTicket implements Ticket {
       })
       this.#promise.catch(() => {})
       const outcome = this.#outcome
-      outcome?.whenSettled(() => this.#finish(outcome))
+      outcome?.whenSettled(() => this.#finish({ outcome, index: this.#index }))
     }
     return this.#promise
   }
 
-  #finish(outcome: Outcome): void {
+  #finish({ outcome, index }: RecordPlace): void {
+    const place = outcome.placeOf(index)
+    // Moved, perhaps more than once.
+    if (place.outcome !== outcome) {
+      this.#finish(place)
+      return
+    }
     const { first, error } = outcome
     if (error) this.#settle?.reject(error)
     else if (first) {
-      const offset = (first.offset < 0 ? first.offset : first.offset + this.#index) as Offset
-      this.#settle?.resolve(this.#index === 0 ? first : { ...first, offset })
+      const offset = (first.offset < 0 ? first.offset : first.offset + index) as Offset
+      this.#settle?.resolve(index === 0 ? first : { ...first, offset })
     }
   }
 }

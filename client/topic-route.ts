@@ -24,8 +24,12 @@ export class TopicRoute {
   readonly name: string
   readonly lanes: (PartitionLane | undefined)[] = []
   pending: PendingRecord[] = []
-  /** Set while the partition count is asked for. */
+  /** Set while the partition count is asked for, or what was chosen out of another one is chosen again. */
   loading: Promise<void> | undefined
+  /** Out of how many partitions records were chosen last. */
+  chosenOutOf: number | undefined
+  /** Ends the wait for a batch that was sent. */
+  wake: (() => void) | undefined
   readonly #partitioner: Partitioner | undefined
   #sticky: number
 

@@ -1,0 +1,149 @@
+// Partitions are added to a topic while producers and readers use it: each key's records stay in order, none is lost, none comes twice.
+
+import { array, assert, asyncProperty, constantFrom, integer } from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { type Client, connect, type ProducerOptions, type ReadRecord } from '../../client/index.ts'
+import { partitionForKey } from '../../wire/partitioner.ts'
+import { CuttingProxy } from './cutting-proxy.ts'
+import { useMemoryBroker } from './memory-broker.ts'
+
+const { broker, client } = useMemoryBroker()
+const quick = { retryBackoffMs: 1, retryBackoffMaxMs: 5 }
+const keysEach = 7
+
+type Seen = Pick<ReadRecord<string>, 'key' | 'value'>
+
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+const keyOf = (name: string, i: number): string => `${name}${i % keysEach}`
+const valueOf = (i: number): string => String(Math.floor(i / keysEach))
+
+/** Keeps many batches under way, over keys of its own, each key's records numbered from 0. */
+async function sendPipelined(from: Client, topic: string, name: string, o: SendPlan) {
+  const producer = from.producer({ lingerMs: 0, batchSize: 120, ...o.options })
+  const acked = []
+  for (let i = 0; i < o.records; i++) {
+    acked.push(producer.enqueue(topic, { key: keyOf(name, i), value: valueOf(i) }).acked)
+    // Without a key, in between, in the same batches.
+    if (i % 5 === 0) acked.push(producer.enqueue(topic, { value: '-' }).acked)
+    if (i % 6 === 5) await turn()
+    o.onSent()
+  }
+  await Promise.all(acked)
+  // By now it knows, or it learns it.
+  const partitions = await o.changed()
+  const later = Array.from({ length: o.records }, (_, n) => o.records + n)
+  const acks = await Promise.all(
+    later.map(n => {
+      const record = { key: keyOf(name, n), value: valueOf(n) }
+      return producer.enqueue(topic, record).acked
+    }),
+  )
+  for (const [n, { partition }] of acks.entries()) {
+    const key = keyOf(name, o.records + n)
+    expect(partition).toBe(partitionForKey(new TextEncoder().encode(key), partitions))
+  }
+}
+
+/** One atomic unit after the other, of two records each. */
+async function publishEach(from: Client, topic: string, name: string, o: SendPlan) {
+  for (let i = 0; i < o.records; i++) {
+    await from.transaction(tx => {
+      for (const n of [2 * i, 2 * i + 1]) tx.send(topic, { key: keyOf(name, n), value: valueOf(n) })
+    })
+    o.onSent()
+  }
+}
+
+interface SendPlan {
+  readonly records: number
+  readonly options: ProducerOptions
+  readonly onSent: () => void
+  /** Resolves once partitions were added for the last time, with how many there are. */
+  readonly changed: () => Promise<number>
+}
+
+function expectWhole(records: readonly Seen[], names: readonly string[], each: number): void {
+  const keyed = records.filter(({ key }) => key !== null)
+  const byKey = new Map<string, string[]>()
+  for (const { key, value } of keyed) {
+    const values = byKey.get(key as string) ?? []
+    values.push(value as string)
+    byKey.set(key as string, values)
+  }
+  for (const [key, values] of byKey)
+    expect(values, `values of ${key}`).toEqual(values.map((_, i) => String(i)))
+  expect(keyed.length).toBe(names.length * each)
+}
+
+async function take(reader: AsyncIterable<ReadRecord<string>>, count: number) {
+  const records: ReadRecord<string>[] = []
+  let keyed = 0
+  for await (const record of reader) {
+    records.push(record)
+    if (record.key !== null && ++keyed === count) break
+  }
+  return records
+}
+
+describe('adding partitions to a topic in use', () => {
+  it('keeps the records of each key in order for every reader, through cuts of connections', async () => {
+    let topics = 0
+    await assert(
+      asyncProperty(
+        array(integer({ min: 0, max: 150 }), { minLength: 1, maxLength: 3 }),
+        integer({ min: 20, max: 90 }),
+        constantFrom('none' as const, 'gzip' as const),
+        array(integer({ min: 300, max: 9000 }), { maxLength: 5 }),
+        async (changes, each, compressionType, cuts) => {
+          const own = await client()
+          const topic = `t${topics++}`
+          await own.admin().createTopic(topic, { partitions: 3 })
+          const left = [...cuts]
+          const proxy = await CuttingProxy.start(broker().port, () => left.shift())
+          const clients = await Promise.all(
+            [broker().url, proxy.url, proxy.url, proxy.url].map(url => connect(url, quick)),
+          )
+          const [near, far, publishing, reading] = clients as [Client, Client, Client, Client]
+          const names = ['near', 'far', 'unnumbered', 'publishing']
+          const whole = 2 * each
+          const live = [own, reading].map(one =>
+            take(one.read(topic, { from: 'beginning' }), names.length * whole),
+          )
+          let sent = 0
+          const due = changes.toSorted((a, b) => a - b)
+          const adding: Promise<{ readonly partitions: number }>[] = []
+          const add = (): void => {
+            due.shift()
+            adding.push(own.admin().createPartitions(topic, 4 * adding.length + 4))
+          }
+          const onSent = (): void => {
+            sent++
+            while (due[0] !== undefined && due[0] <= sent) add()
+          }
+          const changed = async (): Promise<number> => {
+            while (due.length > 0) add()
+            return (await Promise.all(adding)).at(-1)?.partitions ?? 0
+          }
+          const options = { compressionType }
+          const plan = { records: each, options, onSent, changed }
+          const careless = { ...plan, options: { ...options, enableIdempotence: false } }
+          await Promise.all([
+            sendPipelined(near, topic, 'near', plan),
+            sendPipelined(far, topic, 'far', plan),
+            sendPipelined(near, topic, 'unnumbered', careless),
+            publishEach(publishing, topic, 'publishing', plan),
+          ])
+          for (const records of await Promise.all(live)) expectWhole(records, names, whole)
+          const later = await connect(broker().url)
+          const records: ReadRecord<string>[] = []
+          for await (const record of later.read(topic, { from: 'beginning', until: 'end' }))
+            records.push(record)
+          expectWhole(records, names, whole)
+          await Promise.all([...clients, later].map(one => one.close()))
+          await proxy.stop()
+        },
+      ),
+      { numRuns: 25 },
+    )
+  })
+})
