@@ -37,6 +37,7 @@ import { Retention } from './retention.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
 import type { Command, Decision } from './state/commands.ts'
 import type { PastRange } from './state/past.ts'
+import { type MemberView, viewOf } from './state/groups/group-machine.ts'
 import { stateVersion } from './state/state-hash.ts'
 import type { ApplyResult, StateMachine } from './state/state-machine.ts'
 import type { PartitionState, TopicState } from './state/topics.ts'
@@ -375,6 +376,11 @@ export class Broker {
   /** A consumer group; undefined when there is none of this name. */
   group(name: string): Group | undefined {
     return this.machine.groups.registry.byName.get(name)
+  }
+
+  /** See {@link viewOf}. */
+  memberView(group: string, memberId: string): MemberView | undefined {
+    return viewOf(this.group(group), memberId, this.machine.topics)
   }
 
   groups(): Iterable<Group> {

@@ -5,7 +5,7 @@
 import type { Catalog } from './catalog.ts'
 import type { Connection } from './connection.ts'
 import { decoderOf, type ReadOptions, readSettings, type SomeTopic } from './read-options.ts'
-import { Reader } from './reader.ts'
+import { type Gate, Reader } from './reader.ts'
 import { type Topic, topicName } from './topic.ts'
 
 /**
@@ -40,21 +40,26 @@ export class Readers {
     this.#catalog = catalog
   }
 
-  /** One topic, whatever its type. */
-  open(topic: SomeTopic, options: ReadOptions): Reader<unknown, unknown> {
-    return this.#read(topic, options)
+  /** One partition, whatever its type, as far as the gate lets. */
+  open(topic: SomeTopic, options: ReadOptions, gate: Gate): Reader<unknown, unknown> {
+    return this.#read(topic, options, gate)
   }
 
   readonly read = ((topics: SomeTopic, options?: ReadOptions) =>
     this.#read(topics, options ?? {})) as ReadTopics
 
-  #read(topics: SomeTopic | readonly SomeTopic[], options: ReadOptions): Reader<never, never> {
+  #read(
+    topics: SomeTopic | readonly SomeTopic[],
+    options: ReadOptions,
+    gate?: Gate,
+  ): Reader<never, never> {
     if (this.#connection.closedBy) throw this.#connection.closedBy
     const list = Array.isArray(topics) ? (topics as readonly SomeTopic[]) : [topics as SomeTopic]
     const decoders = new Map(list.map(topic => [topicName(topic), decoderOf(topic, options.as)]))
     const settings = readSettings([...decoders.keys()], options)
     const reader = new Reader<never, never>(this.#connection, this.#catalog, settings, decoders, {
       signal: options.signal,
+      gate,
       onClosed: closed => this.#open.delete(closed),
     })
     this.#open.add(reader)

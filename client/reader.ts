@@ -25,6 +25,16 @@ const windowBytesMin = 4096
 /** The longest that timers take, about 24 days: waiting for a broker has no deadline of its own. */
 const foreverMs = 2 ** 31 - 1
 
+/** Says how far the partition of a reader may be read; it may change its mind, see {@link Reader.look}. */
+export interface Gate {
+  /** Nothing at or past it is handed out. */
+  readonly limit: number
+  /** The topic has so many partitions, heard before any record that came after. */
+  told(partitions: number): void
+  /** There is nothing to hand out below `next`. */
+  passed(next: number): void
+}
+
 /** A topic that is read whole. */
 interface WholeTopic {
   readonly name: string
@@ -45,6 +55,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   readonly #signal: AbortSignal | undefined
   readonly #stop = new AbortController()
   readonly #onClosed: (reader: Reader<never, never>) => void
+  readonly #gate: Gate | undefined
   readonly #whole = new Map<string, WholeTopic>()
   #failure: LogloomError | undefined
   #feeds: PartitionFeed[] = []
@@ -61,14 +72,24 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     catalog: Catalog,
     settings: ReadSettings,
     decoders: ReadonlyMap<string, Decoder>,
-    o: { signal: AbortSignal | undefined; onClosed: (reader: Reader<never, never>) => void },
+    o: {
+      signal: AbortSignal | undefined
+      gate: Gate | undefined
+      onClosed: (reader: Reader<never, never>) => void
+    },
   ) {
     this.#connection = connection
     this.#catalog = catalog
     this.#settings = settings
     this.#decoders = decoders
     this.#signal = o.signal
+    this.#gate = o.gate
     this.#onClosed = o.onClosed
+  }
+
+  /** Looks again how far it may read. */
+  look(): void {
+    this.#wake?.()
   }
 
   /** Starts reading if need be; resolves with the starting positions, once every record written from now on will be seen. */
@@ -205,7 +226,10 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
       skipTrimmed: onTrimmed === 'skip',
       onChange: () => this.#wake?.(),
       onRetry: error => onRetry({ topic, partition, error }),
-      onPartitions: count => this.#told(topic, count),
+      onPartitions: count => {
+        this.#gate?.told(count)
+        this.#told(topic, count)
+      },
     })
   }
 
@@ -293,7 +317,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   /** Up to which offset a feed may be read now. */
   #limit({ topic, partition }: PartitionFeed): number {
     const whole = this.#whole.get(topic)
-    if (!whole) return Number.POSITIVE_INFINITY
+    if (!whole) return this.#gate?.limit ?? Number.POSITIVE_INFINITY
     return whole.told > whole.asked ? 0 : limitIn(whole.epochs, whole.epoch, partition)
   }
 
@@ -322,6 +346,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
           if (this.#settings.untilEnd && isDone(feed)) feed.close()
           this.#moveOn(feed.topic)
           if (batch.records.length > 0 && !this.#closed) return batch
+          if (!this.#closed) this.#gate?.passed(batch.next)
         } else if (this.#atEnd()) {
           await this.close()
           return undefined

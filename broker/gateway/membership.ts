@@ -5,7 +5,7 @@
 
 import { LogloomError } from '../../wire/errors.ts'
 import type { Frame } from '../../wire/frame.ts'
-import { type MemberView, viewOf } from '../state/groups/group-machine.ts'
+import type { MemberView } from '../state/groups/group-machine.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 
@@ -43,7 +43,7 @@ export class Membership {
   /** What the member holds, in the words of the protocol; the next push follows what differs. */
   view(): Frame {
     const { group: name, memberId } = this.options
-    const view = viewOf(this.context.broker.group(name), memberId)
+    const view = this.context.broker.memberView(name, memberId)
     const frame = view === undefined ? {} : this.frameOf(view)
     this.told = JSON.stringify(frame)
     return frame
@@ -122,11 +122,12 @@ export class Membership {
     const nameOf = (topicId: number): string => this.context.broker.topicById(topicId)?.name ?? ''
     return {
       generation,
-      assigned: assigned.map(({ topicId, partition, generation: since, offset }) => ({
+      assigned: assigned.map(({ topicId, generation: since, offset, until, ...place }) => ({
         topic: nameOf(topicId),
-        partition,
+        ...place,
         generation: since,
         offset: offset ?? null,
+        ...(until === undefined ? {} : { until }),
       })),
       revoking: revoking.map(({ topicId, partition, generation: since }) => ({
         topic: nameOf(topicId),

@@ -285,9 +285,10 @@ export class Consumer<V = string, K = string> {
       const held = this.#held.get(key)
       if (held !== undefined) {
         held.revoking = false
+        held.allow(place)
         continue
       }
-      const made = new HeldPartition(place, place.offset, clock.nowMs())
+      const made = new HeldPartition(place, clock.nowMs(), () => this.#atEnd(made))
       this.#held.set(key, made)
       fresh.push(made)
     }
@@ -356,12 +357,13 @@ export class Consumer<V = string, K = string> {
       return
     }
     const from = offset ?? (autoOffsetReset === 'earliest' ? 'beginning' : 'end')
-    const reader = this.#readers.open(this.#typed.get(topic) ?? topic, {
+    const options = {
       ...read,
       partition,
       from,
       maxBytes: Math.max(1, Math.floor(maxBytes / Math.max(1, this.#held.size))),
-    })
+    }
+    const reader = this.#readers.open(this.#typed.get(topic) ?? topic, options, held)
     held
       .read(reader, () => {
         held.heardMs = this.#connection.clock.nowMs()
@@ -369,6 +371,7 @@ export class Consumer<V = string, K = string> {
         // Where it began is part of what the group knows: the next owner must not begin at a later end.
         if (offset === undefined && this.#settings.autoCommit && held.committed === undefined)
           this.#commitDue([held]).catch(() => {})
+        else this.#atEnd(held)
       })
       .catch((error: unknown) => {
         if (this.#held.get(keyOf(held)) === held && !held.revoking) this.#fail(error as Error)
@@ -440,6 +443,16 @@ export class Consumer<V = string, K = string> {
     return { held, batch }
   }
 
+  /** Where partitions were added, others wait until a partition is committed up to where it was then. */
+  #atEnd(held: HeldPartition): void {
+    const { topic, partition, generation, revoking } = held
+    if (revoking || this.#held.get(keyOf(held)) !== held) return
+    const offset = held.ended(!this.#settings.autoCommit)
+    // What fails now is tried again soon.
+    if (offset !== undefined)
+      this.#commit([{ topic, partition, generation, offset }]).catch(() => {})
+  }
+
   async #commitDue(all: readonly HeldPartition[]): Promise<void> {
     await this.#commit(
       all.flatMap((held): CommitPlace[] => {
@@ -472,6 +485,7 @@ export class Consumer<V = string, K = string> {
       const all = [...this.#held.values()].filter(({ revoking }) => !revoking)
       // What was refused is another's by now, which a push says; what is unknown is committed again.
       if (autoCommit) this.#commitDue(all).catch(() => {})
+      else for (const held of all) this.#atEnd(held)
       void this.#lookForStalled(all)
       this.#tick()
     })

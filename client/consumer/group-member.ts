@@ -17,8 +17,18 @@ export interface Place {
   readonly generation: number
 }
 
+/** A partition that is this member's. */
+export interface AssignedPlace extends Place {
+  /** Committed; undefined when nothing is. */
+  readonly offset: number | undefined
+  /** Up to where the group lets it be read, for now or without end. */
+  readonly until: number
+  /** Partitions of the topic when that was said. */
+  readonly partitions: number
+}
+
 export interface Assignment {
-  readonly assigned: readonly (Place & { readonly offset: number | undefined })[]
+  readonly assigned: readonly AssignedPlace[]
   readonly revoking: readonly Place[]
 }
 
@@ -198,6 +208,8 @@ function assignmentOf(frame: Frame): Assignment {
     assigned: rows('assigned').map(row => ({
       ...placeOf(row),
       offset: typeof row['offset'] === 'number' ? row['offset'] : undefined,
+      until: Number(row['until'] ?? Number.POSITIVE_INFINITY),
+      partitions: Number(row['partitions'] ?? Number.POSITIVE_INFINITY),
     })),
     revoking: rows('revoking').map(placeOf),
   }

@@ -5,13 +5,13 @@
 //
 // Records may be finished in any order; what may be committed is below the first that is not. What was given up unfinished counts as that for good.
 
-import type { Place } from './group-member.ts'
+import type { AssignedPlace, Place } from './group-member.ts'
 import type { ReadBatch } from '../read-record.ts'
-import type { Reader } from '../reader.ts'
+import type { Gate, Reader } from '../reader.ts'
 
 export type AnyBatch = ReadBatch<unknown, unknown>
 
-export class HeldPartition implements Place {
+export class HeldPartition implements Place, Gate {
   readonly topic: string
   readonly partition: number
   readonly generation: number
@@ -35,14 +35,58 @@ export class HeldPartition implements Place {
   #reader: Reader<unknown, unknown> | undefined
   #taken: (() => void) | undefined
   #idle: (() => void)[] = []
+  /** Up to where the group lets it be read, as of so many partitions of the topic. */
+  #until: number
+  #partitions: number
+  /** Partitions of the topic that its reader heard of. */
+  #told = 0
+  /** First offset after the last record that was handed out. */
+  #handed: number | undefined
+  readonly #onEnd: () => void
 
-  constructor(place: Place, committed: number | undefined, nowMs: number) {
+  /** `onEnd`: what is processed may have come to where the group waits for it, see {@link ended}. */
+  constructor(place: AssignedPlace, nowMs: number, onEnd: () => void) {
     this.topic = place.topic
     this.partition = place.partition
     this.generation = place.generation
-    this.committed = committed
-    this.#next = committed
+    this.committed = place.offset
+    this.#next = place.offset
     this.heardMs = nowMs
+    this.#until = place.until
+    this.#partitions = place.partitions
+    this.#onEnd = onEnd
+  }
+
+  /** Nothing at or past it is handed out; nothing at all while the topic has partitions of which the group has not spoken. */
+  get limit(): number {
+    return this.#told > this.#partitions ? 0 : this.#until
+  }
+
+  told(partitions: number): void {
+    this.#told = partitions
+  }
+
+  passed(next: number): void {
+    this.#next = next
+    this.#onEnd()
+  }
+
+  /** The group says how far it may be read. */
+  allow({ until, partitions }: AssignedPlace): void {
+    this.#until = until
+    this.#partitions = partitions
+    this.#reader?.look()
+    this.#onEnd()
+  }
+
+  /**
+   * What is to be committed at once, because the group waits for it: everything up to where it may be read is done. With `manual` only what holds no
+   * record that the application did not commit itself.
+   */
+  ended(manual: boolean): number | undefined {
+    const { due, committed = -1 } = this
+    if (due === undefined || due < this.#until) return undefined
+    return manual && this.#handed !== undefined && committed < this.#handed ? undefined : due
   }
 
   /** Offset of the next record that nobody has been given; undefined as long as the start is not known. */
@@ -98,7 +142,10 @@ export class HeldPartition implements Place {
     this.waiting = undefined
     this.heardMs = nowMs
     this.#next = batch.next
-    for (const { offset } of batch.records) this.#open.add(offset)
+    for (const { offset } of batch.records) {
+      this.#open.add(offset)
+      this.#handed = offset + 1
+    }
     this.#taken?.()
     return batch
   }
@@ -112,6 +159,7 @@ export class HeldPartition implements Place {
   finish(offset: number): void {
     if (!this.#open.delete(offset) || this.#open.size > 0) return
     for (const wake of this.#idle.splice(0)) wake()
+    this.#onEnd()
   }
 
   /** Resolves once nothing of it is being worked on. */
@@ -127,6 +175,7 @@ export class HeldPartition implements Place {
     this.#open.clear()
     this.#limit = Number.POSITIVE_INFINITY
     this.#next = offset
+    this.#handed = undefined
     // Going back is meant, so it may be committed.
     this.committed = undefined
   }

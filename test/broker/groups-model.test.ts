@@ -17,6 +17,7 @@ import { viewOf } from '../../broker/state/groups/group-machine.ts'
 import { topicsOf } from '../../broker/state/groups/rebalance.ts'
 import { MemoryStore } from '../../broker/state/memory-store.ts'
 import { StateMachine } from '../../broker/state/state-machine.ts'
+import { encodeBatch, readBatchHeader } from '../../wire/batch.ts'
 
 const sessionTimeoutMs = 1000
 const rebalanceTimeoutMs = 5000
@@ -43,7 +44,7 @@ class World {
     const header = { session: -1, sequence: 0, stamp: this.time }
     const command: Command = { type: 'open', node, incarnation: String(id) }
     this.put(machine => {
-      machine.apply(id, { header, bytes: 0, commands: [{ command, batchStarts: [] }] })
+      machine.apply(id, { header, bytes: 0, commands: [{ command, batchStarts: [0] }] })
     })
     this.sessions.set(node, { id, next: 0 })
   }
@@ -55,7 +56,7 @@ class World {
     const header = { session: session.id, sequence: session.next++, stamp: this.time }
     let decision: Decision | undefined
     this.put(machine => {
-      const entry = { header, bytes: 0, commands: [{ command, batchStarts: [] }] }
+      const entry = { header, bytes: 0, commands: [{ command, batchStarts: [0] }] }
       decision = machine.apply(lsn, entry).applied[0]?.decisions[0]
     })
     return decision as Decision
@@ -92,7 +93,7 @@ function shown(machine: StateMachine): unknown {
   const offsets = [...(group?.offsets ?? [])].map(([topic, of]) => [topic, [...of]] as const)
   return {
     members,
-    views: members.map(({ id }) => viewOf(group, id)),
+    views: members.map(({ id }) => viewOf(group, id, machine.topics)),
     offsets: new Map(offsets.map(([topic, of]) => [topic, new Map(of)])),
   }
 }
@@ -143,6 +144,23 @@ const step = oneof(
       kind: constant('create' as const),
       topic: constantFrom(...topicNames),
       partitions: integer({ min: 1, max: 5 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: record({
+      kind: constant('add' as const),
+      topic: constantFrom(...topicNames),
+      partitions: integer({ min: 2, max: 9 }),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: record({
+      kind: constant('produce' as const),
+      topic: constantFrom(...topicNames),
+      pick: integer({ min: 0, max: 20 }),
+      count: integer({ min: 1, max: 4 }),
     }),
   },
   {
@@ -221,9 +239,9 @@ class Model {
         break
       }
       case 'release': {
-        const partitions = (viewOf(world.group, step.member)?.revoking ?? []).map(
-          ({ topicId, partition, generation }) => [topicId, partition, generation] as const,
-        )
+        const partitions = (
+          viewOf(world.group, step.member, world.machine.topics)?.revoking ?? []
+        ).map(({ topicId, partition, generation }) => [topicId, partition, generation] as const)
         world.propose({
           type: 'releasePartitions',
           group: groupName,
@@ -247,6 +265,46 @@ class Model {
           ifNotExists: true,
         })
         break
+      case 'add': {
+        const topic = world.machine.topics.byName.get(step.topic)
+        if (topic === undefined) break
+        const { id, partitions } = topic
+        const { length } = partitions
+        const keys = new Set([...this.offsets.keys(), ...(world.group?.claims.keys() ?? [])])
+        const isAbout = [...keys].some(key => key.startsWith(`${id}/`))
+        const decision = world.propose({
+          type: 'addPartitions',
+          topicId: id,
+          partitions: step.partitions,
+          config: {},
+        })
+        expect(decision).toMatchObject(
+          step.partitions > length ? { ok: true } : { code: 'INVALID_PARTITIONS' },
+        )
+        // Whoever read the topic before begins with their first record.
+        if (isAbout)
+          for (let p = length; p < step.partitions; p++) this.offsets.set(claimKey(id, p), 0)
+        break
+      }
+      case 'produce': {
+        const topic = world.machine.topics.byName.get(step.topic)
+        if (topic === undefined) break
+        const batch = encodeBatch(
+          Array.from({ length: step.count }, () => ({ value: 'v' })),
+          {
+            now: 1,
+          },
+        )
+        const decision = world.propose({
+          type: 'produce',
+          topicId: topic.id,
+          partition: step.pick % topic.partitions.length,
+          batch,
+          header: readBatchHeader(batch),
+        })
+        expect(decision.ok).toBe(true)
+        break
+      }
       case 'delete': {
         const topic = world.machine.topics.byName.get(step.topic)
         if (topic === undefined) break
@@ -274,13 +332,50 @@ class Model {
       id !== undefined && (world.group?.members.has(id) === true || isThere(this.fenced.get(id)))
     for (const [id, heir] of this.fenced) if (!isThere(heir)) this.fenced.delete(id)
     this.check()
+    this.checkGiven(before.keys)
+  }
+
+  /** Partitions that were added are given to nobody before all there were at the time are committed up to where they were. */
+  private checkGiven(before: ReadonlySet<string>): void {
+    const { group, machine } = this.world
+    for (const [key, { topicId, partition }] of group?.claims ?? []) {
+      const topic = machine.topics.byId.get(topicId)
+      if (before.has(key) || topic === undefined) continue
+      for (const { ends } of topic.epochs)
+        if (partition >= ends.length)
+          for (const [p, end] of ends.entries())
+            expect(this.offsets.get(claimKey(topicId, p)) ?? 0).toBeGreaterThanOrEqual(end)
+    }
+  }
+
+  /** Every member reads and commits what it may, which at last is everything. */
+  private readAll(): void {
+    const { world } = this
+    const { topics } = world.machine
+    for (const id of world.group?.members.keys() ?? [])
+      for (const place of viewOf(world.group, id, topics)?.assigned ?? []) {
+        const { topicId, partition, generation, until, offset = 0 } = place
+        const end = topics.partition(topicId, partition)?.next ?? 0
+        const to = Math.max(offset, Math.min(until ?? end, end))
+        const sequence = ++this.sequence
+        const offsets = [[topicId, partition, to, generation, ''] as const]
+        const commit = { group: groupName, memberId: id, sequence, offsets }
+        expect(world.propose({ type: 'commitOffsets', ...commit }).ok).toBe(true)
+        this.offsets.set(claimKey(topicId, partition), to)
+        this.check()
+      }
   }
 
   /** Every member gives back what it is asked for, until nothing is: then all that is subscribed to is served. */
   settle(): void {
     const { world } = this
-    for (let round = 0; round < 3; round++)
-      for (const id of world.group?.members.keys() ?? []) this.run({ kind: 'release', member: id })
+    const epochs = [...world.machine.topics.byId.values()].map(topic => topic.epochs.length)
+    for (let round = Math.max(1, ...epochs); round > 0; round--) {
+      for (let again = 0; again < 3; again++)
+        for (const id of world.group?.members.keys() ?? [])
+          this.run({ kind: 'release', member: id })
+      this.readAll()
+    }
     const { group } = world
     if (group === undefined) return
     const wanted = new Set(
@@ -298,7 +393,7 @@ class Model {
 
   private commit(step: Step & { kind: 'commit' }): void {
     const { world } = this
-    const view = viewOf(world.group, step.member)
+    const view = viewOf(world.group, step.member, world.machine.topics)
     const held = [...(view?.assigned ?? []), ...(view?.revoking ?? [])]
     const every = [...(world.group?.claims.values() ?? [])]
     const claim = step.stale ? every[step.pick % every.length] : held[step.pick % held.length]
@@ -315,14 +410,14 @@ class Model {
       sequence,
       offsets: [[topicId, partition, step.offset, generation, '']],
     })
-    // The partitions of this world are empty: only offset 0 lies within them.
+    const end = world.machine.topics.partition(topicId, partition)?.next ?? 0
     if (view === undefined)
       expect(decision).toMatchObject({
         code: this.fenced.has(step.member) ? 'MEMBER_FENCED' : 'UNKNOWN_MEMBER',
       })
     else if (owned?.generation !== generation)
       expect(decision).toMatchObject({ code: 'STALE_GENERATION' })
-    else if (step.offset > 0) expect(decision).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE' })
+    else if (step.offset > end) expect(decision).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE' })
     else {
       expect(decision.ok).toBe(true)
       if (sequence > newest) this.offsets.set(claimKey(topicId, partition), step.offset)
@@ -340,18 +435,23 @@ class Model {
       offsets: [[topic.id, 0, offset]],
     })
     if (members > 0) expect(decision).toMatchObject({ code: 'GROUP_NOT_EMPTY' })
-    else if (offset > 0) expect(decision).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE' })
+    else if (offset > (topic.partitions[0]?.next ?? 0))
+      expect(decision).toMatchObject({ code: 'OFFSET_OUT_OF_RANGE' })
     else this.offsets.set(claimKey(topic.id, 0), offset)
   }
 
-  private held(): { readonly text: string; readonly assignor: string | undefined } {
+  private held(): {
+    readonly text: string
+    readonly assignor: string | undefined
+    readonly keys: ReadonlySet<string>
+  } {
     const { group } = this.world
     const rows = [...(group?.claims.values() ?? [])]
       .map(({ topicId, partition, owner, generation }) =>
         [topicId, partition, owner, generation].join(),
       )
       .sort()
-    return { text: rows.join(';'), assignor: group?.assignor }
+    return { text: rows.join(';'), assignor: group?.assignor, keys: new Set(group?.claims.keys()) }
   }
 
   private check(): void {

@@ -2,7 +2,14 @@
 
 import { array, assert, asyncProperty, constantFrom, integer } from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Client, connect, type ProducerOptions, type ReadRecord } from '../../client/index.ts'
+import {
+  type Client,
+  connect,
+  type GroupRecord,
+  type LogloomError,
+  type ProducerOptions,
+  type ReadRecord,
+} from '../../client/index.ts'
 import { partitionForKey } from '../../wire/partitioner.ts'
 import { CuttingProxy } from './cutting-proxy.ts'
 import { useMemoryBroker } from './memory-broker.ts'
@@ -62,6 +69,41 @@ interface SendPlan {
   readonly changed: () => Promise<number>
 }
 
+/** Commits the record, again if nobody knows whether it was, unless it is another member's by now. */
+async function committed(record: GroupRecord<string>): Promise<void> {
+  for (;;) {
+    try {
+      await record.commit()
+      return
+    } catch (error) {
+      const { code } = error as LogloomError
+      if (code !== 'CONNECTION_CLOSED' && code !== 'TIMEOUT') return
+      if (record.signal.aborted) return
+    }
+  }
+}
+
+/** Adds partitions, four at a time, whenever so many records were sent. */
+function adder(from: Client, topic: string, changes: readonly number[]) {
+  let sent = 0
+  const due = changes.toSorted((a, b) => a - b)
+  const adding: Promise<{ readonly partitions: number }>[] = []
+  const add = (): void => {
+    due.shift()
+    adding.push(from.admin().createPartitions(topic, 4 * adding.length + 4))
+  }
+  return {
+    onSent: (): void => {
+      sent++
+      while (due[0] !== undefined && due[0] <= sent) add()
+    },
+    changed: async (): Promise<number> => {
+      while (due.length > 0) add()
+      return (await Promise.all(adding)).at(-1)?.partitions ?? 0
+    },
+  }
+}
+
 function expectWhole(records: readonly Seen[], names: readonly string[], each: number): void {
   const keyed = records.filter(({ key }) => key !== null)
   const byKey = new Map<string, string[]>()
@@ -109,21 +151,7 @@ describe('adding partitions to a topic in use', () => {
           const live = [own, reading].map(one =>
             take(one.read(topic, { from: 'beginning' }), names.length * whole),
           )
-          let sent = 0
-          const due = changes.toSorted((a, b) => a - b)
-          const adding: Promise<{ readonly partitions: number }>[] = []
-          const add = (): void => {
-            due.shift()
-            adding.push(own.admin().createPartitions(topic, 4 * adding.length + 4))
-          }
-          const onSent = (): void => {
-            sent++
-            while (due[0] !== undefined && due[0] <= sent) add()
-          }
-          const changed = async (): Promise<number> => {
-            while (due.length > 0) add()
-            return (await Promise.all(adding)).at(-1)?.partitions ?? 0
-          }
+          const { onSent, changed } = adder(own, topic, changes)
           const options = { compressionType }
           const plan = { records: each, options, onSent, changed }
           const careless = { ...plan, options: { ...options, enableIdempotence: false } }
@@ -144,6 +172,74 @@ describe('adding partitions to a topic in use', () => {
         },
       ),
       { numRuns: 25 },
+    )
+  })
+
+  it('keeps them in order for the members of a group, also when one leaves in the middle', async () => {
+    let topics = 0
+    await assert(
+      asyncProperty(
+        array(integer({ min: 0, max: 200 }), { minLength: 1, maxLength: 3 }),
+        integer({ min: 20, max: 90 }),
+        integer({ min: 1, max: 4 }),
+        integer({ min: 0, max: 120 }),
+        constantFrom('commits' as const, 'autoCommit' as const),
+        array(integer({ min: 600, max: 9000 }), { maxLength: 3 }),
+        async (changes, each, concurrency, leaveAt, mode, cuts) => {
+          const own = await client()
+          const topic = `g${topics++}`
+          await own.admin().createTopic(topic, { partitions: 3 })
+          const left = [...cuts]
+          const proxy = await CuttingProxy.start(broker().port, () => left.shift())
+          const clients = await Promise.all(
+            [broker().url, proxy.url, broker().url].map(url => connect(url, quick)),
+          )
+          const names = ['one', 'two']
+          const whole = 2 * each * names.length
+          const seen: Seen[] = []
+          const known = new Set<string>()
+          let wake = (): void => {}
+          const all = new Promise<void>(resolve => {
+            wake = resolve
+          })
+          const consumers = clients.map(one =>
+            one.consumer({
+              groupId: topic,
+              topics: topic,
+              autoOffsetReset: 'earliest',
+              autoCommit: mode === 'autoCommit',
+              autoCommitIntervalMs: 20,
+            }),
+          )
+          const running = consumers.map(consumer =>
+            consumer.run(
+              async record => {
+                // What was not committed may come again: where the work on it began first counts.
+                const name = `${record.key} ${record.value}`
+                if (record.key !== null && !known.has(name)) {
+                  known.add(name)
+                  seen.push({ key: record.key, value: record.value })
+                }
+                await turn()
+                if (mode === 'commits') await committed(record)
+                if (known.size === leaveAt) void consumers[2]?.close()
+                if (known.size === whole) wake()
+              },
+              mode === 'commits' ? {} : { concurrency },
+            ),
+          )
+          const { onSent, changed } = adder(own, topic, changes)
+          const plan = { records: each, options: {}, onSent, changed }
+          await Promise.all(names.map(name => sendPipelined(own, topic, name, plan)))
+          await all
+          expectWhole(seen, names, 2 * each)
+          await Promise.all(consumers.map(one => one.close()))
+          await Promise.all(running)
+          await Promise.all(clients.map(one => one.close()))
+          await proxy.stop()
+        },
+      ),
+      { numRuns: 20 },
     )
   })
 })

@@ -12,6 +12,7 @@ import type { GroupCommand, GroupCommit } from './commands.ts'
 import { claimKey, committed, type Group, type Member } from './group.ts'
 import { patternsMax } from './followed-patterns.ts'
 import { claimsOf, rebalance, settle } from './rebalance.ts'
+import { reachesEnd, readablePartitions, readableUntil, readingEpoch } from './reading-epoch.ts'
 import { GroupRegistry, groupsMax } from './registry.ts'
 
 /** Members of one group. */
@@ -206,13 +207,30 @@ export class GroupMachine {
       this.changed(group)
     }
     this.hash.string(name)
+    const ending = this.topicsEnding(group, offsets)
     for (const [topicId, partition, offset, , metadata] of offsets) {
       this.registry.commit(group, topicId, partition, { offset, metadata, committedAt: time })
       this.hash.number(topicId)
       this.hash.number(partition)
       this.hash.number(offset)
     }
+    // What comes next in an epoch that has ended is given out: it always has partitions that nobody was given yet.
+    const isOver = (topic: TopicState): boolean =>
+      !group.claims.has(claimKey(topic.id, readablePartitions(group, topic) - 1))
+    if (group.members.size > 0 && ending.some(isOver)) this.move(group, time)
     return done
+  }
+
+  /** Topics to which partitions were added, and of which the offsets reach what came before. */
+  private topicsEnding(group: Group, offsets: GroupCommit['offsets']): readonly TopicState[] {
+    const ending = new Set<TopicState>()
+    for (const [topicId, partition, offset] of offsets) {
+      const topic = this.topics.byId.get(topicId)
+      if (topic === undefined || topic.epochs.length === 1) continue
+      const before = committed(group, topicId, partition)?.offset ?? 0
+      if (reachesEnd(topic, partition, before, offset)) ending.add(topic)
+    }
+    return [...ending]
   }
 
   private join(command: GroupCommand & { type: 'joinGroup' }, effect: Effect): GroupOutcome {
@@ -485,6 +503,10 @@ export interface MemberView {
     readonly generation: number
     /** Committed offset; undefined when there is none yet. */
     readonly offset: number | undefined
+    /** Up to which offset it may be read for now; undefined: without end. */
+    readonly until: number | undefined
+    /** Partitions of the topic as of this view. */
+    readonly partitions: number
   }[]
   /** To be given back: finish, commit, release. */
   readonly revoking: readonly {
@@ -495,9 +517,24 @@ export interface MemberView {
 }
 
 /** Undefined when the group has no such member. */
-export function viewOf(group: Group | undefined, memberId: string): MemberView | undefined {
+export function viewOf(
+  group: Group | undefined,
+  memberId: string,
+  topics: Topics,
+): MemberView | undefined {
   if (group?.members.has(memberId) !== true) return undefined
   const held = claimsOf(group).filter(({ owner }) => owner === memberId)
+  const epochs = new Map<TopicState, number>()
+  const limitOf = (topicId: number, partition: number) => {
+    const topic = topics.byId.get(topicId)
+    if (topic === undefined) return { until: undefined, partitions: 0 }
+    const epoch = epochs.get(topic) ?? readingEpoch(group, topic)
+    epochs.set(topic, epoch)
+    return {
+      until: readableUntil(topic, epoch, partition),
+      partitions: topic.partitions.length,
+    }
+  }
   return {
     generation: group.generation,
     assigned: held
@@ -507,6 +544,7 @@ export function viewOf(group: Group | undefined, memberId: string): MemberView |
         partition,
         generation,
         offset: committed(group, topicId, partition)?.offset,
+        ...limitOf(topicId, partition),
       })),
     revoking: held
       .filter(({ target }) => target !== memberId)

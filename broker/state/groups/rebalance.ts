@@ -4,6 +4,7 @@ import type { Topics } from '../topics.ts'
 import { assign, type Place } from './assignors.ts'
 import { type Claim, claimKey, type Group, type Member, membersOf } from './group.ts'
 import type { FollowedPatterns } from './followed-patterns.ts'
+import { readablePartitions } from './reading-epoch.ts'
 
 /** Topics that the member subscribes to and that exist. */
 export function topicsOf(
@@ -35,16 +36,20 @@ export function rebalance(
     id: member.id,
     topics: topicsOf(member, topics, patterns),
   }))
-  const wanted = new Set(subscribers.flatMap(subscriber => [...subscriber.topics]))
-  for (const topicId of wanted)
-    for (const { partition } of topics.byId.get(topicId)?.partitions ?? []) {
+  const wanted = new Map<number, number>()
+  for (const topicId of new Set(subscribers.flatMap(subscriber => [...subscriber.topics]))) {
+    const topic = topics.byId.get(topicId)
+    wanted.set(topicId, topic === undefined ? 0 : readablePartitions(group, topic))
+  }
+  for (const [topicId, count] of wanted)
+    for (let partition = 0; partition < count; partition++) {
       const key = claimKey(topicId, partition)
       if (!group.claims.has(key)) group.claims.set(key, newClaim(topicId, partition))
     }
   const places = claimsOf(group).flatMap((claim): Place[] => {
     const { topicId, partition, owner, target } = claim
     const exists = topics.partition(topicId, partition) !== undefined
-    return exists && wanted.has(topicId)
+    return exists && partition < (wanted.get(topicId) ?? 0)
       ? [{ topicId, partition, key: claimKey(topicId, partition), current: target ?? owner }]
       : []
   })
