@@ -212,7 +212,11 @@ export class Admin {
     topic: string,
     partitions: number,
     o: AdminOptions & { readonly config?: Readonly<Record<string, string>> } = {},
-  ): Promise<{ readonly topic: string; readonly partitions: number }> {
+  ): Promise<{
+    readonly topic: string
+    readonly partitions: number
+    readonly config: Readonly<Record<string, string>>
+  }> {
     const { config } = o
     return this.#change('alterTopic', { topic, partitions, ...(config && { config }) }, o)
   }

@@ -92,7 +92,9 @@ export interface ReadSettings {
 /** Checks options and fills in defaults. @throws INVALID_REQUEST */
 export function readSettings(topics: readonly string[], o: ReadOptions): ReadSettings {
   if (topics.length === 0) throw new LogloomError('INVALID_REQUEST', 'name a topic to read')
-  const asOf = o.asOf === undefined ? undefined : amount('asOf', o.asOf, 0, 0)
+  const { asOf } = o
+  if (asOf !== undefined && !(Number.isSafeInteger(asOf) && asOf >= 0))
+    throw new LogloomError('INVALID_REQUEST', `asOf ${String(asOf)}: positions are counted from 0`)
   return {
     topics: [...new Set(topics)],
     partition: o.partition,

@@ -11,6 +11,7 @@ export interface ConsumeOptions extends GlobalOptions {
   readonly output?: string
   readonly partition?: number
   readonly group?: string
+  readonly asOf?: number
 }
 
 /** Adds the command. */
@@ -31,6 +32,11 @@ export function addConsumeCommand(program: Command): void {
     )
     .option('-n, --count <n>', 'stop after this many records', whole(0))
     .option('-e, --exit', 'stop at the end offsets found at the start')
+    .option(
+      '--as-of <position>',
+      'the topic as it was at this position of the log, to the end that it had then',
+      whole(0),
+    )
     .option('-f, --output <format>', String.raw`text of each record (default: %v\n)`)
     .option('-p, --partition <n>', 'read this partition only (default: all)', whole(0))
     .addHelpText(
@@ -45,6 +51,7 @@ ${examples(
   'logloom consume orders -g billing',
   String.raw`logloom consume orders -o -5 -f '%p %o %k %v\n'`,
   'logloom consume orders -o @2026-01-31T08:00:00Z -n 100 --format json',
+  'logloom consume orders --as-of 48210',
 )}`,
     )
     .action(

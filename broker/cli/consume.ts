@@ -7,6 +7,7 @@ import type { ReadGap, ReadOptions, ReadRetry } from '../../client/index.ts'
 import { withBroker } from './broker-client.ts'
 import { ByteSink } from './byte-sink.ts'
 import type { ConsumeOptions } from './consume-command.ts'
+import { UsageError } from './exit-codes.ts'
 import { formatWarning } from './failure.ts'
 import { note, writeBytes } from './output.ts'
 import { compileFormat, type RecordWriter } from './record-format.ts'
@@ -26,6 +27,8 @@ export async function consume(topic: string, o: ConsumeOptions): Promise<void> {
   const { count = Number.POSITIVE_INFINITY } = o
   if (count === 0) return
   if (o.group !== undefined) {
+    if (o.asOf !== undefined)
+      throw new UsageError('--as-of reads the past: a group goes on from where it was, without it')
     const { consumeAsMember } = await import('./consume-group.ts')
     await consumeAsMember(topic, o.group, o, write)
     return
@@ -43,6 +46,7 @@ export async function consume(topic: string, o: ConsumeOptions): Promise<void> {
       onRetry: retry => troubles.hear(retry),
       ...(o.exit ? { until: 'end' } : {}),
       ...(o.partition === undefined ? {} : { partition: o.partition }),
+      ...(o.asOf === undefined ? {} : { asOf: o.asOf }),
     }
     try {
       await print(client.read(topic, options).batches(), write, count, () => troubles.end())

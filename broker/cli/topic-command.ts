@@ -15,7 +15,8 @@ interface CreateOptions {
 }
 
 interface AlterOptions {
-  readonly config: Record<string, string>
+  readonly config?: Record<string, string>
+  readonly partitions?: number
 }
 
 interface TrimOptions {
@@ -69,10 +70,21 @@ export function addTopicCommand(program: Command): void {
     .action((name: string, _, command: Command) => remove(name, globalsOf(command)))
   topic
     .command('alter')
-    .description('change settings of a topic; others stay as they are')
+    .description('change settings of a topic, or add partitions to it while it is in use')
     .argument('<name>')
-    .requiredOption('--config <key=value>', 'a topic setting, repeatable', keyValue)
-    .addHelpText('after', examples('logloom topic alter orders --config max.message.bytes=65536'))
+    .option(
+      '--config <key=value>',
+      'a topic setting, repeatable; others stay as they are',
+      keyValue,
+    )
+    .option('--partitions <n>', 'number of partitions, more than there are', whole(1))
+    .addHelpText(
+      'after',
+      examples(
+        'logloom topic alter orders --config max.message.bytes=65536',
+        'logloom topic alter orders --partitions 12',
+      ),
+    )
     .action((name: string, o: AlterOptions, command: Command) =>
       alter(name, { ...o, ...globalsOf(command) }),
     )
@@ -152,12 +164,27 @@ function remove(name: string, o: GlobalOptions): Promise<void> {
 }
 
 function alter(name: string, o: AlterOptions & GlobalOptions): Promise<void> {
+  const { partitions, config } = o
+  if (partitions === undefined && config === undefined)
+    throw new UsageError('topic alter: give --config, --partitions or both')
   return withBroker(o.url, async client => {
-    const altered = await client.admin().alterTopic(name, o.config)
+    const admin = client.admin()
+    if (partitions === undefined) {
+      const altered = await admin.alterTopic(name, config ?? {})
+      if (o.format === 'json') return writeJson(altered)
+      return writeText(`altered ${altered.topic}${settingsOf(altered.config)}\n`)
+    }
+    const altered = await admin.createPartitions(name, partitions, config && { config })
     if (o.format === 'json') return writeJson(altered)
-    const config = Object.entries(altered.config).map(([key, value]) => `${key}=${value}`)
-    return writeText(`altered ${altered.topic} ${config.join(' ')}\n`)
+    const settings = settingsOf(altered.config)
+    return writeText(`altered ${altered.topic} partitions=${altered.partitions}${settings}\n`)
   })
+}
+
+function settingsOf(config: Readonly<Record<string, string>>): string {
+  return Object.entries(config)
+    .map(([key, value]) => ` ${key}=${value}`)
+    .join('')
 }
 
 function trim(name: string, o: TrimOptions & GlobalOptions): Promise<void> {

@@ -269,7 +269,7 @@ function parseCommand(
     const preface = unpackOwn(bytes.subarray(start + 4, body))
     const more = view.getUint8(at) === publishCommitCode ? { commit: preface } : preface
     const { command, batchStarts } = parsePublish(bytes, view, body, flags)
-    return { command: { ...command, ...more } as Command, batchStarts }
+    return { command: { ...command, ...more }, batchStarts }
   }
   if (type === 'publish') return parsePublish(bytes, view, start, flags)
   if (type === 'relocate') return parseRelocate(bytes, view, start)

@@ -69,10 +69,11 @@ export async function publish(
       })
     let made = await propose(unit)
     // Partitions were added since they were chosen, by whom else but this broker: it chooses again.
-    while (isRecords && !made.ok && made.code === 'STALE_PARTITIONS') {
-      unit = await unitOfRecords(context, frame)
-      made = await propose(unit)
-    }
+    if (isRecords)
+      while (!made.ok && made.code === 'STALE_PARTITIONS') {
+        unit = await unitOfRecords(context, frame)
+        made = await propose(unit)
+      }
     const decision = acceptedOrThrow(made)
     const offsets = decision.offsets ?? []
     // A retry that gets its first answer again brought nothing new.

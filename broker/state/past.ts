@@ -48,7 +48,7 @@ export function pastRange(
   return { start, end: endAt(topics, state, position) }
 }
 
-/** The first offset whose batch took effect at `position` or later. */
+/** The first offset whose batch took effect at `position` or later; the present start when nothing is left of what was there then. */
 function endAt(topics: Topics, state: PartitionState, position: number): number {
   let low = state.start
   let high = state.next

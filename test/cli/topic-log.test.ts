@@ -51,6 +51,10 @@ describe('logloom topic', () => {
       'max.message.bytes=1024',
     ])
     expect(alter.stdout).toBe('altered orders max.message.bytes=1024\n')
+    const add = await broker.run(['topic', 'alter', 'orders', '--partitions', '5'])
+    expect(add.stdout).toBe('altered orders partitions=5 max.message.bytes=1024\n')
+    await broker.run(['produce', 'orders', '-p', '4'], { input: 'c\n' })
+    expect((await broker.run(['consume', 'orders', '-e'])).stdout).toBe('a\nb\nc\n')
     expect((await broker.run(['topic', 'delete', 'orders'])).stdout).toBe('deleted orders\n')
     expect((await broker.run(['topic', 'list', '--format', 'json'])).stdout).toBe('{"topics":[]}\n')
   })
@@ -82,6 +86,21 @@ describe('logloom topic', () => {
     expect(codeOf(beyond.stderr)).toBe('OFFSET_OUT_OF_RANGE')
   })
 
+  it('is read as it was at a position of the log', async () => {
+    const broker = await startBroker()
+    await broker.run(['produce', 'past'], { input: 'a\nb\n' })
+    const described = await broker.run(['log', 'describe', '--format', 'json'])
+    const { tail } = JSON.parse(described.stdout) as { tail: number }
+    await broker.run(['produce', 'past'], { input: 'c\n' })
+    const consume = (...args: string[]) => broker.run(['consume', 'past', ...args])
+    expect((await consume('--as-of', String(tail))).stdout).toBe('a\nb\n')
+    expect((await consume('--as-of', String(tail), '-o', '-1')).stdout).toBe('b\n')
+    expect((await consume('-e')).stdout).toBe('a\nb\nc\n')
+    const beyond = await consume('--as-of', '1000000', '--format', 'json')
+    expect([beyond.code, codeOf(beyond.stderr)]).toEqual([1, 'OFFSET_OUT_OF_RANGE'])
+    expect((await consume('--as-of', '1', '-g', 'g')).code).toBe(2)
+  })
+
   it('refuses what cannot be, with the code of the reason', async () => {
     const broker = await startBroker()
     await broker.run(['topic', 'create', 'here'])
@@ -93,6 +112,7 @@ describe('logloom topic', () => {
       [['describe', 'gone'], 'UNKNOWN_TOPIC'],
       [['delete', 'gone'], 'UNKNOWN_TOPIC'],
       [['alter', 'gone', '--config', 'max.message.bytes=1024'], 'UNKNOWN_TOPIC'],
+      [['alter', 'here', '--partitions', '1'], 'INVALID_PARTITIONS'],
     ]
     for (const [args, expected] of cases) {
       const { code, stderr } = await broker.run(['topic', ...args, '--format', 'json'])

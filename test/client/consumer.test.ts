@@ -62,7 +62,7 @@ describe('a consumer', () => {
     async ({ concurrency }) => {
       const one = await topic(1)
       const producer = one.producer()
-      for (const [i, key] of [...'aabcabcdabcdea'].entries())
+      for (const [i, key] of 'aabcabcdabcdea'.split('').entries())
         producer.enqueue('t', { key, value: `${i}` })
       await producer.close()
       const seen: string[] = []

@@ -281,12 +281,45 @@ describe('a request', () => {
   })
 
   it('with more partitions than a topic may have is answered INVALID_PARTITIONS', async () => {
+    const { batch } = (valid['produce'] as () => Frame)()
+    const place = { topic: 'bad', partition: 0, batch }
     for (const partitions of [0, 10_001, 2 ** 53 - 1])
-      expect(await client.refusal('createTopic', { topic: 'wide', partitions })).toMatchObject({
+      for (const [op, fields] of [
+        ['createTopic', { topic: 'wide', partitions }],
+        ['alterTopic', { topic: 'bad', partitions }],
+        ['produce', { ...place, partitions }],
+        ['publish', { batches: [{ ...place, partitions }] }],
+      ] as const)
+        expect(await client.refusal(op, fields), op).toMatchObject({
+          code: 'INVALID_PARTITIONS',
+          limit: 10_000,
+          actual: partitions,
+        })
+  })
+
+  it('for fewer partitions than there are is answered INVALID_PARTITIONS, with a number that is not theirs STALE_PARTITIONS', async () => {
+    for (const partitions of [1, 2])
+      expect(await client.refusal('alterTopic', { topic: 'bad', partitions })).toMatchObject({
         code: 'INVALID_PARTITIONS',
-        limit: 10_000,
+        limit: 2,
         actual: partitions,
       })
+    const { batch } = (valid['produce'] as () => Frame)()
+    const place = { topic: 'bad', partition: 0, batch, partitions: 3 }
+    const stale = { code: 'STALE_PARTITIONS', retriable: true, partitions: 2, actual: 3 }
+    expect(await client.refusal('produce', place)).toMatchObject(stale)
+    expect(await client.refusal('publish', { batches: [place] })).toMatchObject(stale)
+  })
+
+  it('about a position beyond the end of the log is answered OFFSET_OUT_OF_RANGE', async () => {
+    const { position } = await client.call('snapshot', {})
+    // The log grows by itself.
+    for (const asOf of [Number(position) + 10_000, 2 ** 53 - 1])
+      for (const op of ['fetch', 'subscribe', 'listOffsets'])
+        expect(await client.refusal(op, { ...valid[op]?.(), asOf }), op).toMatchObject({
+          code: 'OFFSET_OUT_OF_RANGE',
+          actual: asOf,
+        })
   })
 
   it('with more records than a publish may have is answered LIMIT_EXCEEDED', async () => {
