@@ -69,3 +69,22 @@ describe('a reader of bytes that are trimmed', () => {
     expect(damage).toEqual([])
   })
 })
+
+describe('a reader of the past', () => {
+  it('passes what was compacted before its end, where no batch follows that would show it', async () => {
+    const { topics, topic, partition } = partitionOfThree()
+    const entry = topics.at(partition, 1)
+    if (entry === undefined) throw new Error('no entry')
+    topics.replace(partition, entry, undefined)
+    const reader = readerOf(topics, [], () => topics.trim(partition, 1, 3))
+    expect(reader.past(topic.id, 0, 2)).toEqual({ start: 0, end: 2 })
+    const first = await reader.read(topic.id, 0, 0, 1, 2)
+    expect(first.next).toBe(1)
+    const rest = await reader.read(topic.id, 0, 1, 1000, 2)
+    expect(rest).toMatchObject({
+      items: [{ kind: 'gap', gap: 'compacted', offset: 1, next: 2 }],
+      next: 2,
+      end: 2,
+    })
+  })
+})
