@@ -74,16 +74,15 @@ export async function publishAtomically(
     }
     const renew = (error: LogloomError): typeof fields => {
       context.catalog.learn(String(error.details['topic']), error)
+      // What is expected of a partition need not hold for another one: the caller looks again.
+      if (expect?.length) throw error
       ;({ groups, places } = group(context, entries))
       batches = batchesOf(groups)
       checkSize(connection, sizeOf(batches))
       return { ...fields, batches }
     }
-    const options = { signal: o.signal, timeoutMs: leftMs }
-    // What is expected of a partition need not hold for another one: then the caller looks again.
-    return {
-      reply: commands.run('publish', fields, expect?.length ? options : { ...options, renew }),
-    }
+    const options = { signal: o.signal, timeoutMs: leftMs, renew }
+    return { reply: commands.run('publish', fields, options) }
   }, o.signal)
   try {
     const reply = await pending.reply

@@ -37,8 +37,11 @@ export type Reopened = ReadonlyMap<OutgoingBatch, readonly RecordInput[]>
 /** The records of everything that was taken back. */
 export async function reopen(lanes: Lanes): Promise<Reopened> {
   const records = new Map<OutgoingBatch, readonly RecordInput[]>()
-  for (const batch of recalledIn(lanes))
-    if (!batch.outcome.settled) records.set(batch, await batch.records())
+  for (let known = -1; known < records.size; ) {
+    known = records.size
+    for (const batch of recalledIn(lanes))
+      if (!batch.outcome.settled && !records.has(batch)) records.set(batch, await batch.records())
+  }
   return records
 }
 
@@ -54,9 +57,11 @@ export function sendAgain(
   for (const batch of batches) {
     // Its deadline may have passed meanwhile.
     if (batch.outcome.settled) continue
+    const used = new Set<number>()
     const places = (reopened.get(batch) ?? []).map((record): RecordPlace => {
       try {
-        const { outcome, count } = add(record, batch.deadlineMs)
+        const { outcome, count, route } = add(record, batch.deadlineMs)
+        used.add(route.partition)
         return { outcome, index: count - 1 }
       } catch (error) {
         const outcome = new Outcome()
@@ -65,7 +70,7 @@ export function sendAgain(
       }
     })
     // Records of other batches have other deadlines.
-    for (const lane of lanes) lane?.closeOpen()
+    for (const partition of used) lanes[partition]?.closeOpen()
     batch.move(places)
   }
 }

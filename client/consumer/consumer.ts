@@ -496,7 +496,8 @@ export class Consumer<V = string, K = string> {
     for (const held of all) {
       const { topic, partition, position, heardMs } = held
       const isWaiting = held.isIdle && held.waiting === undefined && !held.paused
-      if (!isWaiting || position === undefined) continue
+      // What waits for other partitions of its topic is not stalled.
+      if (!isWaiting || position === undefined || position >= held.limit) continue
       if (nowMs - heardMs < this.#settings.stalledAfterMs) continue
       held.heardMs = nowMs
       try {

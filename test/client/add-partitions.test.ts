@@ -127,6 +127,79 @@ async function take(reader: AsyncIterable<ReadRecord<string>>, count: number) {
   return records
 }
 
+describe('a producer that does not know of added partitions', () => {
+  it('is flushed and closed once what it chose again is written', async () => {
+    const [one, two] = [await client(), await client()]
+    await one.admin().createTopic('t', { partitions: 2 })
+    const producer = one.producer({ lingerMs: 60_000, batchSize: 200 })
+    await Promise.all([producer.enqueue('t', { key: 'k', value: '0' }).acked, producer.flush()])
+    const send = (first: number): Promise<unknown>[] =>
+      Array.from({ length: 50 }, (_, i) => {
+        const value = String(first + i)
+        return producer.enqueue('t', { key: `k${i % 5}`, value }).acked
+      })
+    await two.admin().createPartitions('t', 6)
+    const flushed = send(0)
+    await producer.flush()
+    await Promise.all(flushed)
+    await two.admin().createPartitions('t', 8)
+    const closed = send(50)
+    await producer.close()
+    await Promise.all(closed)
+    expect(producer.inflightBytes).toBe(0)
+    const seen: string[] = []
+    for await (const { key, value } of two.read('t', { from: 'beginning', until: 'end' }))
+      if (key === 'k3') seen.push(value as string)
+    expect(seen).toEqual(Array.from({ length: 20 }, (_, i) => String(5 * i + 3)))
+  })
+
+  it('hears of them when it expects an offset, and can go on', async () => {
+    const [one, two] = [await client(), await client()]
+    await one.admin().createTopic('t', { partitions: 2 })
+    const producer = one.producer()
+    await producer.send('t', { key: 'k', value: '0' })
+    await two.admin().createPartitions('t', 6)
+    const expecting = () => producer.send('t', { key: 'k9', value: '1' }, { expect: { offset: 0 } })
+    await expect(expecting()).rejects.toMatchObject({
+      code: 'STALE_PARTITIONS',
+      retriable: true,
+      details: { topic: 't', partitions: 6, actual: 2 },
+    })
+    const partition = partitionForKey(new TextEncoder().encode('k9'), 6)
+    expect(await expecting()).toMatchObject({ partition, offset: 0 })
+    const atomic = (offset: number) =>
+      producer.sendBatch([{ topic: 't', key: 'k9', value: '2' }], {
+        atomic: true,
+        expect: [{ topic: 't', partition, offset }],
+      })
+    await two.admin().createPartitions('t', 7)
+    await expect(atomic(1)).rejects.toMatchObject({ code: 'STALE_PARTITIONS' })
+    expect(await atomic(1)).toMatchObject([{ topic: 't' }])
+  })
+
+  it('rejects what its partitioner cannot choose again', async () => {
+    const [one, two] = [await client(), await client()]
+    await one.admin().createTopic('t', { partitions: 1 })
+    const rejected: number[] = []
+    const producer = one.producer({
+      lingerMs: 0,
+      // Never chooses of more than one.
+      partitioner: (_topic, _key, partitions) => (partitions === 1 ? 0 : -1),
+      onRejected: (_error, { count }) => rejected.push(count),
+    })
+    await producer.send('t', { key: 'k', value: '0' })
+    await two.admin().createPartitions('t', 2)
+    await expect(producer.send('t', { key: 'k', value: '1' })).rejects.toMatchObject({
+      code: 'INVALID_REQUEST',
+    })
+    expect(rejected).toEqual([1])
+    const ends = await two.admin().listOffsets('t', 'end')
+    expect(ends.map(({ offset }) => offset)).toEqual([1, 0])
+    await producer.close()
+    expect(producer.inflightBytes).toBe(0)
+  })
+})
+
 describe('adding partitions to a topic in use', () => {
   it('keeps the records of each key in order for every reader, through cuts of connections', async () => {
     let topics = 0
