@@ -38,6 +38,8 @@ import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
 import type { Command, Decision } from './state/commands.ts'
 import type { PastRange } from './state/past.ts'
 import { type MemberView, viewOf } from './state/groups/group-machine.ts'
+import { atLevel, cleaningLevel, lowestLevel } from './state/feature-level.ts'
+import type { Session } from './state/sessions.ts'
 import { stateVersion } from './state/state-hash.ts'
 import type { ApplyResult, StateMachine } from './state/state-machine.ts'
 import type { PartitionState, TopicState } from './state/topics.ts'
@@ -192,7 +194,7 @@ export class Broker {
       keyBytesMax: settings.logCleanerDedupeBufferSize,
       tailBytes: settings.logCleanerTailBytes,
       backlogBytes: () => this.proposer.backlogBytes,
-      isActing: () => this.isOldest,
+      isActing: () => this.mayClean,
       propose: command => this.propose(command),
       whileDurable: work => this.logOperations.whileDurable(work),
       cut: () => this.logOperations.cut(),
@@ -273,7 +275,7 @@ export class Broker {
 
   /**
    * Orders a command and resolves with the decision once it was applied. @throws THROTTLED, STORAGE_FULL, SHUTTING_DOWN,
-   * MESSAGE_TOO_LARGE (no trace) or OUTCOME_UNKNOWN.
+   * MESSAGE_TOO_LARGE, UNSUPPORTED_VERSION (no trace) or OUTCOME_UNKNOWN.
    */
   propose(command: Command): Promise<Decision> {
     if (this.persister.stalled)
@@ -284,7 +286,22 @@ export class Broker {
         ),
       )
     this.logOperations.onProposal()
-    return this.proposer.propose(command)
+    try {
+      return this.proposer.propose(atLevel(command, this.peers()))
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /** Whether all brokers of the log read what this version can write, as far as cleaning is concerned. */
+  private get mayClean(): boolean {
+    return this.isOldest && lowestLevel(this.peers()) >= cleaningLevel
+  }
+
+  /** The sessions of the other brokers; one of this node that is not closed yet is its own past. */
+  private *peers(): Iterable<Session> {
+    for (const session of this.machine.sessions.live.values())
+      if (session.node !== this.options.nodeId) yield session
   }
 
   /** One checkTail shared by all who ask meanwhile, then everything below it is applied: no stale negatives after this. */

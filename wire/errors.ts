@@ -16,6 +16,7 @@ const table = {
   ),
   HELLO_REQUIRED: spec(false, 'send { op: "hello", id, protocol: 1, client } first'),
   UNSUPPORTED_PROTOCOL: spec(false, 'use a protocol number listed in `supported`'),
+  UNSUPPORTED_VERSION: spec(false, 'upgrade the brokers named in `nodes`, then try again'),
   UNKNOWN_OP: spec(false, 'see docs/protocol.md for the operations of this version'),
   INVALID_REQUEST: spec(false, 'correct the field named in the message'),
   NUMBER_OUT_OF_RANGE: spec(false, 'integers must lie within ±(2^53 - 1)'),

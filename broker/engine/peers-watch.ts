@@ -3,6 +3,7 @@
 
 import type { Clock } from '../../loglets/ports.ts'
 import type { Command, Decision } from '../state/commands.ts'
+import { featureLevel } from '../state/feature-level.ts'
 import type { StateMachine } from '../state/state-machine.ts'
 import type { HashNote } from './hash-checks.ts'
 
@@ -38,7 +39,11 @@ export async function watchPeers(options: PeersWatchOptions, signal: AbortSignal
       // Whoever appends anyway has shown that it lives; a new hash is worth telling all the same.
       const note = options.lastNote()
       if (next === stampedAt || note !== undefined)
-        await options.propose({ type: 'stamp', ...(note === undefined ? {} : { note }) })
+        await options.propose({
+          type: 'stamp',
+          level: featureLevel,
+          ...(note === undefined ? {} : { note }),
+        })
       stampedAt = next
       await expireSilent(options, signs)
     } catch {

@@ -12,6 +12,7 @@ import type { Clock } from '../../loglets/ports.ts'
 import { AppendError, type VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import type { Command, Decision } from '../state/commands.ts'
+import { featureLevel } from '../state/feature-level.ts'
 import type { AppliedEntry } from '../state/state-machine.ts'
 import { isUnavailable } from './healer.ts'
 import { commandBytes, type EncodedEntry, encodeEntry, entryHeaderBytes } from './entry.ts'
@@ -366,7 +367,7 @@ export class Proposer {
   private async openSession(): Promise<void> {
     const { log, node, incarnation, stamp, clock, onCommitted } = this.options
     const encoded = encodeEntry({ session: -1, sequence: 0, stamp: stamp() }, [
-      { type: 'open', node, incarnation },
+      { type: 'open', node, incarnation, level: featureLevel },
     ])
     const applied = new Promise<void>((resolve, reject) => {
       this.opened = { resolve, reject }

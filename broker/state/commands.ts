@@ -130,10 +130,20 @@ export type Command =
       readonly bytes: number
     }
   | GroupCommand
-  | { readonly type: 'open'; readonly node: string; readonly incarnation: string }
+  /** `level`: which commands the broker reads, see feature-level.ts. */
+  | {
+      readonly type: 'open'
+      readonly node: string
+      readonly incarnation: string
+      readonly level?: number
+    }
   | { readonly type: 'expire'; readonly session: number; readonly next: number }
-  /** `note`: the proposer's hash at an earlier position, for the others to compare. */
-  | { readonly type: 'stamp'; readonly note?: { readonly at: number; readonly hash: string } }
+  /** `note`: the proposer's hash at an earlier position, for the others to compare. `level` as in `open`. */
+  | {
+      readonly type: 'stamp'
+      readonly note?: { readonly at: number; readonly hash: string }
+      readonly level?: number
+    }
   | { readonly type: 'void' }
 
 export type CommandType = Command['type']

@@ -6,7 +6,8 @@
 
 import { packFrame } from '../../wire/frame.ts'
 import { encodeEntry, parseEntry } from '../engine/entry.ts'
-import type { ParsedEntry } from './commands.ts'
+import type { Command, ParsedEntry } from './commands.ts'
+import { firstFeatureLevel } from './feature-level.ts'
 import { prefixRange, sessionKey } from './keys.ts'
 import type { StateStore, StoreOp } from './store.ts'
 import { unpackOwn } from './own-frame.ts'
@@ -26,6 +27,8 @@ export interface Session {
   /** Newest wall-clock stamp, ms. */
   stamp: number
   readonly held: Map<number, HeldEntry>
+  /** Which commands its broker reads. */
+  level: number
 }
 
 export interface ReadyEntry {
@@ -60,6 +63,7 @@ export class Sessions {
         next: row.n as number,
         stamp: row.s as number,
         held,
+        level: (row.l as number | undefined) ?? firstFeatureLevel,
       })
     }
   }
@@ -76,12 +80,23 @@ export class Sessions {
   }
 
   /** Opens a session and closes the node's earlier ones. */
-  open(id: number, node: string, incarnation: string, stamp: number): Session {
+  open(
+    id: number,
+    { node, incarnation, level = firstFeatureLevel }: Command & { readonly type: 'open' },
+    stamp: number,
+  ): Session {
     for (const session of this.live.values()) if (session.node === node) this.close(session)
-    const session = { id, node, incarnation, next: 0, stamp, held: new Map<number, HeldEntry>() }
+    const held = new Map<number, HeldEntry>()
+    const session = { id, node, incarnation, next: 0, stamp, held, level }
     this.live.set(id, session)
     this.dirty.add(id)
     return session
+  }
+
+  /** What the session's broker reads, also for those that heard of its opening before there were levels. */
+  setLevel(id: number, level: number): void {
+    const session = this.live.get(id)
+    if (session !== undefined) session.level = level
   }
 
   close(session: Session): void {
@@ -151,7 +166,7 @@ function entryBytes({ header, commands }: ParsedEntry): Uint8Array {
 }
 
 function encodeSession(session: Session): Uint8Array {
-  const { id, node, incarnation, next, stamp, held } = session
+  const { id, node, incarnation, next, stamp, held, level } = session
   const h = [...held].map(([sequence, { lsn, entry }]) => [sequence, lsn, entryBytes(entry)])
-  return packFrame({ id, node, inc: incarnation, n: next, s: stamp, h })
+  return packFrame({ id, node, inc: incarnation, n: next, s: stamp, h, l: level })
 }

@@ -216,7 +216,7 @@ export class StateMachine {
     const command = entry.commands[0]?.command
     if (command?.type !== 'open') throw new Error(`entry ${lsn} has no session and opens none`)
     const { node, incarnation } = command
-    this.sessions.open(lsn, node, incarnation, entry.header.stamp)
+    this.sessions.open(lsn, command, entry.header.stamp)
     this.tick()
     // Alone: nobody has been there until now.
     if (this.sessions.live.size === 1) this.groups.graceBegins(this.time)
@@ -366,6 +366,7 @@ export class StateMachine {
       case 'open':
         throw new Error('a session can only be opened by an entry of its own')
       case 'stamp':
+        if (command.level !== undefined) this.sessions.setLevel(this.applying, command.level)
         if (command.note !== undefined) this.onNote?.(command.note, this.applying)
         break
       case 'void':
