@@ -9,6 +9,7 @@ import { Catalog } from './catalog.ts'
 import type { Connection } from './connection.ts'
 import { Consumer } from './consumer/consumer.ts'
 import { type ConsumerOptions, consumerSettings } from './consumer/consumer-options.ts'
+import { DeadLetters } from './dead-letter.ts'
 import { closedError } from './failures.ts'
 import { type ClientOptions, openConnection } from './open-connection.ts'
 import { Producer } from './producer.ts'
@@ -31,6 +32,8 @@ export class Client {
   readonly #consumers = new Set<Consumer<never, never>>()
   /** By transactional id. */
   readonly #transactional = new Map<string, Producer>()
+  readonly #deadLetters: DeadLetters
+  #deadLetterProducer: Producer | undefined
   #admin: Admin | undefined
   #closing: Promise<void> | undefined
 
@@ -40,6 +43,10 @@ export class Client {
     this.#catalog = new Catalog(connection)
     this.#readers = new Readers(connection, this.#catalog)
     this.#deliveryTimeoutMs = deliveryTimeoutMs
+    this.#deadLetters = new DeadLetters(
+      this.#readers,
+      () => (this.#deadLetterProducer ??= this.producer({ lingerMs: 0 })),
+    )
     this.read = this.#readers.read
   }
 
@@ -77,8 +84,12 @@ export class Client {
   consumer(options: ConsumerOptions): Consumer<never, never> {
     this.#assertOpen()
     const settings = consumerSettings(options)
-    const consumer = new Consumer<never, never>(this.#connection, this.#readers, settings, closed =>
-      this.#consumers.delete(closed),
+    const consumer = new Consumer<never, never>(
+      this.#connection,
+      this.#readers,
+      this.#deadLetters,
+      settings,
+      closed => this.#consumers.delete(closed),
     )
     this.#consumers.add(consumer)
     return consumer

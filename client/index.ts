@@ -26,7 +26,7 @@ export type {
 } from './consumer/consumer.ts'
 export type { ConsumerListener } from './consumer/consumer-events.ts'
 export type { ConsumerOptions } from './consumer/consumer-options.ts'
-export type { Handler, RunOptions } from './consumer/runner.ts'
+export type { GiveUp, Handler, RunOptions } from './consumer/runner.ts'
 export type {
   CommittedOffset,
   GroupDescription,
@@ -48,7 +48,14 @@ export {
 export type { BatchEntry, Producer, SendBatchOptions, SendOptions } from './producer.ts'
 export type { Partitioner, ProducerOptions, RejectedBatch } from './producer-options.ts'
 export { connectReader, type ReadClient } from './read-client.ts'
-export type { ReadAs, ReadFrom, ReadGap, ReadOptions, ReadRetry } from './read-options.ts'
+export type {
+  OnInvalid,
+  ReadAs,
+  ReadFrom,
+  ReadGap,
+  ReadOptions,
+  ReadRetry,
+} from './read-options.ts'
 export type { ReadBatch, ReadRecord } from './read-record.ts'
 export type { ReadTopics } from './read-topics.ts'
 export type { Reader } from './reader.ts'

@@ -5,6 +5,7 @@
 import { LogloomError } from '../wire/index.ts'
 import { amount } from './amount.ts'
 import { isResumeToken, parseResumeToken } from './positions.ts'
+import type { ReadRecord } from './read-record.ts'
 
 /** How keys and values of untyped topics are decoded: text is UTF-8; json parses the value, its key stays text. */
 export type ReadAs = 'bytes' | 'text' | 'json'
@@ -51,8 +52,8 @@ export interface ReadOptions {
   readonly onTrimmed?: 'error' | 'skip'
   /** A batch that cannot be decoded. Default `'error'`. */
   readonly onCorrupt?: 'error' | 'skip'
-  /** A value that the typed topic's codec or JSON refuses. Default `'error'`. */
-  readonly onInvalid?: 'error' | 'skip'
+  /** A value that the typed topic's codec or JSON refuses. Default `'error'`; a function is given it as bytes, and awaited before what follows is read. */
+  readonly onInvalid?: OnInvalid
   /** Hears of every gap. Gaps of type lost and trimmed then no longer end the read, unless `onTrimmed` is `'error'`. */
   readonly onGap?: (gap: ReadGap) => void
   /**
@@ -61,6 +62,12 @@ export interface ReadOptions {
    */
   readonly onRetry?: (retry: ReadRetry) => void
 }
+
+/** What to do with a record that cannot be decoded. */
+export type OnInvalid =
+  | 'error'
+  | 'skip'
+  | ((record: ReadRecord<Uint8Array, Uint8Array>, error: LogloomError) => unknown)
 
 /** A partition that cannot be read now, and why. */
 export interface ReadRetry {
@@ -84,7 +91,7 @@ export interface ReadSettings {
   readonly onTrimmed: 'error' | 'skip'
   readonly onLost: 'error' | 'skip'
   readonly onCorrupt: 'error' | 'skip'
-  readonly onInvalid: 'error' | 'skip'
+  readonly onInvalid: OnInvalid
   readonly onGap: (gap: ReadGap) => void
   readonly onRetry: (retry: ReadRetry) => void
 }

@@ -435,7 +435,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
         if (found instanceof LogloomError) {
           const gap = { topic, partition, type: 'corrupt', offset: base, next: following } as const
           this.#pass(gap, found)
-        } else this.#collect(found, base, cursor, limit, place, records)
+        } else await this.#collect(found, base, cursor, limit, place, records)
       }
       cursor = Math.max(cursor, following)
     }
@@ -460,14 +460,15 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     }
   }
 
-  #collect(
+  async #collect(
     found: readonly BatchRecord[],
     base: number,
     cursor: number,
     limit: number,
     place: { topic: string; partition: number; snapshot: Snapshot },
     into: ReadRecord<V, K>[],
-  ): void {
+  ): Promise<void> {
+    const { onInvalid } = this.#settings
     const decoder = this.#decoders.get(place.topic) as Decoder
     for (const record of found) {
       const offset = base + record.offsetDelta
@@ -480,11 +481,14 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
         const decodedValue = value && (decoder.value(plainBytes(value)) as V)
         into.push(new ReadRecord<V, K>(place, offset, timestamp, decodedKey, decodedValue, headers))
       } catch (cause) {
-        if (this.#settings.onInvalid === 'skip') continue
+        if (onInvalid === 'skip') continue
         const at = { topic: place.topic, partition: place.partition, offset }
         const message = `the value of ${at.topic}-${at.partition}@${offset} cannot be decoded`
         const hint = "correct the topic's codec, read with as: 'bytes', or pass onInvalid: 'skip'"
-        throw new LogloomError('INVALID_REQUEST', message, at, { cause, hint })
+        const error = new LogloomError('INVALID_REQUEST', message, at, { cause, hint })
+        if (onInvalid === 'error') throw error
+        const raw = [key && plainBytes(key), value && plainBytes(value)] as const
+        await onInvalid(new ReadRecord(place, offset, timestamp, ...raw, headers), error)
       }
     }
   }

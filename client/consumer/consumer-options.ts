@@ -2,7 +2,8 @@
 
 import { LogloomError } from '../../wire/index.ts'
 import { amount } from '../amount.ts'
-import type { ReadAs, ReadGap, SomeTopic } from '../read-options.ts'
+import { checkDeadLetterTopic } from '../dead-letter.ts'
+import type { OnInvalid, ReadAs, ReadGap, SomeTopic } from '../read-options.ts'
 import { topicName } from '../topic.ts'
 
 export interface ConsumerOptions {
@@ -31,8 +32,8 @@ export interface ConsumerOptions {
   readonly maxBytes?: number
   /** How values come out; default: the typed topic's codec, else text. */
   readonly as?: ReadAs
-  /** A value that cannot be decoded. Default `error`. */
-  readonly onInvalid?: 'error' | 'skip'
+  /** A value that cannot be decoded. Default `error`. With `deadLetter` it goes to that topic as it is, and counts as processed. */
+  readonly onInvalid?: OnInvalid | { readonly deadLetter: string }
   /** A batch that cannot be decoded. Default `error`. */
   readonly onCorrupt?: 'error' | 'skip'
   readonly onGap?: (gap: ReadGap) => void
@@ -53,7 +54,8 @@ export interface ConsumerSettings {
   readonly autoCommitIntervalMs: number
   readonly maxBytes: number
   readonly stalledAfterMs: number
-  readonly read: Pick<ConsumerOptions, 'as' | 'onTrimmed' | 'onInvalid' | 'onCorrupt' | 'onGap'>
+  readonly onInvalid: ConsumerOptions['onInvalid']
+  readonly read: Pick<ConsumerOptions, 'as' | 'onTrimmed' | 'onCorrupt' | 'onGap'>
 }
 
 /** Checks options and fills in defaults. @throws INVALID_REQUEST */
@@ -64,7 +66,8 @@ export function consumerSettings(o: ConsumerOptions): ConsumerSettings {
     o.topics === undefined ? [] : Array.isArray(o.topics) ? o.topics : [o.topics as SomeTopic]
   if (topics.length === 0 && o.pattern === undefined)
     throw new LogloomError('INVALID_REQUEST', 'a consumer needs topics or a pattern')
-  for (const topic of topics as readonly SomeTopic[]) topicName(topic)
+  const names = (topics as readonly SomeTopic[]).map(topic => topicName(topic))
+  if (typeof o.onInvalid === 'object') checkDeadLetterTopic(o.onInvalid.deadLetter, names)
   const { as, onTrimmed, onInvalid, onCorrupt, onGap } = o
   return {
     groupId: o.groupId,
@@ -79,10 +82,10 @@ export function consumerSettings(o: ConsumerOptions): ConsumerSettings {
     autoCommitIntervalMs: amount('autoCommitIntervalMs', o.autoCommitIntervalMs, 5000, 1),
     maxBytes: amount('maxBytes', o.maxBytes, 4 << 20, 1),
     stalledAfterMs: amount('stalledAfterMs', o.stalledAfterMs, 30_000, 1),
+    onInvalid,
     read: {
       ...(as === undefined ? {} : { as }),
       ...(onTrimmed === undefined ? {} : { onTrimmed }),
-      ...(onInvalid === undefined ? {} : { onInvalid }),
       ...(onCorrupt === undefined ? {} : { onCorrupt }),
       ...(onGap === undefined ? {} : { onGap }),
     },

@@ -8,15 +8,16 @@ import { LogloomError } from '../../wire/index.ts'
 import { pause } from '../clock.ts'
 import { closedError } from '../failures.ts'
 import type { Connection } from '../connection.ts'
+import { checkDeadLetterTopic, type DeadLetters } from '../dead-letter.ts'
 import type { ReadRecord } from '../read-record.ts'
-import type { SomeTopic } from '../read-options.ts'
+import type { OnInvalid, SomeTopic } from '../read-options.ts'
 import type { Readers } from '../read-topics.ts'
 import { topicName } from '../topic.ts'
 import { ConsumerEvents, type ConsumerListener } from './consumer-events.ts'
 import type { ConsumerSettings } from './consumer-options.ts'
 import { type Assignment, type CommitPlace, GroupMember, type Place } from './group-member.ts'
 import { HeldPartition } from './held-partition.ts'
-import { type Handler, Runner, type RunOptions } from './runner.ts'
+import { type GiveUp, type Handler, Runner, type RunOptions } from './runner.ts'
 
 /** A record with what can be done about it. */
 export interface GroupRecord<V, K = string>
@@ -59,6 +60,7 @@ export interface Taken {
 export class Consumer<V = string, K = string> {
   readonly #connection: Connection
   readonly #readers: Readers
+  readonly #deadLetters: DeadLetters
   readonly #settings: ConsumerSettings
   readonly #onClosed: (consumer: Consumer<never, never>) => void
   readonly #held = new Map<string, HeldPartition>()
@@ -80,11 +82,13 @@ export class Consumer<V = string, K = string> {
   constructor(
     connection: Connection,
     readers: Readers,
+    deadLetters: DeadLetters,
     settings: ConsumerSettings,
     onClosed: (consumer: Consumer<never, never>) => void,
   ) {
     this.#connection = connection
     this.#readers = readers
+    this.#deadLetters = deadLetters
     this.#settings = settings
     this.#onClosed = onClosed
     this.#typed = new Map(settings.topics.map(topic => [topicName(topic), topic]))
@@ -161,9 +165,11 @@ export class Consumer<V = string, K = string> {
    * @throws what the handler throws when neither retries nor a dead-letter topic help; the record is not committed then
    */
   async run(handler: Handler<V, K>, options: RunOptions = {}): Promise<void> {
+    const giveUp = this.#giveUp(options.deadLetter)
     this.#claim()
     this.#isByKey = (options.concurrency ?? 1) > 1 && options.order !== 'partition'
     const runner = new Runner<V, K>(handler, options, {
+      giveUp,
       take: () => this.#take(),
       clock: this.#connection.clock,
       isEnding: () => this.#closing !== undefined,
@@ -342,8 +348,24 @@ export class Consumer<V = string, K = string> {
     this.#changed()
   }
 
+  /** @throws INVALID_REQUEST */
+  #giveUp(deadLetter: RunOptions['deadLetter']): GiveUp | undefined {
+    if (deadLetter === undefined || typeof deadLetter === 'function') return deadLetter
+    checkDeadLetterTopic(deadLetter, [...this.#typed.keys()])
+    const { groupId: group } = this
+    return (record, error) => this.#deadLetters.give(deadLetter, record, { group, error })
+  }
+
+  #onInvalid(): OnInvalid | undefined {
+    const { onInvalid } = this.#settings
+    if (typeof onInvalid !== 'object') return onInvalid
+    const { groupId: group } = this
+    return (record, error) => this.#deadLetters.send(onInvalid.deadLetter, record, { group, error })
+  }
+
   #read(held: HeldPartition, offset: number | undefined): void {
     const { autoOffsetReset, maxBytes, read } = this.#settings
+    const onInvalid = this.#onInvalid()
     const { topic, partition } = held
     if (offset === undefined && autoOffsetReset === 'error') {
       this.#fail(
@@ -359,6 +381,7 @@ export class Consumer<V = string, K = string> {
     const from = offset ?? (autoOffsetReset === 'earliest' ? 'beginning' : 'end')
     const options = {
       ...read,
+      ...(onInvalid === undefined ? {} : { onInvalid }),
       partition,
       from,
       maxBytes: Math.max(1, Math.floor(maxBytes / Math.max(1, this.#held.size))),

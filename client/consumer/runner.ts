@@ -19,14 +19,18 @@ export interface RunOptions {
     readonly backoffMs?: number
     readonly maxBackoffMs?: number
   }
-  /** What to do with a record that no try helped: then it counts as processed. Default: the run ends with the error. */
-  readonly deadLetter?: (
-    record: GroupRecord<unknown, unknown>,
-    error: unknown,
-  ) => Promise<unknown> | void
+  /**
+   * Where a record goes that no try helped: then it counts as processed. A topic gets it as it was written, with headers that say where it was and
+   * why. Default: the run ends with the error.
+   */
+  readonly deadLetter?: string | GiveUp
 }
 
+/** Takes a record that no try helped. */
+export type GiveUp = (record: GroupRecord<unknown, unknown>, error: unknown) => unknown
+
 export interface RunnerContext {
+  readonly giveUp: GiveUp | undefined
   readonly take: () => Promise<Taken | undefined>
   readonly clock: ClientClock
   /** Nothing that waits is begun any more. */
@@ -115,8 +119,8 @@ export class Runner<V, K> {
 
   /** Whether the record is done with. */
   async #attempt(record: GroupRecord<V, K>): Promise<boolean> {
-    const { retry, deadLetter } = this.#options
-    const { clock } = this.#context
+    const { retry } = this.#options
+    const { clock, giveUp } = this.#context
     const backoff: Backoff = {
       baseMs: retry?.backoffMs ?? 100,
       maxMs: retry?.maxBackoffMs ?? 10_000,
@@ -132,8 +136,8 @@ export class Runner<V, K> {
           continue
         }
         try {
-          if (deadLetter === undefined) throw error
-          await deadLetter(record, error)
+          if (giveUp === undefined) throw error
+          await giveUp(record, error)
           return true
         } catch (last) {
           this.#failure ??= { error: last }

@@ -246,6 +246,96 @@ describe('a consumer', () => {
     await running
   })
 
+  describe('with a topic for dead letters', () => {
+    const letters = async (one: Client) => {
+      const found = []
+      const reader = one.read('dead', { as: 'bytes', from: 'beginning', until: 'end' })
+      for await (const { key, value, headers } of reader) {
+        const text = (bytes: Uint8Array | null): string =>
+          new TextDecoder().decode(bytes ?? new Uint8Array())
+        found.push([text(key), text(value), headers.map(([name, of]) => `${name}=${text(of)}`)])
+      }
+      return found
+    }
+    const origin = (offset: number, message: string): readonly string[] => [
+      '__dlq.errors.topic=t',
+      '__dlq.errors.partition=0',
+      `__dlq.errors.offset=${offset}`,
+      '__dlq.errors.group=g',
+      `__dlq.errors.message=${message}`,
+    ]
+
+    it('writes what no try helped as it was, with its origin, and commits it', async () => {
+      const one = await topic(1)
+      await one.admin().createTopic({ topic: 'dead' })
+      const producer = one.producer()
+      await producer.send('t', { key: 'k', value: '{"n": 0}', headers: { a: 'b' } })
+      await producer.send('t', { key: 'k', value: '{"n":1 }', headers: { a: 'b' } })
+      const a = one.consumer(options({ as: 'json' }))
+      const seen: unknown[] = []
+      const running = a.run(
+        ({ value }) => {
+          seen.push(value)
+          if (seen.length === 1) throw new Error('no')
+        },
+        { deadLetter: 'dead' },
+      )
+      await until(() => seen.length === 2)
+      await a.close()
+      await running
+      expect(await letters(one)).toEqual([['k', '{"n": 0}', ['a=b', ...origin(0, 'no')]]])
+      const { offsets } = await one.admin().fetchOffsets('g')
+      expect(offsets).toMatchObject([{ topic: 't', partition: 0, offset: 2 }])
+    })
+
+    it('writes what cannot be decoded', async () => {
+      const one = await topic(1)
+      await one.admin().createTopic({ topic: 'dead' })
+      const producer = one.producer()
+      for (const value of ['1', 'not json', '3']) await producer.send('t', { key: 'k', value })
+      const seen: unknown[] = []
+      const a = one.consumer(options({ as: 'json', onInvalid: { deadLetter: 'dead' } }))
+      for await (const { value } of a) if (seen.push(value) === 2) break
+      expect(seen).toEqual([1, 3])
+      expect(await letters(one)).toEqual([
+        ['k', 'not json', origin(1, 'the value of t-0@1 cannot be decoded')],
+      ])
+    })
+
+    it('stops when the letter cannot be written, and does not commit the record', async () => {
+      const one = await topic(1)
+      await one.admin().createTopic({ topic: 'dead', config: { 'cleanup.policy': 'compact' } })
+      await one.producer().send('t', { value: 'no key' })
+      const running = one.consumer(options()).run(
+        () => {
+          throw new Error('no')
+        },
+        { deadLetter: 'dead' },
+      )
+      await expect(running).rejects.toMatchObject({ code: 'INVALID_RECORD' })
+      const { offsets } = await one.admin().fetchOffsets('g')
+      expect(offsets.filter(({ offset }) => offset > 0)).toEqual([])
+    })
+
+    it('refuses a topic that is consumed, and a name that none can have', async () => {
+      const one = await topic(1)
+      await produce(1, 1)
+      const refused = { code: 'INVALID_REQUEST', details: { field: 'deadLetter' } }
+      const options1 = options({ onInvalid: { deadLetter: 't' } })
+      expect(() => one.consumer(options1)).toThrow(expect.objectContaining(refused))
+      const named = one.consumer(options()).run(() => {}, { deadLetter: 't' })
+      await expect(named).rejects.toMatchObject(refused)
+      const misnamed = one.consumer(options()).run(() => {}, { deadLetter: 'a letter' })
+      await expect(misnamed).rejects.toMatchObject({ code: 'INVALID_TOPIC_NAME' })
+      const { topics: _topics, ...rest } = options()
+      const failing = (): never => {
+        throw new Error('no')
+      }
+      const matched = one.consumer({ ...rest, pattern: 't' }).run(failing, { deadLetter: 't' })
+      await expect(matched).rejects.toMatchObject(refused)
+    })
+  })
+
   it('stops at a record whose handler fails, and does not commit it', async () => {
     const one = await topic(1)
     await produce(4, 1)
