@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
+import { addPartitions, faultsOf } from './add-partitions.ts'
 import { memoryUnderLoad, restartTime } from './bounded.ts'
 import { diskFull } from './disk-full.ts'
 import { fsyncOrder, syncError } from './fsync-order.ts'
@@ -48,6 +49,15 @@ describe('many groups and readers', () => {
     const report = await groupsLoad(load)
     expect(report.faults).toEqual([])
     expect(report.commits.perSecond).toBeGreaterThan(0)
+  })
+})
+
+describe('partitions that are added under load', () => {
+  it('leave the records of each key in order for every consumer, over three processes', async () => {
+    const report = await addPartitions({ seconds: 8, rate: 1500 })
+    expect(faultsOf(report)).toEqual([])
+    expect(report.produced).toBeGreaterThan(5000)
+    expect(report.inAddedShare).toBeGreaterThan(0.5)
   })
 })
 
