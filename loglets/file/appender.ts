@@ -237,9 +237,10 @@ export class Appender {
   private async write(items: readonly Queued[]): Promise<void> {
     this.groups++
     const group = layOut(items, this.written, this.durable.end, this.segment.salt)
-    this.file ??= await this.segment.file()
+    let file: DiskFile
     try {
-      await this.file.write(group.buffers, this.written.end)
+      file = this.file ??= await this.segment.file()
+      await file.write(group.buffers, this.written.end)
     } catch (error) {
       if (!isNoSpace(error)) throw this.failGroup(items, error)
       await this.undo(items, error)
@@ -247,7 +248,7 @@ export class Appender {
     }
     this.written = group.after
     this.unsynced.push(group)
-    this.syncing ??= this.syncAll(this.file)
+    this.syncing ??= this.syncAll(file)
   }
 
   /** Syncs what is written until nothing un-synced is left. */

@@ -38,9 +38,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: 'file: the tail moves before the write',
     file: 'loglets/file/appender.ts',
-    find: `await this.file.write(group.buffers, this.written.end)`,
+    find: `await file.write(group.buffers, this.written.end)`,
     replace: `this.options.onDurable(group.after.next, group.after.sealed)
-      await this.file.write(group.buffers, this.written.end)`,
+      await file.write(group.buffers, this.written.end)`,
     scenario: 'log',
   },
   {

@@ -280,6 +280,18 @@ describe('readers', () => {
   })
 })
 
+describe('an append', () => {
+  it('is answered when the file cannot be opened for it, and is the last one', async () => {
+    const disk = await freshDisk()
+    const fatal: Error[] = []
+    const loglet = await provider(disk, fatal).create(id, params)
+    disk.open = () => Promise.reject(Object.assign(new Error('too many'), { code: 'EMFILE' }))
+    await expect(loglet.append([entry(0)])).rejects.toThrow('too many')
+    expect(fatal).toHaveLength(1)
+    await expect(loglet.append([entry(1)])).rejects.toThrow('too many')
+  })
+})
+
 describe('close', () => {
   it('ends every wait even when the last write fails', async () => {
     const disk = await freshDisk()
