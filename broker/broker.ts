@@ -40,6 +40,7 @@ import type { PastRange } from './state/past.ts'
 import { type MemberView, viewOf } from './state/groups/group-machine.ts'
 import { atLevel, cleaningLevel, lowestLevel } from './state/feature-level.ts'
 import type { Session } from './state/sessions.ts'
+import { placeKey, type ShareGroup } from './state/share/share-group.ts'
 import { stateVersion } from './state/state-hash.ts'
 import type { ApplyResult, StateMachine } from './state/state-machine.ts'
 import type { PartitionState, TopicState } from './state/topics.ts'
@@ -70,6 +71,7 @@ export class Broker {
   private readonly wall: WallClock
   private readonly healer: Healer
   private readonly groupWatch = new GroupWatch()
+  private readonly shareWatch = new GroupWatch()
   private readonly hashes: HashChecks
   private readonly reminder: Reminder
   private readonly listeners = new Map<PartitionState, Set<() => void>>()
@@ -414,6 +416,27 @@ export class Broker {
     return this.groupWatch.on(name, listener)
   }
 
+  /** A share group; undefined when there is none of this name. */
+  shareGroup(name: string): ShareGroup | undefined {
+    return this.machine.shares.registry.byName.get(name)
+  }
+
+  shareGroups(): Iterable<ShareGroup> {
+    return this.machine.shares.registry.byName.values()
+  }
+
+  /** Records of the partition that the share group has not finished: those that were never delivered, are held, or wait to be delivered again. */
+  shareLag(group: ShareGroup, topicId: number, partition: number): number {
+    const share = group.partitions.get(placeKey(topicId, partition))
+    if (share === undefined) return 0
+    return share.records.size + this.lagRecords(topicId, partition, share.end)
+  }
+
+  /** Calls `listener` after each apply that may have left something to be had in the share group. Returns the way to stop. */
+  onShareGroup(name: string, listener: () => void): () => void {
+    return this.shareWatch.on(name, listener)
+  }
+
   /** Name of the node whose broker session this is, if it lives. */
   nodeOfSession(session: number | undefined): string | undefined {
     return session === undefined ? undefined : this.machine.sessions.live.get(session)?.node
@@ -665,6 +688,7 @@ export class Broker {
 
   private wakeReaders(): void {
     this.groupWatch.wake(this.machine.groups.touched)
+    this.shareWatch.wake(this.machine.shares.touched)
     for (const partition of this.machine.touched) {
       const listeners = this.listeners.get(partition)
       if (listeners !== undefined) for (const listener of listeners) listener()

@@ -2,6 +2,7 @@
 // only: apply looks again, by log time, so all brokers see the same.
 
 import type { Clock } from '../loglets/ports.ts'
+import { sweepShareGroupsOnce } from './share-sweep.ts'
 import type { Command, Decision } from './state/commands.ts'
 import type { Group } from './state/groups/group.ts'
 import type { StateMachine } from './state/state-machine.ts'
@@ -29,6 +30,7 @@ export async function sweepGroups(options: GroupSweepOptions, signal: AbortSigna
     try {
       await clock.sleep(intervalMs, signal)
       await sweepGroupsOnce(options)
+      await sweepShareGroupsOnce(options)
     } catch {
       // Stopping, or the broker takes nothing now.
     }

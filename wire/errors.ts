@@ -64,6 +64,14 @@ const table = {
     'the partition belongs to another member now: drop what was not committed',
   ),
   GROUP_NOT_EMPTY: spec(false, 'stop all members of the group first'),
+  INCONSISTENT_GROUP_PROTOCOL: spec(
+    false,
+    'a name is a consumer group or a share group, not both: use another name, or delete the group',
+  ),
+  INVALID_RECORD_STATE: spec(
+    false,
+    'the record was delivered again or is finished: drop what was done, or extend the lock in time',
+  ),
   UNKNOWN_SUBSCRIPTION: spec(false, 'subscribe first; subscriptions end with their connection'),
   LIMIT_EXCEEDED: spec(false, 'stay below the limit named in the message'),
   STORAGE_FULL: spec(true, 'free disk space below the data directory; nothing was written'),

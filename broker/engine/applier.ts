@@ -187,7 +187,8 @@ export class Applier {
 
   private progress(): void {
     const { machine, onProgress } = this.options
-    if (machine.touched.size > 0 || machine.groups.touched.size > 0) onProgress()
+    const { touched, groups, shares } = machine
+    if (touched.size > 0 || groups.touched.size > 0 || shares.touched.size > 0) onProgress()
     if (this.waiters.length === 0) return
     const ready = this.waiters.filter(w => w.goal <= machine.applied)
     if (ready.length === 0) return

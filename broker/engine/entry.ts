@@ -9,7 +9,8 @@
 //   publish with offsets (type 23):  0 u32 length of a msgpack map, the offsets' commit   4 the map, then as publish
 //   relocate: 0 u32 moves   4 { u32 topic id, u32 partition, u64 base offset, u64 expected LSN, u32 expected start, u32 length, batch } …
 //   produce with a map (type 40):    0 u32 topic id   4 u32 partition   8 u64 expected offset   16 u32 partitions   20 batch
-//   publish with maps (type 41):     0 u32 length of a msgpack map { maps, commit }   4 the map, then as publish
+//   publish with maps (type 41), or with an acknowledgement (type 50):
+//                                    0 u32 length of a msgpack map { maps, commit, ack }   4 the map, then as publish
 //   others:   one msgpack map
 //
 // All big-endian. Batches above `copyBelowBytes` stay views of the frame they came in, so they reach `writev` without a copy;
@@ -47,6 +48,8 @@ const publishCommitCode = 23
 /** A produce or publish whose partitions were chosen out of a number of them. */
 const mappedProduceCode = 40
 const mappedPublishCode = 41
+/** A publish that acknowledges records of a share group. */
+const ackPublishCode = 50
 
 const typeCodes: Readonly<Record<CommandType, number>> = {
   produce: 1,
@@ -75,6 +78,11 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   relocate: 32,
   compacted: 33,
   addPartitions: 42,
+  openShareGroup: 45,
+  acquireRecords: 46,
+  acknowledgeRecords: 47,
+  releaseRecords: 48,
+  sweepShareGroups: 49,
 }
 const typeNames = new Map(
   Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),
@@ -82,6 +90,7 @@ const typeNames = new Map(
 typeNames.set(publishCommitCode, 'publish')
 typeNames.set(mappedProduceCode, 'produce')
 typeNames.set(mappedPublishCode, 'publish')
+typeNames.set(ackPublishCode, 'publish')
 
 /** An entry that this version cannot read: the node must stop rather than diverge. */
 export class EntryFormatError extends Error {
@@ -281,16 +290,19 @@ function parseCommand(
 
 type Publish = Command & { readonly type: 'publish' }
 
-function publishCode({ maps, commit }: Publish): number {
+function publishCode({ maps, commit, ack }: Publish): number {
+  if (ack !== undefined) return ackPublishCode
   if (maps !== undefined) return mappedPublishCode
   return commit === undefined ? typeCodes.publish : publishCommitCode
 }
 
 /** What stands before the body of a publish that has more than batches: u32 length, msgpack map. */
-function publishPreface({ maps, commit }: Publish): Uint8Array | undefined {
-  if (maps === undefined && commit === undefined) return undefined
-  const fields: Record<string, unknown> =
-    maps === undefined ? { ...commit } : { maps, ...(commit === undefined ? {} : { commit }) }
+function publishPreface({ maps, commit, ack }: Publish): Uint8Array | undefined {
+  if (maps === undefined && commit === undefined && ack === undefined) return undefined
+  const isCommitAlone = maps === undefined && ack === undefined
+  const fields: Record<string, unknown> = isCommitAlone
+    ? { ...commit }
+    : present({ maps, commit, ack })
   const map = packFrame(fields)
   const bytes = new Uint8Array(4 + map.length)
   new DataView(bytes.buffer).setUint32(0, map.length)
@@ -372,6 +384,10 @@ function partitionBatch(view: DataView, at: number, batch: Uint8Array): Partitio
 /** The msgpack fields of a control command: everything but its type. */
 function controlFields(command: Command): Record<string, unknown> {
   const { type: _type, ...fields } = command
+  return present(fields)
+}
+
+function present(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 }
 

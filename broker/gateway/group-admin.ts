@@ -6,10 +6,12 @@ import { optArray, optBool, optInt } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { checkTopicName } from '../../wire/topic-name.ts'
 import { claimKey, committed, type Group, membersOf, placesIn } from '../state/groups/group.ts'
+import { placeKey } from '../state/share/share-group.ts'
 import type { PartitionState } from '../state/topics.ts'
 import type { GatewayContext } from './context.ts'
 import { groupName } from './groups.ts'
 import { offsetSpec } from './offset-spec.ts'
+import { shareDescription, shareListing, sharePlaces } from './share-admin.ts'
 import { acceptedOrThrow } from './produce.ts'
 
 export async function listGroups(context: GatewayContext): Promise<Frame> {
@@ -17,22 +19,27 @@ export async function listGroups(context: GatewayContext): Promise<Frame> {
   await broker.fresh()
   const groups = [...broker.groups()].map(group => ({
     group: group.name,
+    type: 'consumer',
     state: stateOf(group),
     members: group.members.size,
     assignor: group.assignor,
     generation: group.generation,
     lag: lagOf(context, group),
   }))
-  return { groups: groups.sort((a, b) => (a.group < b.group ? -1 : 1)) }
+  const shares = [...broker.shareGroups()].map(group => shareListing(context, group))
+  return { groups: [...groups, ...shares].sort((a, b) => (a.group < b.group ? -1 : 1)) }
 }
 
 export async function describeGroup(context: GatewayContext, frame: Frame): Promise<Frame> {
   const { broker } = context
   const name = groupName(frame)
   await broker.fresh()
+  const share = broker.shareGroup(name)
+  if (share !== undefined) return shareDescription(context, share)
   const group = existing(context, name)
   return {
     group: name,
+    type: 'consumer',
     state: stateOf(group),
     assignor: group.assignor,
     generation: group.generation,
@@ -55,15 +62,21 @@ export async function resetOffsets(context: GatewayContext, frame: Frame): Promi
   const name = groupName(frame)
   await broker.fresh()
   const group = broker.group(name)
+  const share = broker.shareGroup(name)
   const topics = optArray(frame, 'topics')
-  if (group === undefined && topics === undefined) existing(context, name)
+  if (group === undefined && share === undefined && topics === undefined) existing(context, name)
   const offsets: { topic: string; partition: number; from: number | null; to: number }[] = []
   const rows: [number, number, number][] = []
-  for (const state of topics === undefined
-    ? committedPlaces(context, group as Group)
-    : topics.flatMap(topic => partitionsOf(context, topic))) {
+  const places =
+    topics === undefined
+      ? (sharePlaces(context, share) ?? committedPlaces(context, group))
+      : topics.flatMap(topic => partitionsOf(context, topic))
+  for (const state of places) {
     const { topicId, partition } = state
-    const from = group === undefined ? undefined : committed(group, topicId, partition)?.offset
+    const from =
+      share === undefined
+        ? group && committed(group, topicId, partition)?.offset
+        : share.partitions.get(placeKey(topicId, partition))?.start
     const to = await targetOf(context, frame, state, from)
     rows.push([topicId, partition, to])
     const topic = broker.topicById(topicId)?.name ?? ''
@@ -137,8 +150,11 @@ function existing({ broker }: GatewayContext, name: string): Group {
   throw new LogloomError('UNKNOWN_GROUP', `group ${name} does not exist`, { group: name })
 }
 
-function committedPlaces({ broker }: GatewayContext, group: Group): readonly PartitionState[] {
-  return [...group.offsets].flatMap(([topicId, ofTopic]) =>
+function committedPlaces(
+  { broker }: GatewayContext,
+  group: Group | undefined,
+): readonly PartitionState[] {
+  return [...(group?.offsets ?? [])].flatMap(([topicId, ofTopic]) =>
     [...ofTopic.keys()].flatMap(partition => {
       const state = broker.topicById(topicId)?.partitions[partition]
       return state === undefined ? [] : [state]

@@ -27,6 +27,7 @@ import {
 } from './log.ts'
 import { produce } from './produce.ts'
 import { publish } from './publish.ts'
+import { leaveShareGroup, openShareGroup, shareAcknowledge, shareFetch } from './share.ts'
 import type { Api } from './stats.ts'
 import { subscribe, unsubscribe } from './subscription.ts'
 import {
@@ -73,6 +74,10 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['releasePartitions', { api: 'group', handle: releasePartitions }],
   ['commitOffsets', { api: 'group', handle: commitOffsets }],
   ['fetchOffsets', { api: 'group', handle: fetchOffsets }],
+  ['openShareGroup', { api: 'group', handle: openShareGroup }],
+  ['shareFetch', { api: 'fetch', handle: shareFetch }],
+  ['shareAcknowledge', { api: 'group', handle: shareAcknowledge }],
+  ['leaveShareGroup', { api: 'group', handle: leaveShareGroup }],
   ['listGroups', admin(listGroups)],
   ['describeGroup', admin(describeGroup)],
   ['resetOffsets', admin(resetOffsets)],

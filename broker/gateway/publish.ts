@@ -13,6 +13,7 @@ import type { TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { commitOf } from './groups.ts'
+import { shareAckOf } from './share.ts'
 import {
   acceptedOrThrow,
   checkKeys,
@@ -55,6 +56,8 @@ export async function publish(
   const expect = await expectations(context, frame)
   const commit = optMap(frame, 'commit')
   const consumed = commit === undefined ? undefined : await commitOf(context, { ...commit })
+  const ack = optMap(frame, 'ack')
+  const acknowledged = ack === undefined ? undefined : await shareAckOf(context, { ...ack })
   const producer = producerIdentity(frame)
   const leave = producer === undefined ? undefined : connection.enterLane(`${producer.id}/command`)
   try {
@@ -66,6 +69,7 @@ export async function publish(
         expect,
         ...(maps.length === 0 ? {} : { maps }),
         ...(consumed === undefined ? {} : { commit: consumed }),
+        ...(acknowledged === undefined ? {} : { ack: acknowledged }),
       })
     let made = await propose(unit)
     // Partitions were added since they were chosen, by whom else but this broker: it chooses again.
@@ -170,7 +174,7 @@ async function unitOfBatches(context: GatewayContext, frame: Frame): Promise<Uni
     batches.push({ topicId: topic.id, partition, batch, header })
     places.push({ topic, partition })
   }
-  if (batches.length === 0 && frame.commit === undefined)
+  if (batches.length === 0 && frame.commit === undefined && frame.ack === undefined)
     throw new LogloomError('INVALID_REQUEST', 'publish: field batches is empty', {
       field: 'batches',
     })

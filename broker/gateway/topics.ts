@@ -211,7 +211,7 @@ async function currentTopic(context: GatewayContext, frame: Frame): Promise<Topi
 }
 
 /** Runs a request on its producer's command lane, when it has one. */
-async function asCommand(
+export async function asCommand(
   frame: Frame,
   connection: Connection,
   run: (producer: { producer?: { id: number; epoch: number; sequence: number } }) => Promise<Frame>,

@@ -6,6 +6,7 @@
 import type { BatchHeader } from '../../wire/batch.ts'
 import type { ErrorCode } from '../../wire/errors.ts'
 import type { GroupCommand, GroupCommit } from './groups/commands.ts'
+import type { ShareAck, ShareCommand } from './share/commands.ts'
 
 /** Identity of a request on its producer's command lane (protocol.md 5). */
 export interface ProducerIdentity {
@@ -78,6 +79,8 @@ export type Command =
       readonly maps?: readonly PartitionMap[]
       /** Offsets that were consumed to make the batches: taken with them or not at all. */
       readonly commit?: GroupCommit
+      /** Records of a share group that were worked on to make the batches: acknowledged with them or not at all. */
+      readonly ack?: ShareAck
     }
   | {
       readonly type: 'createTopic'
@@ -130,6 +133,7 @@ export type Command =
       readonly bytes: number
     }
   | GroupCommand
+  | ShareCommand
   /** `level`: which commands the broker reads, see feature-level.ts. */
   | {
       readonly type: 'open'

@@ -12,8 +12,10 @@ export const firstFeatureLevel = 1
 export const cleaningLevel = 2
 /** Partitions are added to topics in use. */
 const partitionsLevel = 3
+/** Share groups. */
+const sharesLevel = 4
 /** Of this version. */
-export const featureLevel = partitionsLevel
+export const featureLevel = sharesLevel
 
 /** What is to be known of the broker of a session. */
 export interface Leveled {
@@ -25,10 +27,16 @@ const levels: Partial<Record<CommandType, number>> = {
   relocate: cleaningLevel,
   compacted: cleaningLevel,
   addPartitions: partitionsLevel,
+  openShareGroup: sharesLevel,
+  acquireRecords: sharesLevel,
+  acknowledgeRecords: sharesLevel,
+  releaseRecords: sharesLevel,
+  sweepShareGroups: sharesLevel,
 }
 
 /** The level that a broker needs to read the command. */
 export function levelOf(command: Command): number {
+  if (command.type === 'publish' && command.ack !== undefined) return sharesLevel
   const isMapped =
     (command.type === 'produce' && command.partitions !== undefined) ||
     (command.type === 'publish' && command.maps !== undefined)
@@ -56,7 +64,7 @@ export function atLevel(command: Command, peers: Iterable<Leveled>): Command {
     const { partitions: _partitions, ...plain } = command
     return plain
   }
-  if (command.type === 'publish') {
+  if (command.type === 'publish' && command.ack === undefined) {
     const { maps: _maps, ...plain } = command
     return plain
   }

@@ -11,6 +11,8 @@
 //   9 group topic partition          committed offset
 //   10 lsn start                     which batch was put at this place of the log (places.ts)
 //   11 lsn                           bytes of the log below it (log-meter.ts)
+//   12 share group                   share group
+//   13 share group topic partition   what it knows of the partition
 // topic, partition, start: u32; base, producer, session, group, lsn: u64.
 
 import { getU64, setU64 } from '../../wire/u64.ts'
@@ -26,21 +28,20 @@ export const batchKey = (topicId: number, partition: number, base: number): Uint
 export const producerKey = (producerId: number): Uint8Array => key(5, [], producerId)
 export const sessionKey = (session: number): Uint8Array => key(7, [], session)
 
-export function laneKey(producerId: number, topicId: number, partition: number): Uint8Array {
-  const bytes = new Uint8Array(17)
-  bytes.set(key(6, [], producerId))
-  bytes.set(key(0, [topicId, partition]).subarray(1), 9)
-  return bytes
-}
+export const laneKey = (producerId: number, topicId: number, partition: number): Uint8Array =>
+  placed(6, producerId, topicId, partition)
 
 export const groupKey = (groupId: number): Uint8Array => key(8, [], groupId)
 
-export function groupOffsetKey(groupId: number, topicId: number, partition: number): Uint8Array {
-  const bytes = new Uint8Array(17)
-  bytes.set(key(9, [], groupId))
-  bytes.set(key(0, [topicId, partition]).subarray(1), 9)
-  return bytes
-}
+export const groupOffsetKey = (groupId: number, topicId: number, partition: number): Uint8Array =>
+  placed(9, groupId, topicId, partition)
+
+export const shareGroupKey = (groupId: number): Uint8Array => key(12, [], groupId)
+export const sharePartitionKey = (
+  groupId: number,
+  topicId: number,
+  partition: number,
+): Uint8Array => placed(13, groupId, topicId, partition)
 
 /** In the order of the log. */
 export function placeKey(lsn: number, start: number): Uint8Array {
@@ -61,7 +62,7 @@ export function placeOfKey(bytes: Uint8Array): { readonly lsn: number; readonly 
 export const markKey = (lsn: number): Uint8Array => key(11, [], lsn)
 
 /** All keys with one prefix byte. */
-export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11): {
+export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12 | 13): {
   low: Uint8Array
   high: Uint8Array
 } {
@@ -74,6 +75,14 @@ export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11): {
 export function baseOfKey(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return getU64(view, 9)
+}
+
+/** Of something about one partition. */
+function placed(prefix: number, owner: number, topicId: number, partition: number): Uint8Array {
+  const bytes = new Uint8Array(17)
+  bytes.set(key(prefix, [], owner))
+  bytes.set(key(0, [topicId, partition]).subarray(1), 9)
+  return bytes
 }
 
 function key(prefix: number, words: readonly number[], long?: number): Uint8Array {

@@ -4,7 +4,7 @@
 // Knows nothing of sockets, logs or time: its clock is log time, the median of the live sessions' stamps, which never goes back.
 
 import { packFrame } from '../../wire/frame.ts'
-import type { GroupCommit } from './groups/commands.ts'
+import type { GroupCommand, GroupCommit } from './groups/commands.ts'
 import { type Effect, GroupMachine, type GroupOutcome } from './groups/group-machine.ts'
 import { GroupRegistry } from './groups/registry.ts'
 import type {
@@ -21,6 +21,9 @@ import { LogMeter } from './log-meter.ts'
 import { Producers, refusal, transactionalIdsMax } from './producers.ts'
 import { Sessions, type Session } from './sessions.ts'
 import { compacted, relocate } from './relocation.ts'
+import type { ShareAck, ShareCommand } from './share/commands.ts'
+import { ShareMachine } from './share/share-machine.ts'
+import { ShareRegistry } from './share/share-registry.ts'
 import { retainedFrom } from './retention.ts'
 import { StateHash, stateVersion } from './state-hash.ts'
 import type { StateStore, StoreOp } from './store.ts'
@@ -61,6 +64,12 @@ export interface MachineChanges {
   done(): void
 }
 
+/** What was consumed to make the batches of a publish. */
+interface Consumed {
+  readonly commit?: GroupCommit
+  readonly ack?: ShareAck
+}
+
 const nothing: ApplyResult = { applied: [] }
 
 export class StateMachine {
@@ -68,6 +77,7 @@ export class StateMachine {
   readonly producers: Producers
   readonly sessions: Sessions
   readonly groups: GroupMachine
+  readonly shares: ShareMachine
   readonly meter: LogMeter
   /** Partitions that changed since the owner last looked; the owner clears it. */
   readonly touched = new Set<PartitionState>()
@@ -89,6 +99,7 @@ export class StateMachine {
     this.sessions = new Sessions(store)
     this.sessions.onClose = session => this.groups.sessionClosed(session.id, this.time)
     this.groups = new GroupMachine(new GroupRegistry(store), this.topics, this.hash)
+    this.shares = new ShareMachine(new ShareRegistry(store), this.topics, this.hash)
     const meta = store.get(metaKey)
     if (meta === undefined) return
     const row = unpackOwn(meta)
@@ -102,6 +113,7 @@ export class StateMachine {
     this.producers.nextProducerId = row.nextProducerId as number
     // Not in states from before there were groups.
     this.groups.registry.nextGroupId = (row.nextGroupId as number | undefined) ?? 1
+    this.shares.registry.nextShareGroupId = (row.nextShareGroupId as number | undefined) ?? 1
     this.hash.restore(row.hash as string)
     this.topics.load()
     this.meter.load(row.logBytes as number | undefined, this.topics.bytes)
@@ -109,6 +121,7 @@ export class StateMachine {
     this.producers.load()
     this.sessions.load()
     this.groups.registry.load()
+    this.shares.registry.load()
   }
 
   /** Every batch that lives now or later and lies below this is in `topics.places`. */
@@ -183,6 +196,7 @@ export class StateMachine {
     const producersDone = this.producers.takeChanges(ops)
     this.sessions.takeChanges(ops)
     this.groups.registry.takeChanges(ops)
+    this.shares.registry.takeChanges(ops)
     this.meter.takeChanges(ops)
     ops.push({
       type: 'put',
@@ -195,6 +209,7 @@ export class StateMachine {
         nextTopicId: this.topics.nextTopicId,
         nextProducerId: this.producers.nextProducerId,
         nextGroupId: this.groups.registry.nextGroupId,
+        nextShareGroupId: this.shares.registry.nextShareGroupId,
         logBytes: this.meter.total,
       }),
     })
@@ -282,14 +297,7 @@ export class StateMachine {
       case 'publish': {
         const stale = this.stale(command.maps ?? [])
         if (stale !== undefined) return stale
-        return this.append(
-          command.batches,
-          batchStarts,
-          command.expect,
-          place,
-          effectLsn,
-          command.commit,
-        )
+        return this.append(command.batches, batchStarts, command.expect, place, effectLsn, command)
       }
       case 'createTopic':
         return this.createTopic(command, effectLsn)
@@ -298,6 +306,7 @@ export class StateMachine {
         if (topic === undefined) return unknownTopic(command.topicId)
         this.topics.delete(topic)
         this.groups.topicDeleted(topic, this.time)
+        this.shares.topicDeleted(topic)
         for (const partition of topic.partitions) this.touched.add(partition)
         return this.accept(effectLsn, { topic: topic.name, topicId: topic.id })
       }
@@ -362,7 +371,13 @@ export class StateMachine {
       case 'resetOffsets':
       case 'deleteGroup':
       case 'sweepGroups':
-        return this.ofGroup(this.groups.apply(command, this.effect()), effectLsn)
+        return this.ofGroup(this.inGroup(command), effectLsn)
+      case 'openShareGroup':
+      case 'acquireRecords':
+      case 'acknowledgeRecords':
+      case 'releaseRecords':
+      case 'sweepShareGroups':
+        return this.ofGroup(this.inShareGroup(command), effectLsn)
       case 'open':
         throw new Error('a session can only be opened by an entry of its own')
       case 'stamp':
@@ -383,6 +398,30 @@ export class StateMachine {
     return { time: this.time, session: this.applying }
   }
 
+  /** One name is one group, of one kind. */
+  private inGroup(command: GroupCommand): GroupOutcome {
+    if (command.type === 'sweepGroups' || !this.shares.has(command.group))
+      return this.groups.apply(command, this.effect())
+    if (command.type === 'resetOffsets')
+      return this.shares.reset(command.group, command.offsets, this.time)
+    if (command.type === 'deleteGroup') return this.shares.delete(command.group, this.time)
+    return otherKind(command.group, 'share')
+  }
+
+  private inShareGroup(command: ShareCommand): GroupOutcome {
+    const isOther =
+      command.type !== 'sweepShareGroups' && this.groups.registry.byName.has(command.group)
+    return isOther ? otherKind(command.group, 'consumer') : this.shares.apply(command, this.time)
+  }
+
+  /** Why the offsets or acknowledgements of a publish cannot be taken; undefined when they can. Changes nothing. */
+  private refuseConsumed({ commit, ack }: Consumed): GroupOutcome | undefined {
+    if (commit !== undefined && this.shares.has(commit.group))
+      return otherKind(commit.group, 'share')
+    const refused = commit === undefined ? undefined : this.groups.checkCommitNow(commit)
+    return refused ?? (ack === undefined ? undefined : this.shares.checkAck(ack))
+  }
+
   private ofGroup(outcome: GroupOutcome, effectLsn: number): Decision {
     return 'result' in outcome ? this.accept(effectLsn, outcome.result) : outcome
   }
@@ -394,10 +433,10 @@ export class StateMachine {
     expect: readonly { topicId: number; partition: number; offset: number }[],
     place: number,
     effectLsn: number,
-    commit?: GroupCommit,
+    consumed: Consumed = {},
   ): Decision {
-    const refusedCommit = commit === undefined ? undefined : this.groups.checkCommitNow(commit)
-    if (refusedCommit !== undefined) return this.ofGroup(refusedCommit, effectLsn)
+    const refused = this.refuseConsumed(consumed)
+    if (refused !== undefined) return this.ofGroup(refused, effectLsn)
     const partitions: PartitionState[] = []
     for (const { topicId, partition } of batches) {
       const topic = this.topics.byId.get(topicId)
@@ -429,7 +468,8 @@ export class StateMachine {
       })
       this.touched.add(partition)
     })
-    if (commit !== undefined) this.groups.commit(commit, this.effect())
+    if (consumed.commit !== undefined) this.groups.commit(consumed.commit, this.effect())
+    if (consumed.ack !== undefined) this.shares.take(consumed.ack, this.time)
     return { ok: true, lsn: effectLsn, timestamp: this.time, offsets }
   }
 
@@ -602,6 +642,16 @@ export class StateMachine {
     this.topics.trim(partition, offset, effectLsn)
     this.hash.number(offset)
     this.touched.add(partition)
+  }
+}
+
+function otherKind(group: string, kind: 'share' | 'consumer'): GroupOutcome {
+  return {
+    ok: false,
+    code: 'INCONSISTENT_GROUP_PROTOCOL',
+    message: `${group} is a ${kind} group`,
+    details: { group, kind },
+    decided: true,
   }
 }
 
