@@ -36,6 +36,7 @@ export interface PublishOptions {
     readonly offset: number
   }[]
   readonly commit?: Readonly<Record<string, unknown>>
+  readonly ack?: Readonly<Record<string, unknown>>
   readonly signal?: AbortSignal
 }
 
@@ -65,12 +66,13 @@ export async function publishAtomically(
   const pending = await window.admit(() => {
     window.take(bytes)
     const leftMs = Math.max(1, deadlineMs - connection.clock.nowMs())
-    const { expect, commit } = o
+    const { expect, commit, ack } = o
     const fields = {
       batches,
       acks: context.acks,
       ...(expect && { expect }),
       ...(commit && { commit }),
+      ...(ack && { ack }),
     }
     const renew = (error: LogloomError): typeof fields => {
       context.catalog.learn(String(error.details['topic']), error)

@@ -14,6 +14,8 @@ import { closedError } from './failures.ts'
 import { type ClientOptions, openConnection } from './open-connection.ts'
 import { Producer } from './producer.ts'
 import type { ProducerOptions } from './producer-options.ts'
+import { Queue } from './queue/queue.ts'
+import { type QueueOptions, queueSettings } from './queue/queue-options.ts'
 import { Readers, type ReadTopics } from './read-topics.ts'
 import type { ClientStatus } from './status.ts'
 import type { Lsn } from './positions.ts'
@@ -30,6 +32,7 @@ export class Client {
   readonly #deliveryTimeoutMs: number
   readonly #producers = new Set<Producer>()
   readonly #consumers = new Set<Consumer<never, never>>()
+  readonly #queues = new Set<Queue<never, never>>()
   /** By transactional id. */
   readonly #transactional = new Map<string, Producer>()
   readonly #deadLetters: DeadLetters
@@ -96,6 +99,30 @@ export class Client {
   }
 
   /**
+   * A member of a share group (KIP-932): each record is one member's, until it is acknowledged or given back. What comes out depends on `as`, else on
+   * the topic's type.
+   * @throws INVALID_REQUEST, INVALID_TOPIC_NAME for options
+   */
+  queue<T>(options: QueueOptions & { readonly topics: Topic<T> | readonly Topic<T>[] }): Queue<T>
+  queue(options: QueueOptions & { readonly as: 'bytes' }): Queue<Uint8Array, Uint8Array>
+  queue(options: QueueOptions & { readonly as: 'json' }): Queue<unknown>
+  queue(options: QueueOptions): Queue
+  queue(options: QueueOptions): Queue<never, never> {
+    this.#assertOpen()
+    const queue = new Queue<never, never>(
+      this.#connection,
+      this.#deadLetters,
+      queueSettings(options),
+      {
+        deliveryTimeoutMs: this.#deliveryTimeoutMs,
+        onClosed: closed => this.#queues.delete(closed),
+      },
+    )
+    this.#queues.add(queue)
+    return queue
+  }
+
+  /**
    * Runs `work` and then sends everything that it gave to the transaction in one append: records for any topics, and the offsets of the group consumer
    * from which they were made. Nothing is sent when it throws.
    * @returns the acks of the records, in order
@@ -145,7 +172,7 @@ export class Client {
   }
 
   async #close(timeoutMs: number): Promise<void> {
-    await Promise.all([...this.#consumers].map(consumer => consumer.close()))
+    await Promise.all([...this.#consumers, ...this.#queues].map(each => each.close()))
     await Promise.all([...this.#producers].map(producer => producer.close({ timeoutMs })))
     await this.#connection.close()
     await this.#readers.close()

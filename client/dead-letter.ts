@@ -3,7 +3,7 @@
 // Guarantees: key, value and headers are the bytes that were written, whatever the reader made of them; a record is in the dead-letter topic before
 // it counts as processed, so none is lost, and one may come twice after a crash between the two.
 
-import { checkTopicName, LogloomError } from '../wire/index.ts'
+import { checkTopicName, type Frame, LogloomError } from '../wire/index.ts'
 import type { Producer } from './producer.ts'
 import type { ReadRecord } from './read-record.ts'
 import type { Readers } from './read-topics.ts'
@@ -15,7 +15,10 @@ export interface FailedPlace {
 }
 
 /** A record as it lies in its topic. */
-export type RawRecord = ReadRecord<Uint8Array, Uint8Array>
+export type RawRecord = Pick<
+  ReadRecord<Uint8Array, Uint8Array>,
+  'topic' | 'partition' | 'offset' | 'key' | 'value' | 'headers'
+>
 
 /** What each dead letter says of where it was, besides the headers that the record had. */
 export interface FailedBy {
@@ -56,15 +59,14 @@ export class DeadLetters {
     )
   }
 
-  /** @throws why it was not written */
-  async send(to: string, record: RawRecord, by: FailedBy): Promise<void> {
+  /** With `ack`, the field of a publish, in one append with that acknowledgement. @throws why it was not written */
+  async send(to: string, record: RawRecord, by: FailedBy, ack?: Frame): Promise<void> {
     const { key, value, headers } = record
     checkDeadLetterTopic(to, [record.topic])
-    await this.#producer().send<Uint8Array>(to, {
-      key,
-      value,
-      headers: [...headers, ...originHeaders(record, by)],
-    })
+    const letter = { key, value, headers: [...headers, ...originHeaders(record, by)] }
+    const producer = this.#producer()
+    if (ack === undefined) await producer.send<Uint8Array>(to, letter)
+    else await producer.sendBatch([{ topic: to, ...letter }], { atomic: true, ack })
   }
 }
 

@@ -47,6 +47,8 @@ export {
 } from './positions.ts'
 export type { BatchEntry, Producer, SendBatchOptions, SendOptions } from './producer.ts'
 export type { Partitioner, ProducerOptions, RejectedBatch } from './producer-options.ts'
+export type { Queue, QueueHandler, QueueRecord, QueueRunOptions } from './queue/queue.ts'
+export type { QueueOptions } from './queue/queue-options.ts'
 export { connectReader, type ReadClient } from './read-client.ts'
 export type {
   OnInvalid,

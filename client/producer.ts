@@ -58,6 +58,8 @@ export interface SendBatchOptions {
   }[]
   /** Only with `atomic`: the consumed offsets that take effect with the records; see `client.transaction`. */
   readonly commit?: Readonly<Record<string, unknown>>
+  /** Only with `atomic`: the acknowledgement of a share group's records that takes effect with the records; see `client.transaction`. */
+  readonly ack?: Readonly<Record<string, unknown>>
   readonly signal?: AbortSignal
 }
 
@@ -162,7 +164,7 @@ export class Producer {
       return Promise.all(sent)
     }
     if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
-    if (list.length === 0 && o.commit === undefined) return []
+    if (list.length === 0 && o.commit === undefined && o.ack === undefined) return []
     const { idempotent, acks, deliveryTimeoutMs } = this.#settings
     this.#commands ??= new CommandLane(
       this.#connection,

@@ -17,6 +17,7 @@ import type { Connection } from './connection.ts'
 import { epochOf, epochsAt, limitIn, type PartitionEpoch } from './epochs.ts'
 import { asLogloomError, closedError } from './failures.ts'
 import { type Delivery, PartitionFeed } from './partition-feed.ts'
+import { plainBytes } from './plain-bytes.ts'
 import type { Offset, Position } from './positions.ts'
 import { type Decoder, type ReadGap, type ReadSettings, startOfPartition } from './read-options.ts'
 import { type ReadBatch, ReadRecord, resumeTokenAt, type Snapshot } from './read-record.ts'
@@ -513,12 +514,6 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     }
     onGap(gap)
   }
-}
-
-/** Node's sockets and zlib give Buffers, whose `slice` does not copy: callers get plain byte arrays everywhere. */
-function plainBytes(bytes: Uint8Array): Uint8Array {
-  if (bytes.constructor === Uint8Array) return bytes
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 function hasBegun(feed: PartitionFeed): boolean {

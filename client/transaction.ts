@@ -7,7 +7,9 @@
 import { LogloomError } from '../wire/index.ts'
 import { type Consumer, originOf } from './consumer/consumer.ts'
 import type { CommitPlace } from './consumer/group-member.ts'
-import type { BatchEntry, Producer } from './producer.ts'
+import type { BatchEntry, Producer, SendBatchOptions } from './producer.ts'
+import type { HeldRecord } from './queue/held-record.ts'
+import { type Queue, queueOriginOf } from './queue/queue.ts'
 import type { Ack, OutgoingRecord } from './records.ts'
 import type { PlainValue, Topic } from './topic.ts'
 
@@ -21,6 +23,7 @@ export interface TransactionOptions {
 export class Transaction {
   readonly #entries: BatchEntry<unknown>[] = []
   readonly #places = new Map<Consumer<never, never>, Map<string, CommitPlace>>()
+  readonly #acked = new Map<Queue<never, never>, Set<HeldRecord>>()
   #ended = false
 
   /** Adds a record. @throws INVALID_REQUEST once the function has returned */
@@ -54,18 +57,40 @@ export class Transaction {
     if (before === undefined || place.offset > before.offset) places.set(key, place)
   }
 
+  /** Acknowledges a record of a queue together with the records. @throws INVALID_REQUEST */
+  ack(record: object): void {
+    this.#assertOpen()
+    const origin = queueOriginOf(record)
+    if (origin === undefined)
+      throw new LogloomError('INVALID_REQUEST', 'tx.ack takes a record of a queue')
+    const { queue, held } = origin
+    const records = this.#acked.get(queue) ?? new Set<HeldRecord>()
+    this.#acked.set(queue, records)
+    records.add(held)
+  }
+
   /** Sends everything in one append. */
   async complete(producer: Producer, signal: AbortSignal | undefined): Promise<readonly Ack[]> {
     this.#ended = true
     const options = { atomic: true, ...(signal && { signal }) }
-    const [first, ...others] = this.#places
-    if (others.length > 0)
-      throw new LogloomError('INVALID_REQUEST', 'a transaction commits offsets of one consumer')
-    if (first === undefined) return producer.sendBatch(this.#entries, options)
-    const [consumer, places] = first
-    return consumer.transact([...places.values()], commit =>
-      producer.sendBatch(this.#entries, { ...options, commit }),
-    )
+    const [committed, ...otherConsumers] = this.#places
+    const [acked, ...otherQueues] = this.#acked
+    if (otherConsumers.length > 0 || otherQueues.length > 0)
+      throw new LogloomError(
+        'INVALID_REQUEST',
+        'a transaction commits offsets of one consumer, and acknowledges records of one queue',
+      )
+    const send = (more: SendBatchOptions): Promise<readonly Ack[]> => {
+      const all = { ...options, ...more }
+      if (committed === undefined) return producer.sendBatch(this.#entries, all)
+      const [consumer, places] = committed
+      return consumer.transact([...places.values()], commit =>
+        producer.sendBatch(this.#entries, { ...all, commit }),
+      )
+    }
+    if (acked === undefined) return send({})
+    const [queue, records] = acked
+    return queue.acknowledgeWith([...records], ack => send({ ack }))
   }
 
   #assertOpen(): void {

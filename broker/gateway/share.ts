@@ -74,6 +74,9 @@ export async function openShareGroup(context: GatewayContext, frame: Frame): Pro
   return { group, deliveryCountLimit, keepsDead }
 }
 
+/** Requests for records that wait: whoever leaves waits no more. */
+const waiting = new WeakMap<Connection, Map<string, AbortController>>()
+
 /** Records that are the member's until their lock is over. A long poll as `fetch` is. */
 export async function shareFetch(
   context: GatewayContext,
@@ -81,7 +84,7 @@ export async function shareFetch(
   connection: Connection,
   call: Call,
 ): Promise<Frame> {
-  const { broker, settings } = context
+  const { settings } = context
   const name = groupName(frame)
   const memberId = checkMemberId(frame, 'memberId')
   const topics = optArray(frame, 'topics')
@@ -95,7 +98,47 @@ export async function shareFetch(
   const maxBytes = Math.min(optUint(frame, 'maxBytes') ?? maxBytesDefault, settings.fetchBytesMax)
   const waitMs = Math.min(optUint(frame, 'maxWaitMs') ?? maxWaitMsDefault, settings.fetchWaitMsMax)
   const format = readFormat(frame)
-  const deadline = performance.now() + waitMs
+  const left = beginToWait(connection, `${name}/${memberId}`)
+  const lease = { group: name, memberId, maxRecords, maxBytes, lockMs }
+  try {
+    return await poll(context, connection, call, {
+      lease,
+      topics,
+      waitMs,
+      format,
+      left: left.signal,
+    })
+  } finally {
+    endToWait(connection, `${name}/${memberId}`, left)
+  }
+}
+
+interface Poll {
+  readonly lease: {
+    readonly group: string
+    readonly memberId: string
+    readonly maxRecords: number
+    readonly maxBytes: number
+    readonly lockMs: number
+  }
+  readonly topics: readonly unknown[] | undefined
+  readonly waitMs: number
+  readonly format: ReadFormat
+  readonly left: AbortSignal
+}
+
+const nothing: Frame = { waitedMs: 0, records: [] }
+
+async function poll(
+  context: GatewayContext,
+  connection: Connection,
+  call: Call,
+  { lease, topics, waitMs, format, left }: Poll,
+): Promise<Frame> {
+  const { broker } = context
+  const { group: name, memberId, maxBytes } = lease
+  const begunMs = performance.now()
+  const deadline = begunMs + waitMs
   if (broker.shareGroup(name) === undefined) await broker.fresh()
   for (;;) {
     const group = existingShareGroup(context, name)
@@ -105,25 +148,25 @@ export async function shareFetch(
       const turn = connection.output.reserve(call, Math.max(maxBytes, 1))
       if (turn !== undefined) await turn
       // Whoever goes away must not lock what it will not get.
-      if (connection.leaving) return { records: [] }
-      const acquire = { group: name, memberId, partitions, maxRecords, maxBytes, lockMs }
+      if (connection.leaving || left.aborted) return nothing
+      // Locks begin after this, whatever the answer takes.
+      const waitedMs = Math.floor(performance.now() - begunMs)
       const { result = {} } = acceptedOrThrow(
-        await broker.propose({ type: 'acquireRecords', ...acquire }),
+        await broker.propose({ type: 'acquireRecords', ...lease, partitions }),
       )
       const taken = result['taken'] as readonly TakenRow[]
-      if (taken.length > 0) return deliver(context, { group: name, memberId }, taken, format)
+      if (taken.length > 0)
+        return {
+          waitedMs,
+          records: await deliver(context, { group: name, memberId }, taken, format),
+        }
       connection.output.release(call)
     }
     const now = performance.now()
-    if (now >= deadline || connection.leaving) return { records: [] }
+    if (now >= deadline || connection.leaving || left.aborted) return nothing
     const leftMs = Math.min(deadline - now, msToDue(context, group, places))
-    await somethingOr(
-      context,
-      connection,
-      name,
-      places,
-      partitions.length > 0 ? emptyPauseMs : leftMs,
-    )
+    const pauseMs = partitions.length > 0 ? emptyPauseMs : leftMs
+    await somethingOr(context, connection, { group: name, places, ms: pauseMs, left })
     call.parkedMs += performance.now() - now
   }
 }
@@ -152,9 +195,14 @@ export async function shareAcknowledge(
 }
 
 /** Gives back what the member holds, besides `except`, at once and as if it had not been delivered. */
-export async function leaveShareGroup(context: GatewayContext, frame: Frame): Promise<Frame> {
+export async function leaveShareGroup(
+  context: GatewayContext,
+  frame: Frame,
+  connection: Connection,
+): Promise<Frame> {
   const group = groupName(frame)
   const memberId = checkMemberId(frame, 'memberId')
+  waiting.get(connection)?.get(`${group}/${memberId}`)?.abort()
   const except: OffsetRun[] = []
   for (const row of optArray(frame, 'except') === undefined ? [] : rowsOf(frame, 'except')) {
     const topic = context.broker.topicByName(str(row, 'topic'))
@@ -171,7 +219,7 @@ export async function leaveShareGroup(context: GatewayContext, frame: Frame): Pr
 /** The fields of `shareAcknowledge`, or the `ack` of a publish. @throws INVALID_REQUEST, UNKNOWN_TOPIC, LIMIT_EXCEEDED */
 export async function shareAckOf(context: GatewayContext, frame: Frame): Promise<ShareAck> {
   const acks: AckRun[] = []
-  for (const row of rowsOf(frame, 'acks')) {
+  for (const row of rowsOf(frame, 'records')) {
     const topic = await topicOf(context, row)
     const { partition } = await context.topics.partitionSoon(topic, uint(row, 'partition'))
     const name = str(row, 'type')
@@ -179,7 +227,7 @@ export async function shareAckOf(context: GatewayContext, frame: Frame): Promise
     if (type === undefined)
       throw new LogloomError(
         'INVALID_REQUEST',
-        `acks: type ${JSON.stringify(name.slice(0, 40))} is none of ${Object.keys(ackTypes).join(', ')}`,
+        `records: type ${JSON.stringify(name.slice(0, 40))} is none of ${Object.keys(ackTypes).join(', ')}`,
         { field: 'type' },
       )
     const ms =
@@ -209,7 +257,7 @@ async function deliver(
   who: { readonly group: string; readonly memberId: string },
   taken: readonly TakenRow[],
   format: ReadFormat,
-): Promise<Frame> {
+): Promise<readonly Frame[]> {
   const byPlace = new Map<string, { readonly place: Place; readonly runs: Acquired[] }>()
   for (const [topicId, partition, ...run] of taken) {
     const key = placeKey(topicId, partition)
@@ -227,7 +275,7 @@ async function deliver(
       const traffic = context.stats.topic(topic.name)
       traffic.fetchRecords += runs.reduce((sum, [, count]) => sum + count, 0)
     }
-    return { records }
+    return records
   } catch (error) {
     const acks = taken.map(
       ([topicId, partition, first, count]): AckRun => [
@@ -320,15 +368,21 @@ function msToDue({ broker }: GatewayContext, group: ShareGroup, places: readonly
 function somethingOr(
   { broker, timers }: GatewayContext,
   connection: Connection,
-  group: string,
-  places: readonly Place[],
-  ms: number,
+  wait: {
+    readonly group: string
+    readonly places: readonly Place[]
+    readonly ms: number
+    readonly left: AbortSignal
+  },
 ): Promise<void> {
+  const { group, places, ms, left } = wait
   return new Promise(resolve => {
     const wake = (): void => {
       for (const stop of stops) stop()
+      left.removeEventListener('abort', wake)
       resolve()
     }
+    left.addEventListener('abort', wake)
     const stops = [
       broker.onShareGroup(group, wake),
       timers.after(ms, wake),
@@ -336,6 +390,21 @@ function somethingOr(
       ...places.map(([topicId, partition]) => broker.onAppend(topicId, partition, wake)),
     ]
   })
+}
+
+/** One request of a member waits at a time: what it asked before on this connection ends. */
+function beginToWait(connection: Connection, key: string): AbortController {
+  const keys = waiting.get(connection) ?? new Map<string, AbortController>()
+  waiting.set(connection, keys)
+  keys.get(key)?.abort()
+  const left = new AbortController()
+  keys.set(key, left)
+  return left
+}
+
+function endToWait(connection: Connection, key: string, left: AbortController): void {
+  const keys = waiting.get(connection)
+  if (keys?.get(key) === left) keys.delete(key)
 }
 
 /** How many neighbours a row is about: 1 unless it says otherwise. */
