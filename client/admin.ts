@@ -10,6 +10,7 @@ import type {
   GroupListing,
   OffsetReset,
   ResetOffsetsOptions,
+  ShareGroupDescription,
 } from './group-admin.ts'
 import { type Frame, LogloomError } from '../wire/index.ts'
 import { CommandLane } from './command-lane.ts'
@@ -285,8 +286,21 @@ export class Admin {
     return (await this.#ask<{ groups: readonly GroupListing[] }>('listGroups', {}, o)).groups
   }
 
-  /** @throws UNKNOWN_GROUP */
-  describeGroup(group: string, o: AdminOptions = {}): Promise<GroupDescription> {
+  /** A consumer group. @throws UNKNOWN_GROUP, INCONSISTENT_GROUP_PROTOCOL */
+  async describeGroup(group: string, o: AdminOptions = {}): Promise<GroupDescription> {
+    const found = await this.#describeAny(group, o)
+    if (found.type === 'consumer') return found
+    throw otherKind(group, found.type)
+  }
+
+  /** A share group. @throws UNKNOWN_GROUP, INCONSISTENT_GROUP_PROTOCOL */
+  async describeShareGroup(group: string, o: AdminOptions = {}): Promise<ShareGroupDescription> {
+    const found = await this.#describeAny(group, o)
+    if (found.type === 'share') return found
+    throw otherKind(group, found.type)
+  }
+
+  #describeAny(group: string, o: AdminOptions): Promise<GroupDescription | ShareGroupDescription> {
     return this.#ask('describeGroup', { group }, o)
   }
 
@@ -399,4 +413,11 @@ function named(topic: string | NewTopic): NewTopic {
 function withoutId(reply: Frame): unknown {
   const { id: _, ...rest } = reply
   return rest
+}
+
+function otherKind(group: string, kind: 'consumer' | 'share'): LogloomError {
+  return new LogloomError('INCONSISTENT_GROUP_PROTOCOL', `${group} is a ${kind} group`, {
+    group,
+    kind,
+  })
 }

@@ -5,11 +5,15 @@ import type { Offset } from './positions.ts'
 
 export interface GroupListing {
   readonly group: string
+  /** A share group is a queue, see {@link Client.queue}. */
+  readonly type: 'consumer' | 'share'
   readonly state: 'stable' | 'rebalancing' | 'empty'
+  /** Of a share group: those that hold records. */
   readonly members: number
-  readonly assignor: string
-  readonly generation: number
-  /** Offsets between the committed ones and the ends, of all partitions together. */
+  /** Of a consumer group. */
+  readonly assignor?: string
+  readonly generation?: number
+  /** Offsets between the committed ones and the ends, or records that are not finished, of all partitions together. */
   readonly lag: number
 }
 
@@ -44,11 +48,47 @@ export interface GroupPartition {
 
 export interface GroupDescription {
   readonly group: string
+  readonly type: 'consumer'
   readonly state: 'stable' | 'rebalancing' | 'empty'
   readonly assignor: string
   readonly generation: number
   readonly members: readonly GroupMemberDescription[]
   readonly partitions: readonly GroupPartition[]
+}
+
+/** One partition of a share group. */
+export interface SharePartitionDescription {
+  readonly topic: string
+  readonly partition: number
+  /** Everything below is finished. */
+  readonly startOffset: Offset
+  /** The first that was never delivered. */
+  readonly nextOffset: Offset
+  readonly endOffset: Offset
+  /** Records that members hold now. */
+  readonly held: number
+  /** Records that were given back and wait to be delivered again. */
+  readonly waiting: number
+  /** Records that are not finished. */
+  readonly lag: number
+  readonly delivered: number
+  /** Of these: not for the first time. */
+  readonly redelivered: number
+  readonly acknowledged: number
+  /** Given up. */
+  readonly archived: number
+}
+
+export interface ShareGroupDescription {
+  readonly group: string
+  readonly type: 'share'
+  readonly state: 'stable' | 'empty'
+  readonly deliveryCountLimit: number
+  /** What is given up is delivered on until a member has written it elsewhere. */
+  readonly keepsDead: boolean
+  /** Those that hold records. */
+  readonly members: readonly { readonly memberId: string; readonly records: number }[]
+  readonly partitions: readonly SharePartitionDescription[]
 }
 
 export interface CommittedOffset {

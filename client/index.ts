@@ -35,6 +35,8 @@ export type {
   GroupPartition,
   OffsetReset,
   ResetOffsetsOptions,
+  ShareGroupDescription,
+  SharePartitionDescription,
 } from './group-admin.ts'
 export type { ClientClock } from './clock.ts'
 export type { ClientOptions } from './open-connection.ts'

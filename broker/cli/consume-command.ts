@@ -11,6 +11,7 @@ export interface ConsumeOptions extends GlobalOptions {
   readonly output?: string
   readonly partition?: number
   readonly group?: string
+  readonly queue?: string
   readonly asOf?: number
 }
 
@@ -29,6 +30,10 @@ export function addConsumeCommand(program: Command): void {
     .option(
       '-g, --group <name>',
       'as a member of this consumer group: go on where it was, and commit what was printed',
+    )
+    .option(
+      '-q, --queue <name>',
+      'as a member of this share group: each record once over all members, acknowledged when printed',
     )
     .option('-n, --count <n>', 'stop after this many records', whole(0))
     .option('-e, --exit', 'stop at the end offsets found at the start')
@@ -49,6 +54,7 @@ Format:
 ${examples(
   'logloom consume orders -e',
   'logloom consume orders -g billing',
+  'logloom consume jobs -q workers',
   String.raw`logloom consume orders -o -5 -f '%p %o %k %v\n'`,
   'logloom consume orders -o @2026-01-31T08:00:00Z -n 100 --format json',
   'logloom consume orders --as-of 48210',

@@ -26,6 +26,13 @@ export async function consume(topic: string, o: ConsumeOptions): Promise<void> {
   const write = o.format === 'json' ? writeRecordJson : compileFormat(o.output ?? String.raw`%v\n`)
   const { count = Number.POSITIVE_INFINITY } = o
   if (count === 0) return
+  if (o.queue !== undefined) {
+    if (o.asOf !== undefined)
+      throw new UsageError('--as-of reads the past: a queue goes on from where it was, without it')
+    const { consumeQueue } = await import('./consume-queue.ts')
+    await consumeQueue(topic, o.queue, o, write)
+    return
+  }
   if (o.group !== undefined) {
     if (o.asOf !== undefined)
       throw new UsageError('--as-of reads the past: a group goes on from where it was, without it')

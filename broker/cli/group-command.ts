@@ -1,7 +1,13 @@
 // `logloom group …`: list, describe, reset and delete consumer groups.
 
 import { type Command, InvalidArgumentError } from 'commander'
-import type { GroupDescription, OffsetSpec } from '../../client/index.ts'
+import type {
+  Client,
+  GroupDescription,
+  LogloomError,
+  OffsetSpec,
+  ShareGroupDescription,
+} from '../../client/index.ts'
 import { withBroker } from './broker-client.ts'
 import { examples, type GlobalOptions, globalsOf } from './options.ts'
 import { writeJson, writeText } from './output.ts'
@@ -77,17 +83,59 @@ function list({ url, format }: GlobalOptions): Promise<void> {
   return withBroker(url, async client => {
     const groups = await client.admin().listGroups()
     if (format === 'json') return writeJson({ groups })
-    const rows = groups.map(g => [g.group, g.state, g.members, g.assignor, g.lag])
-    return writeText(formatTable(['GROUP', 'STATE', 'MEMBERS', 'ASSIGNOR', 'LAG'], rows))
+    const rows = groups.map(g => [g.group, g.type, g.state, g.members, g.assignor ?? null, g.lag])
+    return writeText(formatTable(['GROUP', 'TYPE', 'STATE', 'MEMBERS', 'ASSIGNOR', 'LAG'], rows))
   })
 }
 
 function describe(name: string, { url, format }: GlobalOptions): Promise<void> {
   return withBroker(url, async client => {
-    const group = await client.admin().describeGroup(name)
+    const group = await describeAny(client, name)
     if (format === 'json') return writeJson(group)
-    return writeText(textOf(group))
+    return writeText(group.type === 'share' ? textOfShare(group) : textOf(group))
   })
+}
+
+async function describeAny(
+  client: Client,
+  name: string,
+): Promise<GroupDescription | ShareGroupDescription> {
+  const admin = client.admin()
+  try {
+    return await admin.describeGroup(name)
+  } catch (error) {
+    if ((error as LogloomError).code !== 'INCONSISTENT_GROUP_PROTOCOL') throw error
+    return admin.describeShareGroup(name)
+  }
+}
+
+function textOfShare(group: ShareGroupDescription): string {
+  const rows = group.partitions.map(p => [
+    p.topic,
+    p.partition,
+    p.startOffset,
+    p.nextOffset,
+    p.endOffset,
+    p.lag,
+    p.held,
+    p.waiting,
+    p.redelivered,
+    p.archived,
+  ])
+  const fields = {
+    GROUP: group.group,
+    TYPE: group.type,
+    STATE: group.state,
+    'DELIVERY LIMIT': group.deliveryCountLimit,
+    'KEEPS DEAD': String(group.keepsDead),
+  }
+  const members = group.members.map(m => [m.memberId, m.records])
+  const heads = ['START', 'NEXT', 'END', 'LAG', 'HELD', 'WAITING', 'REDELIVERED', 'ARCHIVED']
+  return [
+    formatFields(fields),
+    formatTable(['MEMBER', 'HELD'], members),
+    formatTable(['TOPIC', 'PARTITION', ...heads], rows),
+  ].join('\n')
 }
 
 function textOf({
@@ -140,9 +188,12 @@ function remove(
   { url, format, dryRun }: DeleteOptions & GlobalOptions,
 ): Promise<void> {
   return withBroker(url, async client => {
-    const { partitions } = await client.admin().describeGroup(name)
+    const group = await describeAny(client, name)
     if (dryRun !== true) await client.admin().deleteGroup(name)
-    const offsets = partitions.filter(({ offset }) => offset !== null).length
+    const offsets =
+      group.type === 'share'
+        ? group.partitions.length
+        : group.partitions.filter(({ offset }) => offset !== null).length
     if (format === 'json') return writeJson({ group: name, offsets, dryRun: dryRun === true })
     const verb = dryRun === true ? 'would forget' : 'forgot'
     return writeText(`${verb} group ${name} and its offsets of ${offsets} partitions\n`)

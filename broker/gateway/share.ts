@@ -4,6 +4,7 @@
 import { LogloomError } from '../../wire/errors.ts'
 import { array, optArray, optBool, optStr, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
+import { checkTopicName } from '../../wire/topic-name.ts'
 import { type AckRun, ackTypes, type OffsetRun, type ShareAck } from '../state/share/commands.ts'
 import type { ShareGroup } from '../state/share/share-group.ts'
 import type { Acquired } from '../state/share/share-partition.ts'
@@ -87,7 +88,7 @@ export async function shareFetch(
   const { settings } = context
   const name = groupName(frame)
   const memberId = checkMemberId(frame, 'memberId')
-  const topics = optArray(frame, 'topics')
+  const topics = topicNames(frame, optArray(frame, 'topics'))
   const maxRecords = within(frame, 'maxRecords', maxRecordsDefault, shareRecordsPerFetchMax)
   const lockMs = within(
     frame,
@@ -121,7 +122,7 @@ interface Poll {
     readonly maxBytes: number
     readonly lockMs: number
   }
-  readonly topics: readonly unknown[] | undefined
+  readonly topics: readonly string[] | undefined
   readonly waitMs: number
   readonly format: ReadFormat
   readonly left: AbortSignal
@@ -326,7 +327,7 @@ async function itemsOf(
 function placesOf(
   { broker }: GatewayContext,
   group: ShareGroup,
-  topics: readonly unknown[] | undefined,
+  topics: readonly string[] | undefined,
 ): readonly Place[] {
   const places: Place[] = []
   for (const id of group.topics) {
@@ -405,6 +406,19 @@ function beginToWait(connection: Connection, key: string): AbortController {
 function endToWait(connection: Connection, key: string, left: AbortController): void {
   const keys = waiting.get(connection)
   if (keys?.get(key) === left) keys.delete(key)
+}
+
+/** @throws INVALID_TOPIC_NAME, INVALID_REQUEST, LIMIT_EXCEEDED */
+function topicNames(
+  frame: Frame,
+  names: readonly unknown[] | undefined,
+): readonly string[] | undefined {
+  if (names === undefined) return undefined
+  return atMost(names, 'topics', topicsPerMemberMax, 'topicsPerMemberMax').map(topic => {
+    const name = str({ ...frame, topics: topic }, 'topics')
+    checkTopicName(name)
+    return name
+  })
 }
 
 /** How many neighbours a row is about: 1 unless it says otherwise. */

@@ -26,6 +26,11 @@ export class HeldRecord {
     return this.#abort.signal
   }
 
+  /** Whoever works on it had better come to an end. */
+  abort(error: LogloomError): void {
+    this.#abort.abort(error)
+  }
+
   /** Somebody else may have it now. */
   lose(error: LogloomError): void {
     this.isSettled = true

@@ -30,7 +30,7 @@ export interface QueueRecord<V, K = string>
   > {
   /** How often it was delivered, this time included. */
   readonly deliveryCount: number
-  /** Fires when the record is not this member's any more although nothing was said of it. */
+  /** Fires when the record is not this member's any more although nothing was said of it, and when the queue is closed. */
   readonly signal: AbortSignal
   /** It is done. @throws INVALID_RECORD_STATE when it is not this member's any more */
   ack(): Promise<void>
@@ -54,6 +54,8 @@ export interface QueueRunOptions {
 const pollMs = 1000
 /** What a broker gives at a time. */
 const recordsPerFetchMax = 2000
+/** How long {@link Queue.close} waits for handlers that run. */
+const drainMs = 30_000
 /** How long {@link Queue.close} waits for what is to be said. */
 const leaveMs = 5000
 
@@ -303,7 +305,12 @@ export class Queue<V = string, K = string> {
   async #say(held: HeldRecord, type: AckKind, ms: number): Promise<void> {
     this.#settle(held)
     this.#forget(held)
-    await this.#acks.say(wordOf(held, type, ms))
+    try {
+      await this.#acks.say(wordOf(held, type, ms))
+    } catch (error) {
+      held.abort(asLogloomError(error))
+      throw error
+    }
   }
 
   #forget(held: HeldRecord): void {
@@ -314,6 +321,15 @@ export class Queue<V = string, K = string> {
   #lose(held: HeldRecord): void {
     this.#forget(held)
     if (!held.isSettled) held.lose(notHeld(held.raw, this.group))
+  }
+
+  /** A record that comes again was not this member's any more, although it had not noticed yet. */
+  #loseAt({ topic, partition, offset }: RawRecord): void {
+    for (const held of this.#held) {
+      const { raw } = held
+      if (raw.offset === offset && raw.partition === partition && raw.topic === topic)
+        this.#lose(held)
+    }
   }
 
   async #fetchAll(): Promise<void> {
@@ -396,6 +412,7 @@ export class Queue<V = string, K = string> {
             this.#acks.say({ topic, partition, offset, type: 'gap', ms: 0 }).catch(() => {})
             continue
           }
+          if (deliveryCount > 1) this.#loseAt(record.raw)
           const held = new HeldRecord(record.raw, record.timestamp, deliveryCount, lockedUntilMs)
           this.#held.add(held)
           // Whoever had it before died of it, perhaps: it is not tried once more.
@@ -451,7 +468,11 @@ export class Queue<V = string, K = string> {
   async #leave(): Promise<void> {
     this.#stop.abort()
     this.#changed()
-    await this.#working
+    const { clock } = this.#connection
+    for (const held of this.#held) held.abort(closedError('queue'))
+    const drained = new AbortController()
+    void this.#working.finally(() => drained.abort())
+    await pause(clock, drainMs, drained.signal)
     this.#cancelRenewal?.()
     await this.#acks.flush()
     const link = this.#connection.link

@@ -195,7 +195,7 @@ describe('a queue', () => {
   it('holds a record for as long as its handler works, and lets it go after maxProcessingMs', async () => {
     const one = await topic()
     await produce('slow', 'stuck')
-    const lockMs = 120
+    const lockMs = 500
     const seen: (readonly [string | null, number])[] = []
     let lost: QueueRecord<string> | undefined
     const queue = one.queue(options({ recordLockDurationMs: lockMs, maxProcessingMs: 4 * lockMs }))

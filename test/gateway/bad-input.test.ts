@@ -77,6 +77,10 @@ const valid: Readonly<Record<string, () => Frame>> = {
   releasePartitions: () => ({ group: 'g', memberId: 'm', partitions: [] }),
   commitOffsets: () => ({ group: 'h', offsets: [] }),
   fetchOffsets: () => ({ group: 'g' }),
+  openShareGroup: () => ({ group: 's', topics: ['bad'] }),
+  shareFetch: () => ({ group: 's', memberId: 'm', maxWaitMs: 0 }),
+  shareAcknowledge: () => ({ group: 's', memberId: 'm', records: [] }),
+  leaveShareGroup: () => ({ group: 's', memberId: 'm' }),
   listGroups: () => ({}),
   describeGroup: () => ({ group: 'g' }),
   resetOffsets: () => ({ group: 'h', to: 'end', topics: ['bad'] }),
@@ -113,6 +117,10 @@ const required: Readonly<Record<string, readonly string[]>> = {
   releasePartitions: ['group', 'memberId', 'partitions'],
   commitOffsets: ['group', 'offsets'],
   fetchOffsets: ['group'],
+  openShareGroup: ['group', 'topics'],
+  shareFetch: ['group', 'memberId'],
+  shareAcknowledge: ['group', 'memberId', 'records'],
+  leaveShareGroup: ['group', 'memberId'],
   listGroups: [],
   describeGroup: ['group'],
   resetOffsets: ['group', 'to'],
@@ -141,6 +149,10 @@ const optional: Readonly<Record<string, readonly string[]>> = {
   deleteTopic: ['producer'],
   alterTopic: ['config', 'partitions', 'producer'],
   listOffsets: ['partition', 'asOf'],
+  openShareGroup: ['autoOffsetReset', 'deliveryCountLimit', 'keepsDead'],
+  shareFetch: ['topics', 'maxRecords', 'maxBytes', 'maxWaitMs', 'recordLockDurationMs', 'codecs'],
+  shareAcknowledge: ['producer'],
+  leaveShareGroup: ['except'],
   switchLog: ['expectedIndex'],
   trimLog: ['force'],
 }
@@ -153,6 +165,7 @@ const takes: Readonly<Record<string, (value: unknown) => boolean>> = {
   force: v => v === true,
   acks: v => v === -1,
   codecs: v => Array.isArray(v),
+  keepsDead: v => v === true,
   batch: v => v instanceof Uint8Array,
 }
 
@@ -320,6 +333,80 @@ describe('a request', () => {
           code: 'OFFSET_OUT_OF_RANGE',
           actual: asOf,
         })
+  })
+
+  it('about records of a share group beyond what is allowed names the limit', async () => {
+    await client.call('openShareGroup', { group: 's', topics: ['bad'] })
+    const member = { group: 's', memberId: 'm' }
+    const record = { topic: 'bad', partition: 0, offset: 0 }
+    for (const [op, fields, limit] of [
+      ['openShareGroup', { group: 's', topics: ['bad'], deliveryCountLimit: 101 }, 100],
+      ['shareFetch', { ...member, maxRecords: 2001 }, 2000],
+      ['shareFetch', { ...member, recordLockDurationMs: 3_600_001 }, 3_600_000],
+      [
+        'shareAcknowledge',
+        { ...member, records: [{ ...record, type: 'accept', count: 10_001 }] },
+        10_000,
+      ],
+      [
+        'shareAcknowledge',
+        { ...member, records: [{ ...record, type: 'release', delayMs: 86_400_001 }] },
+        86_400_000,
+      ],
+      [
+        'shareAcknowledge',
+        { ...member, records: [{ ...record, type: 'renew', recordLockDurationMs: 0 }] },
+        3_600_000,
+      ],
+    ] as const) {
+      const error = await client.refusal(op, fields)
+      expect(error, `${op} ${JSON.stringify(fields)}`).toMatchObject({
+        code: 'INVALID_REQUEST',
+        limit,
+      })
+      expectClear(error)
+    }
+    const many = Array.from({ length: 2 }, () => ({ ...record, type: 'accept', count: 6000 }))
+    expect(await client.refusal('shareAcknowledge', { ...member, records: many })).toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      limit: 10_000,
+      actual: 12_000,
+    })
+    const odd = [{ ...record, type: 'done' }]
+    expect(await client.refusal('shareAcknowledge', { ...member, records: odd })).toMatchObject({
+      code: 'INVALID_REQUEST',
+      field: 'type',
+    })
+  })
+
+  it('about a share group that does not exist, or is none, or about records that are not held says so', async () => {
+    const record = { topic: 'bad', partition: 0, offset: 0, type: 'accept' }
+    const nobody = { group: 'none', memberId: 'm', records: [record] }
+    for (const op of ['shareFetch', 'shareAcknowledge', 'leaveShareGroup'])
+      expect(await client.refusal(op, nobody), op).toMatchObject({ code: 'UNKNOWN_GROUP' })
+    await client.call('openShareGroup', { group: 's', topics: ['bad'] })
+    await client.call('joinGroup', { group: 'c', memberId: 'm', topics: ['bad'] })
+    for (const op of ['openShareGroup', 'shareFetch', 'shareAcknowledge', 'leaveShareGroup'])
+      expect(await client.refusal(op, { ...valid[op]?.(), group: 'c' }), op).toMatchObject({
+        code: 'INCONSISTENT_GROUP_PROTOCOL',
+        kind: 'consumer',
+      })
+    for (const [op, fields] of [
+      ['joinGroup', { group: 's', memberId: 'm', topics: ['bad'] }],
+      ['commitOffsets', { group: 's', offsets: [] }],
+    ] as const)
+      expect(await client.refusal(op, fields), op).toMatchObject({
+        code: 'INCONSISTENT_GROUP_PROTOCOL',
+        kind: 'share',
+      })
+    const held = { group: 's', memberId: 'm', records: [record] }
+    expect(await client.call('shareAcknowledge', held)).toMatchObject({
+      refused: [{ topic: 'bad', partition: 0, offset: 0, count: 1 }],
+    })
+    expect(
+      await client.refusal('publish', { records: [{ topic: 'bad', value: 'v' }], ack: held }),
+    ).toMatchObject({ code: 'INVALID_RECORD_STATE', offset: 0 })
+    await client.call('leaveGroup', { group: 'c', memberId: 'm' })
   })
 
   it('with more records than a publish may have is answered LIMIT_EXCEEDED', async () => {
