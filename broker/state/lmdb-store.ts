@@ -1,7 +1,9 @@
 // The production store: one LMDB environment. A commit is one write transaction that LMDB makes durable on its own thread, so the
 // event loop never waits for it. The store may always be deleted: the log and the checkpoints rebuild it.
 
+import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
+import { pagesNeeded, RoomAhead, type TreePages } from './room-ahead.ts'
 import {
   rangesFirst,
   type StateStore,
@@ -20,14 +22,20 @@ export function openLmdbStore(path: string): StateStore {
     eventTurnBatching: false,
     noMemInit: true,
   })
-  return new LmdbStore(db)
+  return new LmdbStore(db, new RoomAhead(join(path, 'data.mdb')))
 }
+
+/** One key each. */
+type KeyedOp = Exclude<StoreOp, { readonly type: 'deleteRange' }>
 
 class LmdbStore implements StateStore {
   private readonly db: RootDatabase<Uint8Array, Uint8Array>
 
-  constructor(db: RootDatabase<Uint8Array, Uint8Array>) {
+  private readonly room: RoomAhead
+
+  constructor(db: RootDatabase<Uint8Array, Uint8Array>, room: RoomAhead) {
     this.db = db
+    this.room = room
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -52,16 +60,45 @@ class LmdbStore implements StateStore {
   }
 
   async commit(ops: readonly StoreOp[]): Promise<void> {
-    try {
+    const keyed = rangesFirst(ops).flatMap((op): readonly KeyedOp[] =>
+      op.type === 'deleteRange' ? this.deletionsOf(op.low, op.high) : [op],
+    )
+    let bytes = 0
+    for (const op of keyed) if (op.type === 'put') bytes += op.key.length + op.value.length
+    await this.makeRoom(tree => pagesNeeded({ keys: keyed.length, bytes }, tree))
+    await this.write(
       // A batch, no `transaction`: that runs its callback while the store's thread waits for the event loop, and a process that ends
       // just then never does, since it joins the thread first.
-      await this.db.batch(() => {
-        for (const op of rangesFirst(ops)) {
+      this.db.batch(() => {
+        for (const op of keyed)
           if (op.type === 'put') void this.db.put(op.key, op.value)
-          else if (op.type === 'delete') void this.db.remove(op.key)
-          else this.deleteRange(op.low, op.high)
-        }
-      })
+          else void this.db.remove(op.key)
+      }),
+    )
+  }
+
+  async clear(): Promise<void> {
+    // All pages become free, and are listed as such.
+    await this.makeRoom(tree => {
+      const { treeLeafPageCount, treeBranchPageCount, overflowPages } = tree
+      return 64 + Math.ceil((treeLeafPageCount + treeBranchPageCount + overflowPages) / 64)
+    })
+    await this.write(this.db.clearAsync())
+  }
+
+  async close(): Promise<void> {
+    await this.db.close()
+    await this.room.close()
+  }
+
+  private async makeRoom(pages: (tree: TreePages) => number): Promise<void> {
+    const tree = this.db.getStats() as TreePages & { readonly lastPageNumber: number }
+    await this.room.extendTo((tree.lastPageNumber + 1 + pages(tree)) * tree.pageSize)
+  }
+
+  private async write(work: Promise<unknown>): Promise<void> {
+    try {
+      await work
       await this.db.flushed
     } catch (error) {
       // A failed commit carries its cause as a promise of its own, which would end the process if nobody took it.
@@ -71,16 +108,7 @@ class LmdbStore implements StateStore {
     }
   }
 
-  async clear(): Promise<void> {
-    await this.db.clearAsync()
-    await this.db.flushed
-  }
-
-  async close(): Promise<void> {
-    await this.db.close()
-  }
-
-  private deleteRange(low: Uint8Array, high: Uint8Array): void {
-    for (const [key] of this.range({ low, high })) void this.db.remove(key)
+  private deletionsOf(low: Uint8Array, high: Uint8Array): readonly KeyedOp[] {
+    return this.range({ low, high }).map(([key]) => ({ type: 'delete', key }))
   }
 }
