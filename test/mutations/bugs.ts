@@ -456,4 +456,106 @@ export const plantedBugs: readonly PlantedBug[] = [
     if (session === undefined) return undefined`,
     scenario: 'brokers',
   },
+  {
+    name: 'groups: a commit of a former owner counts',
+    file: 'broker/state/groups/group-machine.ts',
+    find: `(claim?.owner !== memberId || claim.generation !== generation)`,
+    replace: `(claim === undefined || claim.generation < 0)`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'groups: a partition passes on in the same generation',
+    file: 'broker/state/groups/rebalance.ts',
+    find: `  claim.generation = group.generation
+`,
+    replace: `  claim.generation = Math.max(1, claim.generation)
+`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'groups: a late copy of an older commit counts',
+    file: 'broker/state/groups/group-machine.ts',
+    find: `      if (sequence <= member.commitSequence) return done
+      member.commitSequence = sequence`,
+    replace: `      member.commitSequence = sequence`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'groups: outputs take effect without their offsets',
+    file: 'broker/state/state-machine.ts',
+    find: `const refused = commit === undefined ? undefined : this.groups.checkCommitNow(commit)`,
+    replace: `const refused = commit === undefined ? undefined : (void this.groups.checkCommitNow(commit), undefined)`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'groups: a member that was expelled goes on',
+    file: 'broker/state/groups/group-machine.ts',
+    find: `    if (memberId !== undefined && group?.members.has(memberId) !== true)
+      return noMember(group, name, memberId)
+    if (memberId === undefined && group !== undefined`,
+    replace: `    if (memberId === undefined && group !== undefined`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'partitions: a group reads on past the end of an epoch',
+    file: 'broker/state/groups/reading-epoch.ts',
+    find: `  return epochs[epoch + 1]?.ends[partition]
+`,
+    replace: `  return epochs[epoch + 1] === undefined ? undefined : epochs[epoch + 9]?.ends[partition]
+`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'partitions: added ones are given out at once',
+    file: 'broker/state/groups/reading-epoch.ts',
+    find: `  return topic.epochs[readingEpoch(group, topic)]?.partitions ?? 0`,
+    replace: `  return topic.epochs[readingEpoch(group, topic)] === undefined ? 0 : topic.partitions.length`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'as of: what came at the position counts',
+    file: 'broker/state/past.ts',
+    find: `else if (entry.effectLsn < position)`,
+    replace: `else if (entry.effectLsn <= position)`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'queues: who does not hold a record acknowledges it',
+    file: 'broker/state/share/share-partition.ts',
+    find: `    return this.records.get(offset)?.holder === memberId`,
+    replace: `    return memberId !== '' && this.records.get(offset)?.holder !== undefined`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'queues: a record whose lock is over is forgotten',
+    file: 'broker/state/share/share-partition.ts',
+    find: `      else this.takeBack(offset, delivery, 0, time, rules)
+`,
+    replace: `      else this.records.delete(offset)
+`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'queues: a delayed record never comes again',
+    file: 'broker/state/share/share-partition.ts',
+    find: `      else if (holder === undefined) this.makeReady(offset, delivery)
+`,
+    replace: `      else if (holder === undefined) delivery.until = undefined
+`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'queues: an answer takes effect without its acknowledgement',
+    file: 'broker/state/state-machine.ts',
+    find: `    return refused ?? (ack === undefined ? undefined : this.shares.checkAck(ack))`,
+    replace: `    return refused ?? (ack === undefined ? undefined : (void this.shares.checkAck(ack), undefined))`,
+    scenario: 'brokers',
+  },
+  {
+    name: 'partitions: a record whose partition was chosen out of fewer takes effect',
+    file: 'broker/state/state-machine.ts',
+    find: `if (topic === undefined || partitions === chosenOutOf) continue`,
+    replace: `if (topic === undefined || chosenOutOf >= 0) continue`,
+    scenario: 'brokers',
+  },
 ]

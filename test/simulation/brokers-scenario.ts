@@ -11,9 +11,11 @@ import { majority } from '../../loglets/majority.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { BrokerClients } from './broker-clients.ts'
 import { healMs, stateOfEvent } from './cluster-scenario.ts'
+import { GroupClients, type GroupClientsOptions } from './group-clients.ts'
 import { KeyedClient } from './keyed-client.ts'
 import { InvariantError } from './log-model.ts'
 import type { RunResult } from './log-scenario.ts'
+import { ShareClients } from './share-clients.ts'
 import { SimCluster, type SimNode, type Started } from './sim-cluster.ts'
 import { SimStore } from './sim-store.ts'
 import { Process, StalledError, World } from './world.ts'
@@ -24,6 +26,8 @@ const checkpointsDir = 'state/checkpoints'
 const answerMs = 400
 /** Beside those of BrokerClients. */
 const keyedClient = 4
+const groupClient = 5
+const shareClient = 20
 const cleaningSettings = {
   retentionCheckIntervalMs: 60,
   logCleanerBackoffMs: 60,
@@ -48,6 +52,8 @@ interface Home {
   /** Settles when the process of now ends. */
   readonly died: Promise<undefined>
   readonly die: () => void
+  /** Of all homes there were. */
+  readonly serial: number
 }
 
 export class BrokersRun {
@@ -61,7 +67,10 @@ export class BrokersRun {
   private readonly chosen = new Map<number, SimNode>()
   private readonly hashes = new Map<number, string>()
   private readonly keyed: KeyedClient | undefined
+  /** Of either kind. */
+  private readonly groups: readonly (GroupClients | ShareClients)[]
   private chaotic = true
+  private homesMade = 0
 
   constructor(world: World) {
     this.world = world
@@ -92,6 +101,23 @@ export class BrokersRun {
         reached: state => this.reached(state),
         ask: command => this.ask(keyedClient, command),
       })
+    const { rng } = world
+    this.groups = [
+      ...(rng.chance(0.4) ? [new GroupClients(this.clientsFrom(groupClient))] : []),
+      ...(rng.chance(0.4) ? [new ShareClients(this.clientsFrom(shareClient))] : []),
+    ]
+  }
+
+  private clientsFrom(firstClient: number): GroupClientsOptions {
+    return {
+      world: this.world,
+      driver: this.driver,
+      reached: state => this.reached(state),
+      firstClient,
+      ask: (client, command) => this.ask(client, command),
+      use: (client, work) => this.use(client, work),
+      home: client => this.home(this.nodeOf(client)).serial,
+    }
   }
 
   async main(): Promise<void> {
@@ -103,6 +129,8 @@ export class BrokersRun {
     clients.catch(error => this.world.fail(error))
     const keyed = this.keyed?.run()
     keyed?.catch(error => this.world.fail(error))
+    const groups = Promise.all(this.groups.map(group => group.run()))
+    groups.catch(error => this.world.fail(error))
     const rounds = 1 + rng.int(4)
     for (let round = 0; round < rounds; round++) {
       await this.driver.sleep(50 + rng.next() * 300)
@@ -114,8 +142,14 @@ export class BrokersRun {
     const finish = async (): Promise<void> => {
       this.clients.stop()
       this.keyed?.stop()
+      for (const group of this.groups) group.stopProducing()
       await clients
       await keyed
+      for (const group of this.groups) {
+        while (!this.everywhere(broker => group.isDone(broker))) await this.driver.sleep(20)
+        group.stop()
+      }
+      await groups
       await this.finish(await creating)
     }
     if ((await Promise.race([finish(), late])) !== 'late') return
@@ -137,7 +171,7 @@ export class BrokersRun {
     const died = new Promise<undefined>(resolve => {
       die = () => resolve(undefined)
     })
-    const home: Home = { store, broker: undefined, died, die }
+    const home: Home = { store, broker: undefined, died, die, serial: this.homesMade++ }
     this.homes.set(node, home)
     return home
   }
@@ -185,6 +219,7 @@ export class BrokersRun {
             shared: true,
             stampEveryMs: 100,
             sessionTimeoutMs: 700,
+            groupSweepIntervalMs: 50,
             ...(this.keyed === undefined ? {} : cleaningSettings),
           },
           onFatal: fail,
@@ -218,6 +253,7 @@ export class BrokersRun {
       await process.sleep(this.world.rng.next() * 100)
       const { applied, hash } = broker.stateHash()
       this.seeHash(applied, hash)
+      for (const group of this.groups) if (group instanceof GroupClients) group.observe(broker)
     }
   }
 
@@ -271,30 +307,50 @@ export class BrokersRun {
     }
   }
 
-  /** A client asks the broker that it has chosen, and chooses another when that does not answer. */
-  private async ask(client: number, command: Command): Promise<Decision | undefined> {
-    const { driver } = this
-    const { rng } = this.world
-    const node = this.chosen.get(client) ?? rng.pick(this.cluster.nodes)
+  private nodeOf(client: number): SimNode {
+    const node = this.chosen.get(client) ?? this.world.rng.pick(this.cluster.nodes)
     this.chosen.set(client, node)
+    return node
+  }
+
+  private ask(client: number, command: Command): Promise<Decision | undefined> {
+    return this.use(client, broker =>
+      broker.propose(command).catch((error: { code?: string }) => {
+        this.reached(`propose ${error.code}`)
+        return undefined
+      }),
+    )
+  }
+
+  /** A client turns to the broker that it has chosen, and chooses another when that does not answer. */
+  private async use<T>(
+    client: number,
+    work: (broker: Broker) => T | Promise<T>,
+  ): Promise<T | undefined> {
+    const { driver } = this
+    const node = this.nodeOf(client)
     const { broker, died } = this.home(node)
-    let answer: Decision | undefined
+    let answer: T | undefined
     if (broker === undefined) await driver.sleep(5)
     else
       answer = await Promise.race([
-        broker.propose(command).catch((error: { code?: string }) => {
-          this.reached(`propose ${error.code}`)
-          return undefined
-        }),
+        work(broker),
         died,
         driver.sleep(answerMs).then(() => undefined),
       ])
     if (answer !== undefined) return answer
     if (this.chosen.get(client) === node) {
-      this.chosen.set(client, rng.pick(this.cluster.nodes))
+      this.chosen.set(client, this.world.rng.pick(this.cluster.nodes))
       this.reached('failover')
     }
     return undefined
+  }
+
+  private everywhere(holds: (broker: Broker) => boolean | undefined): boolean {
+    return this.cluster.nodes.every(node => {
+      const { broker } = this.home(node)
+      return broker !== undefined && holds(broker) === true
+    })
   }
 
   /** Every broker has everything that was acked, and all have the same state. */
@@ -305,6 +361,7 @@ export class BrokersRun {
         await broker.sync()
         await this.clients.readBack(broker, topics)
         await this.keyed?.readBack(broker)
+        for (const group of this.groups) await group.readBack(broker)
         if (broker.cleaning.relocatedBatches > 0) this.reached('relocated')
       })
     // Signs of life move the log on: the states are compared where all have been.
