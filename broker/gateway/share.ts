@@ -12,6 +12,7 @@ import { placeKey } from '../state/share/share-group.ts'
 import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { checkMemberId, groupName, rowsOf, topicOf } from './groups.ts'
+import { demandOf } from './share-demand.ts'
 import { formatItems, type ReadFormat, readFormat } from './items.ts'
 import { acceptedOrThrow } from './produce.ts'
 import {
@@ -138,6 +139,7 @@ async function poll(
 ): Promise<Frame> {
   const { broker } = context
   const { group: name, memberId, maxBytes } = lease
+  const demand = demandOf(broker)
   const begunMs = performance.now()
   const deadline = begunMs + waitMs
   if (broker.shareGroup(name) === undefined) await broker.fresh()
@@ -145,16 +147,24 @@ async function poll(
     const group = existingShareGroup(context, name)
     const places = placesOf(context, group, topics)
     const partitions = withSome(context, group, places)
-    if (partitions.length > 0) {
+    // Others may be about to take all there is.
+    const isLeft = (): boolean => available(context, group, partitions) > demand.wanted(name)
+    if (isLeft()) {
       const turn = connection.output.reserve(call, Math.max(maxBytes, 1))
       if (turn !== undefined) await turn
       // Whoever goes away must not lock what it will not get.
       if (connection.leaving || left.aborted) return nothing
+      if (turn !== undefined && !isLeft()) {
+        connection.output.release(call)
+        continue
+      }
       // Locks begin after this, whatever the answer takes.
       const waitedMs = Math.floor(performance.now() - begunMs)
-      const { result = {} } = acceptedOrThrow(
-        await broker.propose({ type: 'acquireRecords', ...lease, partitions }),
-      )
+      const end = demand.begin(name, lease.maxRecords)
+      const decision = await broker
+        .propose({ type: 'acquireRecords', ...lease, partitions })
+        .finally(end)
+      const { result = {} } = acceptedOrThrow(decision)
       const taken = result['taken'] as readonly TakenRow[]
       if (taken.length > 0)
         return {
@@ -352,11 +362,26 @@ function withSome(
     const state = broker.topicById(topicId)?.partitions[partition]
     if (state === undefined) continue
     const share = group.partitions.get(placeKey(topicId, partition))
-    const has =
-      share === undefined ? state.next > state.start : share.hasSome(broker.now, state.next)
+    const has = (share?.available(broker.now, state.next) ?? state.next - state.start) > 0
     if (has) found.push(place)
   }
   return found
+}
+
+/** Records that an acquire would find there now; those whose lock or delay is over count as one. */
+function available(
+  { broker }: GatewayContext,
+  group: ShareGroup,
+  partitions: readonly Place[],
+): number {
+  let records = 0
+  for (const [topicId, partition] of partitions) {
+    const state = broker.topicById(topicId)?.partitions[partition]
+    if (state === undefined) continue
+    const share = group.partitions.get(placeKey(topicId, partition))
+    records += share?.available(broker.now, state.next) ?? state.next - state.start
+  }
+  return records
 }
 
 function msToDue({ broker }: GatewayContext, group: ShareGroup, places: readonly Place[]): number {
@@ -386,6 +411,7 @@ function somethingOr(
     left.addEventListener('abort', wake)
     const stops = [
       broker.onShareGroup(group, wake),
+      demandOf(broker).onEnd(group, wake),
       timers.after(ms, wake),
       connection.onLeaving(wake),
       ...places.map(([topicId, partition]) => broker.onAppend(topicId, partition, wake)),

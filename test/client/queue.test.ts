@@ -1,6 +1,6 @@
 // The SDK's queues on a real broker: members that share, fail, hang and die; what is given up.
 
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Client, QueueOptions, QueueRecord } from '../../client/index.ts'
 import { topic as typed } from '../../client/index.ts'
 import { openChannel } from '../acceptance/measure.ts'
@@ -85,6 +85,32 @@ describe('a queue', () => {
     expect([...seen].sort((a, b) => Number(a) - Number(b))).toEqual(numbers(2000))
     expect(by.size).toBeGreaterThan(8)
     expect(share()).toMatchObject({ delivered: 2000 + (share()?.redelivered ?? 0), archived: 0 })
+  })
+
+  it('has one member ask for one record, however many wait', async () => {
+    await topic()
+    const clients = await Promise.all(Array.from({ length: 12 }, () => client()))
+    const queues = clients.map(each => each.queue(options({ recordLockDurationMs: 60_000 })))
+    let taken = 0
+    const running = queues.map(queue => queue.run(() => taken++))
+    await produce('first')
+    await until(() => isDone(1))
+    // All of them wait again.
+    await new Promise(resolve => setTimeout(resolve, 100))
+    const target = broker().broker
+    const propose = vi.spyOn(target, 'propose')
+    for (let i = 0; i < 10; i++) {
+      await produce(`${i}`)
+      await until(() => isDone(2 + i))
+    }
+    const asked = propose.mock.calls.filter(([{ type }]) => type === 'acquireRecords')
+    expect(taken).toBe(11)
+    // Two now and then: who asks while the record is being given away does not know yet.
+    expect(asked.length).toBeGreaterThanOrEqual(10)
+    expect(asked.length).toBeLessThanOrEqual(25)
+    propose.mockRestore()
+    await Promise.all(queues.map(queue => queue.close()))
+    await Promise.all(running)
   })
 
   it('delivers again what was given back, after the delay', async () => {

@@ -488,15 +488,6 @@ export const plantedBugs: readonly PlantedBug[] = [
     scenario: 'brokers',
   },
   {
-    name: 'groups: a member that was expelled goes on',
-    file: 'broker/state/groups/group-machine.ts',
-    find: `    if (memberId !== undefined && group?.members.has(memberId) !== true)
-      return noMember(group, name, memberId)
-    if (memberId === undefined && group !== undefined`,
-    replace: `    if (memberId === undefined && group !== undefined`,
-    scenario: 'brokers',
-  },
-  {
     name: 'partitions: a group reads on past the end of an epoch',
     file: 'broker/state/groups/reading-epoch.ts',
     find: `  return epochs[epoch + 1]?.ends[partition]

@@ -138,10 +138,13 @@ export class SharePartition {
     return held
   }
 
-  /** Whether an acquire at this time would give something, as far as `next`, the partition's end, tells. */
-  hasSome(time: number, next: number): boolean {
-    if (this.ready.length > 0 || this.due <= time) return true
-    return this.end < next && this.records.size < recordLocksMax
+  /**
+   * Records that an acquire at this time would give, as far as `next`, the partition's end, tells; those whose lock or delay is over count as one.
+   */
+  available(time: number, next: number): number {
+    const isDue = this.due <= time
+    const unseen = Math.min(next - this.end, recordLocksMax - this.records.size)
+    return this.ready.length + Number(isDue) + Math.max(0, unseen)
   }
 
   /** To be called with every record that a stored state knows, in the order of the offsets. */
