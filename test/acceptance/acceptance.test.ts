@@ -8,6 +8,7 @@ import { diskFull } from './disk-full.ts'
 import { fsyncOrder, syncError } from './fsync-order.ts'
 import { groupsLoad } from './groups-load.ts'
 import { killNine } from './kill-nine.ts'
+import { queueChaos } from './queue-chaos.ts'
 import { realInput } from './real-input.ts'
 import { plot, retentionLoad } from './retention-load.ts'
 
@@ -58,6 +59,17 @@ describe('partitions that are added under load', () => {
     expect(faultsOf(report)).toEqual([])
     expect(report.produced).toBeGreaterThan(5000)
     expect(report.inAddedShare).toBeGreaterThan(0.5)
+  })
+})
+
+describe('a queue whose workers and nodes are killed', () => {
+  it('answers each record once, or gives it up once', async () => {
+    const report = await queueChaos(8)
+    expect(report).toMatchObject({ lost: 0, duplicate: 0, impossible: 0 })
+    expect(report.produced).toBeGreaterThan(300)
+    expect(report.dead).toBeGreaterThan(0)
+    expect(report.workerKills).toBeGreaterThan(1)
+    expect(report.nodeKills).toBeGreaterThan(0)
   })
 })
 
