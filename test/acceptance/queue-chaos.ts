@@ -19,6 +19,13 @@ const deliveryCountLimit = 4
 /** Every so many records one whose handler throws, and one that ends its process. */
 const failingEvery = 97
 const killingEvery = 997
+/** Exit code of a worker that a record has ended. */
+const killedByRecord = 3
+/** Compiled: also when a test runner loads this as TypeScript. */
+const program = fileURLToPath(import.meta.url).replace(
+  /\/test\/acceptance\/queue-chaos\.ts$/,
+  '/dist/test/acceptance/queue-chaos.js',
+)
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
 export interface QueueReport {
@@ -65,17 +72,19 @@ async function run(
   let killedByRecords = 0
   let over = false
   const startWorker = (at: number): void => {
-    const path = fileURLToPath(import.meta.url)
-    const child = spawn(process.execPath, [path, 'worker', cluster.urls.join()], {
+    const child = spawn(process.execPath, [program, 'worker', cluster.urls.join()], {
       stdio: ['ignore', 'ignore', 'inherit'],
     })
     workers[at] = child
     // As a supervisor does.
     child.on('exit', code => {
-      if (code === 3) killedByRecords++
-      if (!over) startWorker(at)
+      if (code === killedByRecord) killedByRecords++
+      // Null when a signal ended it.
+      else if (code !== null) failures.push(`a worker ended with exit code ${code}`)
+      if (!over && failures.length === 0) startWorker(at)
     })
   }
+  const failures: string[] = []
   const workers: ChildProcess[] = []
   for (let i = 0; i < workersCount; i++) startWorker(i)
   let produced = 0
@@ -93,7 +102,7 @@ async function run(
   let workerKills = 0
   let nodeKills = 0
   const deadline = performance.now() + seconds * 1000
-  for (let turn = 0; performance.now() < deadline; turn++) {
+  for (let turn = 0; performance.now() < deadline && failures.length === 0; turn++) {
     await sleep(1500)
     if (turn % 3 === 2) {
       const node = Math.floor(turn / 3) % 3
@@ -108,6 +117,7 @@ async function run(
   }
   stop.abort()
   await producing
+  if (failures.length > 0) throw new Error(failures.join('; '))
   const begunMs = performance.now()
   while (!(await isDrained(client))) await sleep(100)
   const drainMs = Math.round(performance.now() - begunMs)
@@ -167,7 +177,7 @@ async function worker(urls: readonly string[]): Promise<void> {
     try {
       await queue.run(
         async record => {
-          if (Number(record.value) % killingEvery === 2) process.exit(3)
+          if (Number(record.value) % killingEvery === 2) process.exit(killedByRecord)
           if (Number(record.value) % failingEvery === 1) throw new Error('this one never works')
           await client.transaction(tx => {
             tx.send('answers', { key: record.key, value: record.value })
