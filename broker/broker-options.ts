@@ -73,6 +73,8 @@ export const defaultBrokerSettings: BrokerSettings = {
 export interface BrokerObserver {
   /** An append was acked by the loglet of a segment with this spec. */
   appended?(spec: string, bytes: number, records: number, ms: number): void
+  /** Of a produce or publish: from the proposal to its entry, of that entry's append, and from the append to its effect here. */
+  produced?(stage: 'queue' | 'append' | 'apply', ms: number): void
 }
 
 export interface BrokerLogger {

@@ -148,6 +148,7 @@ export class Broker {
       backlogBytesMax: settings.backlogBytesMax,
       stamp: () => this.wall.now(),
       onCommitted: (lsn, entry, ms, index) => this.onCommitted(lsn, entry, ms, index),
+      onStage: (stage, ms) => options.observe?.produced?.(stage, ms),
       onFatal,
       onUnavailable: (index, cause) => this.healer.heal(index, cause.message),
     })

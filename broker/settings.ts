@@ -196,6 +196,14 @@ export const settingsTable = {
     'silence before hello',
     'the connection is closed with 1008',
   ),
+  metricsPerPartition: flag(
+    false,
+    'series of each partition at /metrics as well: its offsets and bytes, and the lag of groups',
+  ),
+  canaryIntervalMs: {
+    ...number(0, 'how often this broker writes a record to __canary and reads it back; 0 is never'),
+    min: 0,
+  },
   metricsTopicsMax: {
     ...number(
       500,

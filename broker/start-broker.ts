@@ -16,6 +16,7 @@ import { VirtualLog, type VirtualLogEvent } from '../loglets/virtual-log/virtual
 import { LogloomError } from '../wire/errors.ts'
 import { Broker } from './broker.ts'
 import type { BrokerLogger } from './broker-options.ts'
+import { CanaryStats, runCanary } from './canary.ts'
 import { noCluster } from './cluster/cluster-file.ts'
 import { checkpointsDir, ClusterNode } from './cluster/cluster-node.ts'
 import { type ClusterConfig, clusterConfigOf } from './cluster/cluster-settings.ts'
@@ -25,7 +26,7 @@ import { checkBind, Gateway } from './gateway/gateway.ts'
 import { GatewayStats } from './gateway/stats.ts'
 import { LogStats } from './metrics/log-stats.ts'
 import type { Metrics } from './metrics/metrics.ts'
-import { packageVersion } from './package-version.ts'
+import { packageCommit, packageVersion } from './package-version.ts'
 import { passingDisk } from './passing-disk.ts'
 import { Reminder } from './reminder.ts'
 import { asUnavailable } from './unavailable.ts'
@@ -95,12 +96,13 @@ async function start(
 ): Promise<RunningBroker> {
   const version = packageVersion()
   const logStats = new LogStats()
-  const cluster = await joinCluster(config, directory, version, logStats, logger, onFatal)
+  const gatewayStats = new GatewayStats(settings.metricsTopicsMax)
+  const reports = reportsTo(logStats, gatewayStats)
+  const cluster = await joinCluster(config, directory, version, reports, logger, onFatal)
   if (cluster !== undefined) opened.push(() => cluster.close())
   const nodeId = cluster?.self ?? directory?.nodeId ?? 'memory'
-  const gatewayStats = new GatewayStats(settings.metricsTopicsMax)
   const disk = directory === undefined ? passingDisk() : nodeDisk(directory.path)
-  const log = await openLog(settings, directory, disk, logStats, logger, onFatal, cluster)
+  const log = await openLog(settings, directory, disk, reports, logger, onFatal, cluster)
   opened.push(() => log.close())
   const store = directory === undefined ? new MemoryStore() : await openStore(directory)
   opened.push(() => store.close())
@@ -122,6 +124,7 @@ async function start(
     },
     observe: {
       appended: (spec, bytes, records, ms) => logStats.appended(spec, bytes, records, ms),
+      produced: (stage, ms) => gatewayStats.stage(stage, ms / 1000),
     },
     // In a cluster a full disk here is not a full log.
     ...(directory === undefined || cluster !== undefined
@@ -137,6 +140,7 @@ async function start(
   // It closes its log and its store.
   opened.splice(-2, 2, () => broker.close())
   let metrics: Metrics | undefined
+  const canary = new CanaryStats()
   const gateway = new Gateway({
     broker,
     settings,
@@ -147,24 +151,34 @@ async function start(
     ...(cluster === undefined
       ? {}
       : { brokers: () => cluster.brokers(), nodes: () => cluster.nodes(), cluster }),
-    metrics: async () => {
+    metrics: async names => {
       // Loaded at the first scrape: a broker that nobody watches starts faster.
       const { createMetrics } = await import('./metrics/metrics.ts')
       metrics ??= createMetrics({
         version,
+        commit: packageCommit(),
         nodeId,
+        role: cluster === undefined ? 'broker' : [...settings.roles].sort().join(','),
+        perPartition: settings.metricsPerPartition,
+        ...(settings.canaryIntervalMs === 0 ? {} : { canary }),
+        ...(cluster === undefined ? {} : { replicas: () => cluster.replicaCounts() }),
         broker: () => broker,
         gateway: gatewayStats,
         log: logStats,
         ...(directory === undefined ? {} : { dataPath: directory.path }),
       })
-      return metrics.render()
+      return metrics.render(names)
     },
   })
   const port = await gateway.listen()
+  const stopping = new AbortController()
+  const { canaryIntervalMs: intervalMs } = settings
+  if (intervalMs > 0)
+    void runCanary({ broker, clock: nodeClock, nodeId, intervalMs, stats: canary }, stopping.signal)
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {
     closing ??= (async () => {
+      stopping.abort()
       await gateway.drain(settings.drainMs)
       cluster?.release()
       await broker.close({ drainMs: settings.drainMs })
@@ -193,19 +207,19 @@ async function openLog(
   settings: Settings,
   directory: DataDirectory | undefined,
   disk: Disk,
-  stats: LogStats,
+  reports: LogReports,
   logger: BrokerLogger,
   onFatal: (error: Error) => void,
   cluster: ClusterNode | undefined,
 ): Promise<VirtualLog> {
-  if (cluster !== undefined) return openSharedLog(settings, cluster, stats, logger)
+  if (cluster !== undefined) return openSharedLog(settings, cluster, reports, logger)
   const memory = new MemoryLogletProvider({ bytesMax: settings.memoryLogletBytesMax })
   const file = new FileLogletProvider({
     disk,
     root: 'loglets',
     clock: nodeClock,
     onFatal,
-    observe: report => stats.synced('file', report.ms),
+    observe: report => reports.synced('file', report.ms),
   })
   if (directory !== undefined) {
     await disk.mkdir('loglets')
@@ -224,7 +238,7 @@ async function openLog(
     clock: nodeClock,
     random: nodeRandom,
     initialSpec: settings.loglet,
-    onEvent: event => reportEvent(event, stats, logger),
+    onEvent: event => reportEvent(event, reports, logger),
   })
 }
 
@@ -232,7 +246,7 @@ async function openLog(
 async function openSharedLog(
   settings: Settings,
   cluster: ClusterNode,
-  stats: LogStats,
+  reports: LogReports,
   logger: BrokerLogger,
 ): Promise<VirtualLog> {
   const { metaStore, provider } = cluster
@@ -253,7 +267,7 @@ async function openSharedLog(
         initialSpec: settings.loglet,
         scope: 'cluster',
         onEvent: event => {
-          reportEvent(event, stats, logger)
+          reportEvent(event, reports, logger)
           if (opened !== undefined) cluster.onLogEvent(event, opened.chain.version)
         },
       })
@@ -278,7 +292,7 @@ async function joinCluster(
   config: ClusterConfig | undefined,
   directory: DataDirectory | undefined,
   version: string,
-  stats: LogStats,
+  reports: LogReports,
   logger: BrokerLogger,
   onFatal: (error: Error) => void,
 ): Promise<ClusterNode | undefined> {
@@ -294,12 +308,35 @@ async function joinCluster(
     version,
     logger,
     onFatal,
-    onSync: report => stats.synced('native', report.ms),
+    onSync: report => reports.synced('native', report.ms),
+    onReplicated: ms => reports.replicated('native', ms),
   })
 }
 
-function reportEvent(event: VirtualLogEvent, stats: LogStats, logger: BrokerLogger): void {
-  stats.event(event)
+/** Where the parts of the log say what they did. */
+interface LogReports {
+  synced(kind: string, ms: number): void
+  replicated(kind: string, ms: number): void
+  event(event: VirtualLogEvent): void
+}
+
+/** What syncs and replicates is what a produce waits for: it is one of its stages as well. */
+function reportsTo(log: LogStats, gateway: GatewayStats): LogReports {
+  return {
+    synced: (kind, ms) => {
+      log.synced(kind, ms)
+      gateway.stage('sync', ms / 1000)
+    },
+    replicated: (kind, ms) => {
+      log.replicated(kind, ms)
+      gateway.stage('replicate', ms / 1000)
+    },
+    event: event => log.event(event),
+  }
+}
+
+function reportEvent(event: VirtualLogEvent, reports: LogReports, logger: BrokerLogger): void {
+  reports.event(event)
   if (event.type === 'reconfigured')
     logger.info(
       {

@@ -27,7 +27,13 @@ import { PeerNet } from './peer-net.ts'
 import { loadPeers, PeerList } from './peer-list.ts'
 import { possibleServers, watchPlacement } from './placement-watch.ts'
 import { keepRegisterMembers } from './register-members.ts'
-import { type LostCopies, lostCopies } from './segment-copies.ts'
+import {
+  type CopyView,
+  lostCopies,
+  type LostCopies,
+  replicaCounts,
+  type ReplicaCount,
+} from './segment-copies.ts'
 
 export interface ClusterNodeOptions {
   readonly config: ClusterConfig
@@ -38,6 +44,8 @@ export interface ClusterNodeOptions {
   readonly logger: BrokerLogger
   readonly onFatal: (error: Error) => void
   readonly onSync?: (report: SyncReport) => void
+  /** A sequencer of this node brought an entry to a majority, ms. */
+  readonly onReplicated?: (ms: number) => void
 }
 
 /** Where a node keeps the checkpoints of its state, below the data directory. */
@@ -96,7 +104,7 @@ export class ClusterNode {
       ...(onSync === undefined ? {} : { observe: onSync }),
     })
     this.logServer = servesLog ? new LogServer({ net, disk, clock, store, root, files }) : undefined
-    this.sequencers = new Sequencers(net, clock, incarnation)
+    this.sequencers = new Sequencers(net, clock, incarnation, options.onReplicated)
     this.acceptor = new Acceptor({
       net,
       disk,
@@ -271,11 +279,16 @@ export class ClusterNode {
 
   /** Sealed segments that have fewer copies than they were made with. */
   lostCopies(): readonly LostCopies[] {
-    const view = {
-      members: () => this.members(),
-      nodes: () => new Set(this.peers.all.keys()),
-    }
-    return lostCopies(view, this.log?.chain.segments.slice(0, -1) ?? [])
+    return lostCopies(this.copyView(), this.log?.chain.segments.slice(0, -1) ?? [])
+  }
+
+  /** How many copies the segments of the log were made with, and how many are up. */
+  replicaCounts(): readonly ReplicaCount[] {
+    return replicaCounts(this.copyView(), this.log?.chain.segments ?? [])
+  }
+
+  private copyView(): CopyView {
+    return { members: () => this.members(), nodes: () => new Set(this.peers.all.keys()) }
   }
 
   /**

@@ -69,3 +69,33 @@ export function lostCopies(view: CopyView, segments: readonly Segment[]): readon
     return [{ index: segment.index, copies: present(worst), wanted: worst.servers.length, gone }]
   })
 }
+
+/** Copies of all segments of one spec and state, added up. */
+export interface ReplicaCount {
+  readonly spec: string
+  readonly state: 'open' | 'sealed'
+  /** That they were made with. */
+  readonly replicas: number
+  /** Of these, those whose log server is up. */
+  readonly inSync: number
+}
+
+export function replicaCounts(
+  view: CopyView,
+  segments: readonly Segment[],
+): readonly ReplicaCount[] {
+  const counts = new Map<string, ReplicaCount>()
+  for (const segment of segments) {
+    const { spec } = segment
+    const state = segment.end === undefined ? 'open' : 'sealed'
+    const leaves = leafCopies(view, segment)
+    const { replicas = 0, inSync = 0 } = counts.get(`${spec} ${state}`) ?? {}
+    counts.set(`${spec} ${state}`, {
+      spec,
+      state,
+      replicas: leaves.reduce((sum, { servers }) => sum + servers.length, replicas),
+      inSync: leaves.reduce((sum, { up }) => sum + up.length, inSync),
+    })
+  }
+  return [...counts.values()]
+}

@@ -36,6 +36,8 @@ export interface ProposerOptions {
     appendMs: number,
     segmentIndex: number,
   ) => void
+  /** How long a produce or publish was in a stage, ms; called on the hot path. */
+  readonly onStage?: ((stage: 'queue' | 'append' | 'apply', ms: number) => void) | undefined
   readonly onFatal: (error: Error) => void
   /** A segment did not answer an append; resolves when it is worth trying again. */
   readonly onUnavailable: (segmentIndex: number, cause: Error) => Promise<void>
@@ -44,6 +46,8 @@ export interface ProposerOptions {
 interface Proposal {
   readonly command: Command
   readonly bytes: number
+  /** When it came, by the monotonic clock, ms. */
+  readonly at: number
   readonly resolve: (decision: Decision) => void
   readonly reject: (error: Error) => void
 }
@@ -55,6 +59,11 @@ interface Flight {
   /** Set when the loglet refused it: the answer once its sequence is settled. */
   refusal?: Error
   applied: boolean
+  /** Of its proposals those that are measured. */
+  readonly produces: number
+  sentAt: number
+  /** When its append was acked; undefined before. */
+  committedAt: number | undefined
   committed: boolean
   /** A try ended without an answer: it may still come in. */
   uncertain: boolean
@@ -130,7 +139,7 @@ export class Proposer {
         )
         return
       }
-      this.queue.push({ command, bytes, resolve, reject })
+      this.queue.push({ command, bytes, at: this.options.clock.now(), resolve, reject })
       this.queueBytes += bytes
       this.scheduleFlush()
     })
@@ -160,6 +169,8 @@ export class Proposer {
     const flight = this.flights.get(applied.sequence)
     if (flight === undefined) return
     flight.applied = true
+    if (flight.committedAt !== undefined)
+      this.measure(flight, 'apply', this.options.clock.now() - flight.committedAt)
     this.refusing = undefined
     this.flights.delete(applied.sequence)
     this.release(flight)
@@ -240,10 +251,14 @@ export class Proposer {
       sequence,
       proposals.map(p => p.command),
     )
+    const sentAt = this.options.clock.now()
     const flight: Flight = {
       sequence,
       proposals,
       encoded,
+      produces: this.measureQueue(proposals, sentAt),
+      sentAt,
+      committedAt: undefined,
       applied: false,
       committed: false,
       uncertain: false,
@@ -251,6 +266,23 @@ export class Proposer {
     this.flights.set(sequence, flight)
     for (const p of proposals) this.flightBytes += p.bytes
     void this.append(flight)
+  }
+
+  /** @returns how many of them are produces */
+  private measureQueue(proposals: readonly Proposal[], now: number): number {
+    const { onStage } = this.options
+    if (onStage === undefined) return 0
+    let produces = 0
+    for (const { command, at } of proposals) {
+      if (command.type !== 'produce' && command.type !== 'publish') continue
+      produces++
+      onStage('queue', now - at)
+    }
+    return produces
+  }
+
+  private measure(flight: Flight, stage: 'append' | 'apply', ms: number): void {
+    for (let i = 0; i < flight.produces; i++) this.options.onStage?.(stage, ms)
   }
 
   private encode(sequence: number, commands: readonly Command[]): EncodedEntry {
@@ -271,6 +303,8 @@ export class Proposer {
         try {
           const { lsn, segmentIndex } = await log.append(flight.encoded.buffers)
           flight.committed = true
+          flight.committedAt = clock.now()
+          this.measure(flight, 'append', flight.committedAt - flight.sentAt)
           this.lastFull = undefined
           this.options.onCommitted(lsn, flight.encoded, clock.now() - start, segmentIndex)
           return

@@ -25,6 +25,8 @@ export const closeCode = { goingAway: 1001, policy: 1008, slow: 3008 } as const
 export interface Call extends Reservation {
   /** Time it waited for records to come: no part of its duration. */
   parkedMs: number
+  /** When the log's answer to a produce was known, by the monotonic clock. */
+  decidedAt?: number
 }
 
 export class Connection {
@@ -300,6 +302,8 @@ export class Connection {
         (performance.now() - start - call.parkedMs) / 1000,
       )
       if (!silent) this.reply(id, known === undefined ? { ...reply } : { error: known.toWire() })
+      if (call.decidedAt !== undefined)
+        this.context.stats.stage('reply', (performance.now() - call.decidedAt) / 1000)
       this.output.release(call)
       this.resumeIfPossible()
     }

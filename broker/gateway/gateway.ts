@@ -29,8 +29,10 @@ export interface GatewayOptions {
   readonly version: string
   readonly serverId: string
   readonly logger: BrokerLogger
-  /** Prometheus text; the gateway's own counters are in `stats`. */
-  readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>
+  /** Prometheus text, under the names of another exporter if that is asked for; the gateway's own counters are in `stats`. */
+  readonly metrics: (
+    names?: string,
+  ) => Promise<{ readonly contentType: string; readonly text: string }>
   readonly stats: GatewayStats
   /** Brokers of the same log; see {@link GatewayContext}. */
   readonly brokers?: () => readonly BrokerAddress[]
@@ -237,12 +239,15 @@ export class Gateway {
       )
       return
     }
-    const [path] = (request.url ?? '/').split('?')
+    const [path, query = ''] = (request.url ?? '/').split('?')
     if (request.method !== 'GET' && request.method !== 'HEAD')
       reply(response, 405, 'text/plain', 'only GET\n')
     else if (path === '/health') this.replyHealth(response)
     else if (path === '/metrics') {
-      const { contentType, text } = await this.options.metrics()
+      const names = new URLSearchParams(query).get('names')
+      if (names !== null && names !== 'kafka_exporter')
+        return reply(response, 400, 'text/plain', 'names: only kafka_exporter is known\n')
+      const { contentType, text } = await this.options.metrics(names ?? undefined)
       reply(response, 200, contentType, text)
     } else if (path === '/') {
       const { broker, version } = this.options

@@ -8,24 +8,26 @@ import { wireLimits } from '../../wire/limits.ts'
 import type { Command, Decision } from '../state/commands.ts'
 import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
-import type { Connection } from './connection.ts'
+import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 
 export function produce(
   context: GatewayContext,
   frame: Frame,
   connection: Connection,
+  call: Call,
 ): Promise<Frame> {
   const topic = context.topics.find(str(frame, 'topic'), true)
   return topic instanceof Promise
-    ? topic.then(found => produceTo(context, frame, connection, found))
-    : produceTo(context, frame, connection, topic)
+    ? topic.then(found => produceTo(context, frame, connection, call, found))
+    : produceTo(context, frame, connection, call, topic)
 }
 
 async function produceTo(
   context: GatewayContext,
   frame: Frame,
   connection: Connection,
+  call: Call,
   topic: TopicState,
 ): Promise<Frame> {
   const partition = uint(frame, 'partition')
@@ -52,12 +54,9 @@ async function produceTo(
       : connection.enterLane(`${header.producerId}/${topic.id}/${partition}`)
   try {
     const decision = await context.broker.propose(command)
+    call.decidedAt = performance.now()
     const accepted = acceptedOrThrow(decision)
-    if (accepted.duplicate !== true) {
-      const traffic = context.stats.topic(topic.name)
-      traffic.produceRecords += header.count
-      traffic.produceBytes += batch.length
-    }
+    if (accepted.duplicate !== true) context.stats.produced(topic.name, header.count, batch.length)
     return {
       offset: accepted.offsets?.[0]?.offset ?? 0,
       lsn: accepted.lsn,

@@ -83,9 +83,7 @@ export async function publish(
     // A retry that gets its first answer again brought nothing new.
     const counted = decision.duplicate === true ? [] : unit.batches
     counted.forEach(({ header, batch }, i) => {
-      const traffic = context.stats.topic((unit.places[i] as Placed).topic.name)
-      traffic.produceRecords += header.count
-      traffic.produceBytes += batch.length
+      context.stats.produced((unit.places[i] as Placed).topic.name, header.count, batch.length)
     })
     return {
       lsn: decision.lsn,

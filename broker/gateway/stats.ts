@@ -41,6 +41,15 @@ export class Histogram {
   }
 }
 
+/** Records of a batch. */
+export const recordBuckets = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000] as const
+/** Bytes of a batch. */
+export const byteBuckets = [100, 1000, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304] as const
+
+/** What a produce goes through in the broker: docs/metrics.md says where each begins and ends. */
+export const stages = ['queue', 'append', 'replicate', 'sync', 'apply', 'reply'] as const
+export type Stage = (typeof stages)[number]
+
 /** Operations grouped for metrics. */
 export const apis = ['produce', 'fetch', 'group', 'admin'] as const
 export type Api = (typeof apis)[number]
@@ -82,6 +91,11 @@ export class GatewayStats {
     apis.map(api => [api, zeros<string>(['ok', ...watchedCodes])]),
   )
   readonly durations = new Map<Api, Histogram>(apis.map(api => [api, new Histogram()]))
+  readonly stages = new Map<Stage, Histogram>(stages.map(stage => [stage, new Histogram()]))
+  readonly batchRecords = new Histogram(recordBuckets)
+  readonly batchBytes = new Histogram(byteBuckets)
+  /** Subscriptions that began at an offset which the reader named: it was there, or trimmed. */
+  readonly resumes = zeros<string>(['resumed', 'trimmed'])
   readonly traffic = new Map<string, TopicTraffic>()
   readonly topicsMax: number
 
@@ -93,6 +107,19 @@ export class GatewayStats {
     const codes = this.requests.get(api) as Map<string, number>
     codes.set(code, (codes.get(code) ?? 0) + 1)
     this.durations.get(api)?.observe(seconds)
+  }
+
+  stage(stage: Stage, seconds: number): void {
+    this.stages.get(stage)?.observe(seconds)
+  }
+
+  /** A batch was accepted. */
+  produced(topic: string, records: number, bytes: number): void {
+    const traffic = this.topic(topic)
+    traffic.produceRecords += records
+    traffic.produceBytes += bytes
+    this.batchRecords.observe(records)
+    this.batchBytes.observe(bytes)
   }
 
   /** Traffic of a topic; beyond the cap all share `_other`. */

@@ -11,6 +11,7 @@ import type { GatewayContext } from './context.ts'
 import { existingTopic, startOffset } from './fetch.ts'
 import { countRecords, formatItems, type ReadFormat, readFormat } from './items.ts'
 import { asOfPosition } from './offset-spec.ts'
+import { count } from './stats.ts'
 
 /** One push is about this large at most. */
 const pushBytesMax = 256 * 1024
@@ -164,6 +165,8 @@ export async function subscribe(
   const format = readFormat(frame)
   const next = await startOffset(context, frame, topic, partition, past)
   const until = past?.end
+  if (typeof frame.from === 'number' && past === undefined)
+    count(context.stats.resumes, next < state.start ? 'trimmed' : 'resumed')
   const subscription = connection.addSubscription(
     id =>
       new Subscription(

@@ -16,6 +16,8 @@ interface AppendStats {
 export class LogStats {
   readonly appends = new Map<string, AppendStats>()
   readonly syncs = new Map<string, Histogram>()
+  /** By kind: how long an entry took to be on a majority of the log servers. */
+  readonly replications = new Map<string, Histogram>()
   readonly reconfigurations = new Map<string, number>()
   readonly reconfigurationSeconds = new Histogram()
   readonly sealSeconds = new Histogram()
@@ -41,6 +43,15 @@ export class LogStats {
     if (histogram === undefined) {
       histogram = new Histogram(syncBuckets)
       this.syncs.set(kind, histogram)
+    }
+    histogram.observe(ms / 1000)
+  }
+
+  replicated(kind: string, ms: number): void {
+    let histogram = this.replications.get(kind)
+    if (histogram === undefined) {
+      histogram = new Histogram()
+      this.replications.set(kind, histogram)
     }
     histogram.observe(ms / 1000)
   }

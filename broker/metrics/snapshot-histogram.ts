@@ -4,33 +4,35 @@
 import { Histogram as PromHistogram } from 'prom-client'
 import type { Histogram } from '../gateway/stats.ts'
 
+export interface SnapshotHistogramOptions {
+  readonly name: string
+  readonly help: string
+  /** Name of the label by which rows differ; undefined when there is one row only. */
+  readonly label: string | undefined
+  readonly bounds: readonly number[]
+  /** Labels that all rows share. */
+  readonly fixed: Readonly<Record<string, string>>
+}
+
 /** A prom-client histogram whose buckets come from elsewhere. */
 export class SnapshotHistogram extends PromHistogram {
   private readonly rows: () => Iterable<readonly [string, Histogram]>
-  private readonly label: string | undefined
-  private readonly bounds: readonly number[]
-  private readonly metricName: string
-  private readonly helpText: string
+  private readonly options: SnapshotHistogramOptions
 
   constructor(
-    name: string,
-    help: string,
-    label: string | undefined,
-    bounds: readonly number[],
+    options: SnapshotHistogramOptions,
     rows: () => Iterable<readonly [string, Histogram]>,
   ) {
+    const { name, help, label, bounds, fixed } = options
     super({
       name,
       help,
-      labelNames: label === undefined ? [] : [label],
+      labelNames: [...Object.keys(fixed), ...(label === undefined ? [] : [label])],
       buckets: [...bounds],
       registers: [],
     })
-    this.metricName = name
-    this.helpText = help
+    this.options = options
     this.rows = rows
-    this.label = label
-    this.bounds = bounds
   }
 
   override get(): ReturnType<PromHistogram['get']> {
@@ -43,13 +45,13 @@ export class SnapshotHistogram extends PromHistogram {
   }
 
   private snapshot(): Awaited<ReturnType<PromHistogram['get']>> {
-    const { metricName: name } = this
+    const { name, help, label, bounds, fixed } = this.options
     const values: { metricName: string; labels: Record<string, string | number>; value: number }[] =
       []
     for (const [key, { counts, sum, count: total }] of this.rows()) {
-      const labels: Record<string, string> = this.label === undefined ? {} : { [this.label]: key }
+      const labels = { ...fixed, ...(label === undefined ? {} : { [label]: key }) }
       let cumulated = 0
-      this.bounds.forEach((le, i) => {
+      bounds.forEach((le, i) => {
         cumulated += counts[i] ?? 0
         values.push({ metricName: `${name}_bucket`, labels: { le, ...labels }, value: cumulated })
       })
@@ -59,7 +61,7 @@ export class SnapshotHistogram extends PromHistogram {
     }
     return {
       name,
-      help: this.helpText,
+      help,
       type: 'histogram',
       values,
       aggregator: 'sum',

@@ -26,9 +26,13 @@ export interface SequencerOptions {
   readonly clock: Clock
   /** Makes the loglet on a server that was away when it was made. */
   readonly create: (server: LogServerId) => Promise<void>
+  /** A majority has stored an entry, so long after it came, ms. Called on the hot path. */
+  readonly onReplicated?: ((ms: number) => void) | undefined
 }
 
 interface Kept {
+  /** When it came, by the monotonic clock, ms. */
+  readonly at: number
   readonly entry: Entry
   readonly bytes: number
   readonly resolve: (at: Position) => void
@@ -56,8 +60,13 @@ export class Sequencer implements StreamSource {
   private ended: Error | undefined
   private pumping = false
 
-  constructor({ id, placement, net, clock, create }: SequencerOptions) {
+  private readonly clock: Clock
+  private readonly onReplicated: ((ms: number) => void) | undefined
+
+  constructor({ id, placement, net, clock, create, onReplicated }: SequencerOptions) {
     this.id = id
+    this.clock = clock
+    this.onReplicated = onReplicated
     this.incarnation = placement.sequencer.incarnation
     this.majority = majority(placement.servers.length)
     this.create = create
@@ -90,7 +99,7 @@ export class Sequencer implements StreamSource {
         ),
       )
     return new Promise((resolve, reject) => {
-      this.kept.push({ entry, bytes, resolve, reject })
+      this.kept.push({ at: this.clock.now(), entry, bytes, resolve, reject })
       this.waitingBytes += bytes
       this.pumpSoon()
     })
@@ -150,8 +159,10 @@ export class Sequencer implements StreamSource {
   private commit(reached: number): void {
     const from = this.committed
     this.committed = reached
+    const now = this.clock.now()
     for (let at = from; at < reached; at++) {
       const kept = this.kept[at - this.base] as Kept
+      this.onReplicated?.(now - kept.at)
       this.waitingBytes -= kept.bytes
       this.keptBytes += kept.bytes
       kept.resolve(position(at))

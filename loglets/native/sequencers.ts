@@ -38,7 +38,11 @@ export class Sequencers {
   private readonly started = new Set<string>()
   private readonly stops: readonly (() => void)[]
 
-  constructor(net: Net, clock: Clock, incarnation: string) {
+  private readonly onReplicated: ((ms: number) => void) | undefined
+
+  /** `onReplicated`: see `SequencerOptions`. */
+  constructor(net: Net, clock: Clock, incarnation: string, onReplicated?: (ms: number) => void) {
+    this.onReplicated = onReplicated
     this.net = net
     this.clock = clock
     this.self = { node: net.self, incarnation }
@@ -67,13 +71,13 @@ export class Sequencers {
         `the sequencer of ${id} cannot run here: it is for ${node}@${incarnation}, this is ${this.self.node}@${this.self.incarnation}`,
       )
     this.started.add(id)
-    const { net, clock } = this
+    const { net, clock, onReplicated } = this
     const create = async (server: LogServerId): Promise<void> => {
       const { store } = server
       const request = { id, store, options, placement: placementText }
       await net.call(server.node, verbs.create, request, { timeoutMs: createTimeoutMs })
     }
-    const sequencer = new Sequencer({ id, placement, net, clock, create })
+    const sequencer = new Sequencer({ id, placement, net, clock, create, onReplicated })
     // What its clients asked is remembered after its end: a second copy of a request must not be told that it left no trace.
     this.running.set(id, { sequencer, clients: new Map() })
   }

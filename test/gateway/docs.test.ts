@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { GatewayStats } from '../../broker/gateway/stats.ts'
+import { CanaryStats } from '../../broker/canary.ts'
 import { LogStats } from '../../broker/metrics/log-stats.ts'
 import { createMetrics } from '../../broker/metrics/metrics.ts'
 import { settingsTable } from '../../broker/settings.ts'
@@ -80,7 +81,11 @@ describe('docs/metrics.md', () => {
   it('lists every metric of ours with its type and labels, and no others', async () => {
     const metrics = createMetrics({
       version: '0',
+      commit: 'c',
       nodeId: 'n',
+      role: 'broker',
+      perPartition: true,
+      canary: new CanaryStats(),
       broker: () => undefined,
       gateway: new GatewayStats(1),
       log: new LogStats(),
