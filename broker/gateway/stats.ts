@@ -60,6 +60,7 @@ const watchedCodes: readonly ErrorCode[] = [
   'INVALID_REQUEST',
   'LIMIT_EXCEEDED',
   'LOG_LOST',
+  'LOG_UNAVAILABLE',
   'MESSAGE_TOO_LARGE',
   'OUTCOME_UNKNOWN',
   'OUT_OF_ORDER_SEQUENCE',

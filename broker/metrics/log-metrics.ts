@@ -57,6 +57,9 @@ export function logMetrics(families: Families, { broker, log, replicas }: LogSou
       const now = broker()
       return one(now === undefined ? undefined : value(now))
     })
+  gauge('logloom_log_available', 'Whether the log can be appended to and read', b =>
+    Number(b.health().status !== 'unavailable'),
+  )
   gauge('logloom_log_tail_position', 'First unwritten position known here', b => b.tail)
   gauge('logloom_log_applied_position', 'Next position to apply', b => b.applied)
   gauge(
@@ -103,6 +106,15 @@ function segments(
         const [kind = '', state = ''] = key.split('\n')
         yield [{ loglet_kind: kind, state }, n]
       }
+    },
+  )
+  families.gauge(
+    'logloom_log_open_segment_index',
+    'Number of the segment that takes appends; it grows with every reconfiguration',
+    ['loglet_kind'],
+    function* () {
+      const open = broker()?.describeLog().segments.at(-1)
+      if (open !== undefined) yield [{ loglet_kind: open.spec }, open.index]
     },
   )
   const copies = (name: string, help: string, pick: 'replicas' | 'inSync'): void =>

@@ -13,12 +13,15 @@ export interface ClusterProcessOptions {
   readonly smallDisk?: boolean
   /** Build that the nodes are started with. */
   readonly cli?: string
+  /** More options of `logloom start`, for all nodes. */
+  readonly args?: readonly string[]
 }
 
 export class ClusterOfProcesses {
   readonly names: readonly string[]
   readonly urls: readonly string[]
   private cli = cliPath
+  private args: readonly string[] = []
   /** Where the last node's own small disk is mounted. */
   smallDisk: string | undefined
   private readonly directory: string
@@ -46,7 +49,7 @@ export class ClusterOfProcesses {
   static async start(
     directory: string,
     nodes = 3,
-    { smallDisk = false, cli = cliPath }: ClusterProcessOptions = {},
+    { smallDisk = false, cli = cliPath, args = [] }: ClusterProcessOptions = {},
   ): Promise<ClusterOfProcesses> {
     await mkdir(directory, { recursive: true })
     await writeFile(join(directory, 'secret'), 'a secret that the tests share\n')
@@ -61,6 +64,7 @@ export class ClusterOfProcesses {
     await reserved.release()
     const cluster = new ClusterOfProcesses(directory, ports, peerPorts, links)
     cluster.cli = cli
+    cluster.args = args
     if (smallDisk) {
       const mount = join(directory, cluster.names.at(-1) as string)
       await mkdir(mount)
@@ -100,6 +104,7 @@ export class ClusterOfProcesses {
         peers.join(),
         '--cluster-secret-file',
         join(this.directory, 'secret'),
+        ...this.args,
       ],
     })
   }
