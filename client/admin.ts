@@ -13,6 +13,7 @@ import type {
   ShareGroupDescription,
 } from './group-admin.ts'
 import { type Frame, LogloomError } from '../wire/index.ts'
+import type { BrokerDescription, ConnectionDescription } from './broker-description.ts'
 import { CommandLane } from './command-lane.ts'
 import type { Connection } from './connection.ts'
 import type { PartitionEpoch } from './epochs.ts'
@@ -366,6 +367,19 @@ export class Admin {
 
   health(o: AdminOptions = {}): Promise<BrokerHealth> {
     return this.#ask('health', {}, o)
+  }
+
+  /** What the broker at the other end has done since it started: ask twice for rates. */
+  describeBroker(o: AdminOptions = {}): Promise<BrokerDescription> {
+    return this.#ask('describeBroker', {}, o)
+  }
+
+  /** The connections of the broker at the other end, the oldest first, at most `limit` (default 1000). */
+  listConnections({ limit, ...o }: AdminOptions & { readonly limit?: number } = {}): Promise<{
+    readonly total: number
+    readonly connections: readonly ConnectionDescription[]
+  }> {
+    return this.#ask('listConnections', limit === undefined ? {} : { limit }, o)
   }
 
   /** Milliseconds for a request and its answer. */

@@ -17,6 +17,11 @@ export type {
   TopicListing,
   TopicSettings,
 } from './admin.ts'
+export type {
+  BrokerDescription,
+  BucketCounts,
+  ConnectionDescription,
+} from './broker-description.ts'
 export { type Client, connect } from './client.ts'
 export type {
   Consumer,

@@ -29,11 +29,18 @@ export interface Call extends Reservation {
   decidedAt?: number
 }
 
+let connectionsMade = 0
+const clientNameShown = 100
+
 export class Connection {
   closed = false
   /** The broker is about to stop: what waits for records answers now. */
   leaving = false
   readonly output: Output
+  private readonly id = ++connectionsMade
+  private readonly openedAt = Date.now()
+  /** As it called itself. */
+  private client = ''
   private readonly context: GatewayContext
   private readonly socket: ServerSocket
   private greeted = false
@@ -225,6 +232,21 @@ export class Connection {
     this.end(code)
   }
 
+  /** What operators may know of it. */
+  describe(): Frame {
+    return {
+      id: this.id,
+      client: this.client,
+      remoteAddress: this.socket.remoteAddress,
+      openedAt: this.openedAt,
+      requestsInFlight: this.requestsInFlight,
+      subscriptions: this.subscriptions?.size ?? 0,
+      memberships: this.memberships?.size ?? 0,
+      bufferedBytes: this.output.bytes,
+      paused: this.paused,
+    }
+  }
+
   get idle(): boolean {
     return this.requestsInFlight === 0
   }
@@ -252,6 +274,7 @@ export class Connection {
     try {
       const reply = hello(this.context, frame)
       this.greeted = true
+      this.client = String(frame.client).slice(0, clientNameShown)
       this.cancelHello()
       this.send({ id, ...reply })
     } catch (error) {

@@ -1,6 +1,7 @@
 // What every handler of the gateway can reach: the broker, the settings, the shared timers and the counters.
 
 import type { Broker } from '../broker.ts'
+import type { Frame } from '../../wire/frame.ts'
 import type { Settings } from '../settings.ts'
 import type { GatewayStats } from './stats.ts'
 import type { Timers } from './timers.ts'
@@ -56,5 +57,9 @@ export interface GatewayContext {
   readonly nodes: () => readonly NodeStatus[]
   /** Undefined for a broker alone. */
   readonly cluster: ClusterChanges | undefined
+  /** By the monotonic clock, ms. */
+  readonly startedAt: number
+  /** The oldest first. */
+  readonly connections: () => Iterable<{ describe(): Frame }>
   readonly onInternalError: (error: unknown, op: string) => void
 }

@@ -16,6 +16,7 @@ import type { Broker } from '../broker.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import type { Settings } from '../settings.ts'
 import { closeCode, Connection } from './connection.ts'
+import { type ConsoleFile, consoleHeaders, readConsoleFiles } from './console-files.ts'
 import type { BrokerAddress, GatewayContext, ClusterChanges, NodeStatus } from './context.ts'
 import { hostAllowed, type HostRules, isLoopback, originAllowed } from './origin.ts'
 import { page, pageHeaders } from './page.ts'
@@ -56,6 +57,8 @@ export class Gateway {
   private readonly connections = new Set<Connection>()
   private readonly sweeps: ReturnType<typeof setInterval>[] = []
   private draining = false
+  /** Read when somebody asks for the first. */
+  private consoleFiles: ReadonlyMap<string, ConsoleFile> | undefined
 
   constructor(options: GatewayOptions) {
     const { broker, settings, version, serverId, logger } = options
@@ -72,6 +75,8 @@ export class Gateway {
       brokers: options.brokers ?? (() => []),
       nodes: options.nodes ?? (() => []),
       cluster: options.cluster,
+      startedAt: performance.now(),
+      connections: () => this.connections,
       onInternalError: (error, op) =>
         logger.error(
           { op, error: error instanceof Error ? (error.stack ?? error.message) : String(error) },
@@ -249,10 +254,23 @@ export class Gateway {
         return reply(response, 400, 'text/plain', 'names: only kafka_exporter is known\n')
       const { contentType, text } = await this.options.metrics(names ?? undefined)
       reply(response, 200, contentType, text)
+    } else if (path === '/console') {
+      response.writeHead(308, { location: '/console/', 'cache-control': 'no-store' }).end()
+    } else if (path?.startsWith('/console/') === true) {
+      this.replyConsole(response, path.slice('/console/'.length))
     } else if (path === '/') {
       const { broker, version } = this.options
       reply(response, 200, 'text/html; charset=utf-8', page(version, broker.health()), pageHeaders)
     } else reply(response, 404, 'text/plain', 'not found; try /health or /metrics\n')
+  }
+
+  private replyConsole(response: ServerResponse, name: string): void {
+    this.consoleFiles ??= readConsoleFiles()
+    const file = this.consoleFiles.get(name === '' ? 'index.html' : name)
+    if (file !== undefined) reply(response, 200, file.contentType, file.content, consoleHeaders)
+    else if (this.consoleFiles.size === 0)
+      reply(response, 404, 'text/plain', 'the console was not built: npm run build\n')
+    else reply(response, 404, 'text/plain', 'no such file of the console; try /console/\n')
   }
 
   private replyHealth(response: ServerResponse): void {
@@ -298,7 +316,7 @@ function reply(
   response: ServerResponse,
   status: number,
   contentType: string,
-  body: string,
+  body: string | Buffer,
   headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, {

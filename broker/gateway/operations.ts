@@ -3,6 +3,7 @@
 import type { Frame } from '../../wire/frame.ts'
 import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
+import { describeBroker, listConnections } from './describe-broker.ts'
 import { fetch } from './fetch.ts'
 import { describeGroup, listGroups, resetOffsets } from './group-admin.ts'
 import {
@@ -89,6 +90,8 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['trimLog', admin(trimLog)],
   ['verifyLog', admin(verifyLog)],
   ['describeCluster', admin(describeCluster)],
+  ['describeBroker', admin(describeBroker)],
+  ['listConnections', admin(listConnections)],
   ['addNode', admin(addNode)],
   ['removeNode', admin(removeNode)],
   ['health', admin(health)],

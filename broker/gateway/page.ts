@@ -28,7 +28,7 @@ export function page(version: string, health: BrokerHealth): string {
 <meta name="viewport" content="width=device-width">
 <title>Logloom</title>
 <h1>Logloom</h1>
-<p>A WebSocket broker listens on this port. <a href="/health">health</a> · <a href="/metrics">metrics</a></p>
+<p>A WebSocket broker listens on this port. <a href="/console/">console</a> · <a href="/health">health</a> · <a href="/metrics">metrics</a></p>
 <table>
 ${body}
 </table>

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { codeOf, importsOf, packageOf, rootDirectory, sourceFiles } from './sources.ts'
+import { codeOf, type Import, importsOf, packageOf, rootDirectory, sourceFiles } from './sources.ts'
 
 const doors: Readonly<Record<string, RegExp>> = {
   ws: /^wire\/(platform\.node|server|peer-socket)\.ts$/,
@@ -15,6 +15,9 @@ const doors: Readonly<Record<string, RegExp>> = {
   re2js: /^broker\/state\/groups\/pattern\.ts$/,
   commander: /^broker\/cli\//,
 }
+
+/** Goes into the files of the console: nobody installs it. */
+const bundled: Readonly<Record<string, RegExp>> = { uplot: /^broker\/console\/plot\.ts$/ }
 
 const projects = ['wire', 'loglets', 'client', 'broker'] as const
 const imports = projects.flatMap(importsOf)
@@ -27,7 +30,10 @@ interface Manifest {
 const manifest = JSON.parse(readFileSync(join(rootDirectory, 'package.json'), 'utf8')) as Manifest
 
 describe('third-party packages', () => {
-  const foreign = imports.filter(each => !each.isOurs && !/^(node:|#)/.test(each.target))
+  const isBundled = ({ file, target }: Import): boolean => bundled[target]?.test(file) === true
+  const foreign = imports.filter(
+    each => !each.isOurs && !/^(node:|#)/.test(each.target) && !isBundled(each),
+  )
 
   it('are imported only through their door', () => {
     const wrong = foreign.filter(({ file, target }) => !doors[packageOf(target)]?.test(file))
@@ -59,10 +65,12 @@ describe('folders', () => {
     client: ['wire'],
     broker: ['wire', 'loglets'],
     'broker/cli': ['wire', 'client', 'loglets', 'broker'],
+    'broker/console': ['wire', 'client'],
   }
 
   function projectOf(file: string): string {
-    return file.startsWith('broker/cli/') ? 'broker/cli' : (file.split('/')[0] ?? '')
+    const own = ['broker/cli', 'broker/console'].find(folder => file.startsWith(`${folder}/`))
+    return own ?? file.split('/')[0] ?? ''
   }
 
   it('import only the ones below them', () => {

@@ -1,0 +1,103 @@
+// A plot over time with the reconfigurations of the log as vertical lines.
+
+import UPlot from 'uplot'
+import type { Mark, Point, Stats } from './stats.ts'
+
+export interface Line {
+  readonly name: string
+  /** Of the palette in console.css. */
+  readonly color: string
+  readonly value: (point: Point) => number | undefined
+}
+
+const height = 220
+
+export class Plot {
+  readonly element = document.createElement('div')
+  private readonly stats: Stats
+  private readonly lines: readonly Line[]
+  private readonly plot: UPlot
+  private readonly resizes: ResizeObserver
+
+  constructor(
+    stats: Stats,
+    title: string,
+    lines: readonly Line[],
+    show: (value: number) => string,
+  ) {
+    this.stats = stats
+    this.lines = lines
+    this.element.setAttribute('role', 'img')
+    this.element.setAttribute('aria-label', title)
+    const style = getComputedStyle(document.documentElement)
+    const dim = style.getPropertyValue('--dim')
+    const grid = { stroke: style.getPropertyValue('--line'), width: 1 }
+    const axis = { stroke: dim, grid, ticks: grid }
+    const accent = style.getPropertyValue('--accent')
+    this.plot = new UPlot(
+      {
+        width: 600,
+        height,
+        series: [
+          {},
+          ...lines.map(({ name, color }) => ({
+            label: name,
+            stroke: color,
+            width: 2,
+            points: { show: false },
+            value: (_: UPlot, value: number | null) => (value === null ? '–' : show(value)),
+          })),
+        ],
+        axes: [
+          { ...axis },
+          { ...axis, size: 70, values: (_, values) => values.map(value => show(value)) },
+        ],
+        scales: { y: { range: (_, __, max) => [0, Math.max(max, 0.000_1) * 1.1] } },
+        hooks: { draw: [plot => drawMarks(plot, stats.marks, accent)] },
+      },
+      this.data(),
+      this.element,
+    )
+    this.resizes = new ResizeObserver(() => {
+      const { clientWidth: width } = this.element
+      if (width > 0) this.plot.setSize({ width, height })
+    })
+    this.resizes.observe(this.element)
+  }
+
+  update(): void {
+    this.plot.setData(this.data())
+  }
+
+  close(): void {
+    this.resizes.disconnect()
+    this.plot.destroy()
+  }
+
+  private data(): UPlot.AlignedData {
+    const { points } = this.stats
+    return [
+      points.map(({ at }) => at),
+      ...this.lines.map(({ value }) => points.map(point => value(point) ?? null)),
+    ]
+  }
+}
+
+function drawMarks(plot: UPlot, marks: readonly Mark[], color: string): void {
+  const { ctx, bbox } = plot
+  ctx.save()
+  ctx.strokeStyle = color
+  ctx.fillStyle = color
+  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`
+  for (const { at, spec } of marks) {
+    const x = plot.valToPos(at, 'x', true)
+    if (x < bbox.left || x > bbox.left + bbox.width) continue
+    ctx.setLineDash([4, 4])
+    ctx.beginPath()
+    ctx.moveTo(x, bbox.top)
+    ctx.lineTo(x, bbox.top + bbox.height)
+    ctx.stroke()
+    ctx.fillText(spec, x + 4, bbox.top + 12 * devicePixelRatio)
+  }
+  ctx.restore()
+}
