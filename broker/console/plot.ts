@@ -29,11 +29,9 @@ export class Plot {
     this.lines = lines
     this.element.setAttribute('role', 'img')
     this.element.setAttribute('aria-label', title)
-    const style = getComputedStyle(document.documentElement)
-    const dim = style.getPropertyValue('--dim')
-    const grid = { stroke: style.getPropertyValue('--line'), width: 1 }
-    const axis = { stroke: dim, grid, ticks: grid }
-    const accent = style.getPropertyValue('--accent')
+    const grid = { stroke: colorOf('--line'), width: 1 }
+    const axis = { stroke: colorOf('--dim'), grid, ticks: grid }
+    const accent = colorOf('--accent')
     this.plot = new UPlot(
       {
         width: 600,
@@ -81,6 +79,16 @@ export class Plot {
       ...this.lines.map(({ value }) => points.map(point => value(point) ?? null)),
     ]
   }
+}
+
+/** What a colour of the style sheet is in this theme: a canvas does not know `light-dark()`. */
+function colorOf(property: string): string {
+  const probe = document.createElement('span')
+  probe.style.color = `var(${property})`
+  document.body.append(probe)
+  const { color } = getComputedStyle(probe)
+  probe.remove()
+  return color
 }
 
 function drawMarks(plot: UPlot, marks: readonly Mark[], color: string): void {

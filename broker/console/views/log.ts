@@ -116,15 +116,22 @@ function segmentsTable(log: LogDescription): HTMLElement {
 }
 
 function switchForm({ client, stats, signal }: ViewContext): HTMLElement {
-  const spec = h('input', { list: 'specs', name: 'spec', required: true, autocomplete: 'off' })
-  const options = h('datalist', { id: 'specs' })
+  const spec = h('input', { name: 'spec', required: true, autocomplete: 'off', size: 32 })
+  const choices = h('div', { class: 'controls', role: 'group', 'aria-label': 'Protocols' })
   const button = h('button', { class: 'main' }, 'Switch…')
   const outcome = h('div', { 'aria-live': 'polite' })
   const offer = (): void => {
     const open = stats.log?.segments.at(-1)
     const specs = open?.placement === undefined ? single : cluster
-    if (options.childElementCount === 0 && open !== undefined)
-      fill(options, ...specs.map(value => h('option', { value })))
+    if (choices.childElementCount > 0 || open === undefined) return
+    const choose = (value: string): void => {
+      spec.value = value
+      button.focus()
+    }
+    fill(
+      choices,
+      ...specs.map(value => h('button', { type: 'button', onclick: () => choose(value) }, value)),
+    )
   }
   const stop = stats.on(offer)
   signal.addEventListener('abort', stop)
@@ -175,8 +182,8 @@ function switchForm({ client, stats, signal }: ViewContext): HTMLElement {
       },
     },
     field('Switch to', spec),
-    options,
     button,
+    choices,
   )
   return h('div', {}, form, outcome)
 }

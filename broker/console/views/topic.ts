@@ -168,6 +168,7 @@ class Tail {
     fill(this.body)
     fill(this.outcome)
     this.setPaused(false)
+    this.tell()
     try {
       const from = this.begin()
       const { value } = this.partition
@@ -180,6 +181,8 @@ class Tail {
       })
       for await (const record of reader) {
         this.add(record)
+        // Who asks for the past wants to see it go by, page by page.
+        if (from !== 'end' && this.seen % rowsMax === 0) this.setPaused(true)
         while (this.isPaused && !signal.aborted)
           await new Promise<void>(resolve => {
             this.resume = resolve
@@ -192,6 +195,9 @@ class Tail {
   }
 
   private setPaused(isPaused: boolean): void {
+    if (isPaused === this.isPaused) return
+    // What came until now; then nothing moves any more.
+    this.show()
     this.isPaused = isPaused
     this.pauseButton.setAttribute('aria-pressed', String(isPaused))
     fill(this.pauseButton, isPaused ? 'Resume' : 'Pause')
@@ -208,7 +214,7 @@ class Tail {
     this.isDue = true
     setTimeout(() => {
       this.isDue = false
-      this.show()
+      if (!this.isPaused) this.show()
     }, showEveryMs)
   }
 
