@@ -96,6 +96,7 @@ function drawMarks(plot: UPlot, marks: readonly Mark[], color: string): void {
   ctx.save()
   ctx.strokeStyle = color
   ctx.fillStyle = color
+  ctx.textAlign = 'left'
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`
   for (const { at, spec } of marks) {
     const x = plot.valToPos(at, 'x', true)

@@ -1,7 +1,8 @@
 // The proposer's wall clock, protected against jumps (DESIGN 5.1: a lone broker refuses a clock jump beyond a limit).
 //
 // Follows the system's clock while it moves roughly as the monotonic one does; after a larger jump it goes on by the monotonic clock
-// until the two agree again, so log time, which decides what expires, never leaps.
+// until the two agree again, so log time, which decides what expires, never leaps. Nor does it stand still: where the system's clock was set back, this one
+// goes at half speed until that has caught up. Standing still on most nodes it would keep every lock and grace period from ending for as long.
 
 import type { Clock } from '../../loglets/ports.ts'
 
@@ -27,10 +28,11 @@ export class WallClock {
   /** Whole milliseconds since 1970. */
   now(): number {
     const monotonic = this.clock.now()
-    const expected = this.wall + (monotonic - this.monotonic)
+    const passed = monotonic - this.monotonic
+    const expected = this.wall + passed
     const actual = this.clock.wall()
     this.jumped = Math.abs(actual - expected) > this.jumpMaxMs
-    this.wall = this.jumped ? expected : actual
+    this.wall = this.jumped ? expected : Math.max(actual, this.wall + passed / 2)
     this.monotonic = monotonic
     return Math.floor(this.wall)
   }

@@ -334,7 +334,7 @@ export class BrokersRun {
     if (broker === undefined) await driver.sleep(5)
     else
       answer = await Promise.race([
-        work(broker),
+        this.tried(() => work(broker)),
         died,
         driver.sleep(answerMs).then(() => undefined),
       ])
@@ -344,6 +344,17 @@ export class BrokersRun {
       this.reached('failover')
     }
     return undefined
+  }
+
+  /** Undefined instead of a refusal: the broker is behind, or cannot reach what was asked for. */
+  private async tried<T>(work: () => T | Promise<T>): Promise<T | undefined> {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isUnavailable(error) && !(error instanceof LogloomError)) throw error
+      this.reached(`use ${(error as { code?: string }).code}`)
+      return undefined
+    }
   }
 
   private everywhere(holds: (broker: Broker) => boolean | undefined): boolean {
