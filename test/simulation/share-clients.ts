@@ -26,7 +26,8 @@ export class ShareClients {
   private topicId = -1
   private outputId = -1
   private readonly acked = new Set<number>()
-  private readonly accepted = new Set<number>()
+  /** Where in the log: answers may come in another order. */
+  private readonly accepted = new Map<number, number>()
   private readonly delivered = new Map<number, number>()
   /** Somebody said so, and nobody knows whether in time. */
   private readonly rejected = new Set<number>()
@@ -80,7 +81,7 @@ export class ShareClients {
       )
     const found = new Set(answers)
     if (this.transactional && output.start === 0)
-      for (const offset of this.accepted)
+      for (const offset of this.accepted.keys())
         if (!found.has(offset)) throw new InvariantError(`tasks ${offset} has lost its answer`)
     const isArchived = (offset: number): boolean =>
       !this.keepsDead && (this.delivered.get(offset) ?? 0) + this.unheard >= deliveryCountLimit
@@ -166,7 +167,7 @@ export class ShareClients {
     for (const [offset, count] of taken) {
       if (count > deliveryCountLimit + (this.keepsDead ? 1 : 0))
         throw new InvariantError(`tasks ${offset} is delivered ${count} times`)
-      if (this.accepted.has(offset))
+      if (decision.lsn > (this.accepted.get(offset) ?? decision.lsn))
         throw new InvariantError(`tasks ${offset} is delivered after it was accepted`)
       if (count > deliveryCountLimit) reached('record delivered as dead')
       else if (count > 1) reached('record delivered again')
@@ -216,7 +217,7 @@ export class ShareClients {
     if (!decision.ok) throw new InvariantError(`${memberId} may not say: ${decision.message}`)
     const isRefused = decision.result?.refused !== undefined
     reached(`${type} ${isRefused ? 'refused' : 'taken'}`)
-    if (type === 'accept' && !isRefused) this.accept(memberId, offset)
+    if (type === 'accept' && !isRefused) this.accept(memberId, offset, decision.lsn)
   }
 
   /** The output and the acknowledgement in one append, said until it is known what became of it. */
@@ -236,7 +237,7 @@ export class ShareClients {
       ack: { group, memberId, acks: [this.ackOf(offset, 'accept', 0)] },
     })
     this.options.reached(`answer ${decision.ok ? 'taken' : decision.code}`)
-    if (decision.ok) this.accept(memberId, offset)
+    if (decision.ok) this.accept(memberId, offset, decision.lsn)
     else if (decision.code !== 'INVALID_RECORD_STATE')
       throw new InvariantError(`${memberId} may not answer: ${decision.code} ${decision.message}`)
   }
@@ -245,10 +246,10 @@ export class ShareClients {
     return [this.topicId, 0, offset, 1, ackTypes[type], ms]
   }
 
-  private accept(memberId: string, offset: number): void {
+  private accept(memberId: string, offset: number, lsn: number): void {
     if (this.accepted.has(offset))
       throw new InvariantError(`tasks ${offset} is accepted by ${memberId}, and was before`)
-    this.accepted.add(offset)
+    this.accepted.set(offset, lsn)
   }
 
   private async createTopic(topic: string): Promise<number> {
