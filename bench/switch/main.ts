@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { OpenLoad, quantile, type Sample } from '../../broker/cli/bench-load.ts'
 import { type Client, connect } from '../../client/index.ts'
 import { withNodes } from '../cluster/nodes.ts'
 import { benchmarksPage } from '../report/benchmarks-page.ts'
@@ -59,57 +60,6 @@ export interface SwitchReport {
   readonly runs: readonly SwitchRun[]
 }
 
-/** Sends at a fixed rate, whatever becomes of it, and remembers when each was due and acked. */
-class Load {
-  readonly samples: { readonly at: number; readonly ms: number }[] = []
-  sent = 0
-  errors = 0
-  private readonly begun = performance.now()
-  private readonly stopping = new AbortController()
-  private readonly done: Promise<void>
-
-  constructor(clients: readonly Client[], { rate, bytes }: SwitchOptions) {
-    this.done = this.run(clients, rate, bytes)
-  }
-
-  get second(): number {
-    return (performance.now() - this.begun) / 1000
-  }
-
-  async stop(): Promise<void> {
-    this.stopping.abort()
-    await this.done
-  }
-
-  private async run(clients: readonly Client[], rate: number, bytes: number): Promise<void> {
-    const producers = clients.map(client => client.producer({ lingerMs: 0 }))
-    const value = 'x'.repeat(bytes)
-    const pending = new Set<Promise<void>>()
-    while (!this.stopping.signal.aborted) {
-      const due = Math.floor((performance.now() - this.begun) * (rate / 1000))
-      for (; this.sent < due; this.sent++) {
-        // From when it was due: a stall must not hide behind records that were not sent (coordinated omission).
-        const at = (this.sent / rate) * 1000
-        const producer = producers[this.sent % producers.length]
-        const acked = producer?.send('load', { key: String(this.sent % 97), value }).then(
-          () => {
-            this.samples.push({ at, ms: performance.now() - this.begun - at })
-          },
-          () => {
-            this.errors++
-          },
-        )
-        if (acked === undefined) continue
-        pending.add(acked)
-        void acked.then(() => pending.delete(acked))
-      }
-      await new Promise(resolve => setTimeout(resolve, 1))
-    }
-    await Promise.all(pending)
-    await Promise.all(producers.map(producer => producer.close()))
-  }
-}
-
 async function measure(
   name: string,
   urls: readonly string[],
@@ -121,10 +71,10 @@ async function measure(
   )
   const admin = (clients[0] as Client).admin()
   await admin.createTopic({ topic: 'load', partitions: connections })
-  const warm = new Load(clients, o)
+  const warm = new OpenLoad(clients, { topic: 'load', bytes: o.bytes, rate: o.rate })
   await sleep(2000)
   await warm.stop()
-  const load = new Load(clients, o)
+  const load = new OpenLoad(clients, { topic: 'load', bytes: o.bytes, rate: o.rate })
   const events: { second: number; label: string }[] = [{ second: 0, label: specs[0] as string }]
   const pausesMs: number[] = []
   const goTo = async (spec: string): Promise<void> => {
@@ -139,7 +89,7 @@ async function measure(
   await load.stop()
   const seconds = events.length * o.hold
   const { samples, sent, errors } = load
-  const again = new Load(clients, o)
+  const again = new OpenLoad(clients, { topic: 'load', bytes: o.bytes, rate: o.rate })
   for (let i = 0; i < o.switches; i++) {
     await sleep(500)
     await goTo(specs[i % 2] as string)
@@ -162,7 +112,7 @@ async function measure(
   }
 }
 
-type Samples = readonly { readonly at: number; readonly ms: number }[]
+type Samples = readonly Sample[]
 
 function bucketsOf(samples: Samples, seconds: number): readonly Bucket[] {
   const count = Math.floor((seconds * 1000) / bucketMs)
@@ -187,12 +137,6 @@ function heldOf(spec: string, samples: Samples, from: number, to: number): Held 
     p50: quantile(found, 0.5),
     p99: quantile(found, 0.99),
   }
-}
-
-export function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const value = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0
-  return Math.round(value * 100) / 100
 }
 
 function option(name: string, fallback: number): number {
