@@ -16,7 +16,7 @@ export interface LoadOptions {
 }
 
 /** Different keys, so that all partitions get something. */
-const keysMax = 97
+const keyCount = 97
 
 /**
  * Sends at a fixed rate, whatever becomes of it. A record's latency counts from when it was due: a stall must not hide behind records that were not
@@ -59,7 +59,7 @@ export class OpenLoad {
       for (; this.sent < due; this.sent++) {
         const at = (this.sent / rate) * 1000
         const producer = producers[this.sent % producers.length] as Producer
-        const key = String(this.sent % keysMax)
+        const key = String(this.sent % keyCount)
         const acked = producer.send(topic, { key, value }).then(
           () => {
             this.samples.push({ at, ms: performance.now() - this.begun - at })
@@ -94,7 +94,7 @@ export async function closedLoad(
     const lane = async (): Promise<void> => {
       while (!signal.aborted) {
         const sends = Array.from({ length: batch }, () =>
-          producer.send(topic, { key: String(n++ % keysMax), value }),
+          producer.send(topic, { key: String(n++ % keyCount), value }),
         )
         await Promise.all(sends)
         total += sends.length
