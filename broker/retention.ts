@@ -1,6 +1,7 @@
 // Enforces the topics' retention: one broker looks now and then and proposes; apply looks again, by log time, so all brokers drop the same. What is dead
 // then the cleaner gives back to the disk (cleaning/).
 
+import { sleepUnless } from '../loglets/abortable.ts'
 import type { Clock } from '../loglets/ports.ts'
 import type { Command, Decision } from './state/commands.ts'
 import { retainedFrom, type RetentionDefaults } from './state/retention.ts'
@@ -46,7 +47,7 @@ export class Retention {
     const { isActing, onTrouble } = this.options
     while (!signal.aborted) {
       this.wake = new AbortController()
-      await this.untilDue(AbortSignal.any([signal, this.wake.signal]))
+      await this.untilDue(signal, this.wake.signal)
       if (signal.aborted || !isActing()) continue
       try {
         while (await this.retainOnce());
@@ -57,12 +58,13 @@ export class Retention {
   }
 
   /** Resolves once the interval is over, much was written, or somebody said so. */
-  private async untilDue(signal: AbortSignal): Promise<void> {
+  private async untilDue(...signals: readonly AbortSignal[]): Promise<void> {
     const { clock, growthBytes, intervalMs, machine } = this.options
     const due = clock.now() + intervalMs
     const { total } = machine.meter
-    while (!signal.aborted && clock.now() < due && machine.meter.total - total < growthBytes)
-      await clock.sleep(Math.min(intervalMs, growthCheckMs), signal).catch(() => {})
+    const isWoken = (): boolean => signals.some(({ aborted }) => aborted)
+    while (!isWoken() && clock.now() < due && machine.meter.total - total < growthBytes)
+      await sleepUnless(clock, Math.min(intervalMs, growthCheckMs), ...signals)
   }
 
   /** @returns whether something was dropped: there may be more */

@@ -2,6 +2,7 @@
 // lives out of the way, and compacts. One broker of a log does it, the one with the oldest session; if two should at once, apply re-checks
 // every move.
 
+import { sleepUnless } from '../../loglets/abortable.ts'
 import type { Clock } from '../../loglets/ports.ts'
 import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { LogloomError } from '../../wire/errors.ts'
@@ -112,7 +113,7 @@ export class Cleaner {
     while (!signal.aborted) {
       this.wake = new AbortController()
       const pauseMs = this.isFirst ? intervalMs : Math.min(intervalMs, lookMsMax)
-      await clock.sleep(pauseMs, AbortSignal.any([signal, this.wake.signal])).catch(() => {})
+      await sleepUnless(clock, pauseMs, signal, this.wake.signal)
       if (signal.aborted || !isActing()) continue
       try {
         await this.look(signal)
