@@ -19,11 +19,12 @@ export class Plot {
   private readonly plot: UPlot
   private readonly resizes: ResizeObserver
 
+  /** `least`: what the scale reaches at least, so that nothing much does not look like much. */
   constructor(
     stats: Stats,
     title: string,
     lines: readonly Line[],
-    show: (value: number) => string,
+    { show, least }: { readonly show: (value: number) => string; readonly least: number },
   ) {
     this.stats = stats
     this.lines = lines
@@ -50,7 +51,7 @@ export class Plot {
           { ...axis },
           { ...axis, size: 70, values: (_, values) => values.map(value => show(value)) },
         ],
-        scales: { y: { range: (_, __, max) => [0, Math.max(max, 0.000_1) * 1.1] } },
+        scales: { y: { range: (_, __, max) => [0, Math.max(max, least) * 1.1] } },
         hooks: { draw: [plot => drawMarks(plot, stats.marks, accent)] },
       },
       this.data(),

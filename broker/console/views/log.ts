@@ -25,7 +25,7 @@ export const logView: View = context => {
       { name: 'append p99', color: '#8a4fbf', value: point => point.appendP99 },
       { name: 'produce p99', color: '#c05621', value: point => point.p99 },
     ],
-    seconds,
+    { show: seconds, least: 0.002 },
   )
   fill(
     main,
@@ -109,10 +109,17 @@ function segmentsTable(log: LogDescription): HTMLElement {
       { title: 'From', isNumber: true, cell: s => count(s.start) },
       { title: 'To', isNumber: true, cell: s => (s.end === null ? '' : count(s.end)) },
       { title: 'State', cell: s => (s.volatile ? `${s.state}, in memory` : s.state) },
-      { title: 'Where', cell: s => (s.placement ?? []).join(' ') || 'this node' },
+      { title: 'Where', cell: s => (s.placement ?? []).map(leafText).join('; ') || 'this node' },
     ],
     [...log.segments].reverse(),
   )
+}
+
+/** `n1@incarnation;n1@store,n2@store` in words. */
+function leafText(placement: string): string {
+  const nodeOf = (id: string): string => id.split('@')[0] ?? id
+  const [sequencer = '', servers = ''] = placement.split(';')
+  return `${nodeOf(sequencer)} orders, ${servers.split(',').map(nodeOf).join(' ')} store`
 }
 
 function switchForm({ client, stats, signal }: ViewContext): HTMLElement {

@@ -89,7 +89,7 @@ export function throughputPlot(stats: ConstructorParameters<typeof Plot>[0]): Pl
       { name: 'in', color: '#2b6cb0', value: point => point.recordsIn },
       { name: 'out', color: '#2f9d5f', value: point => point.recordsOut },
     ],
-    rough,
+    { show: rough, least: 10 },
   )
 }
 
@@ -101,6 +101,6 @@ function latencyPlot(stats: ConstructorParameters<typeof Plot>[0]): Plot {
       { name: 'p50', color: '#2b6cb0', value: point => point.p50 },
       { name: 'p99', color: '#c05621', value: point => point.p99 },
     ],
-    seconds,
+    { show: seconds, least: 0.002 },
   )
 }
