@@ -9,6 +9,7 @@ import { type Backoff, type ClientClock, fullJitterMs, pause } from './clock.ts'
 import { asLogloomError, closedError, isTransient, notSentError } from './failures.ts'
 import { type Link, openLink, policyError } from './link.ts'
 import { StatusFeed } from './status.ts'
+import type { Tracing } from './tracing.ts'
 
 export interface ConnectionOptions {
   readonly urls: readonly string[]
@@ -21,6 +22,8 @@ export interface ConnectionOptions {
   readonly keepAliveMs: number
   readonly backoff: Backoff
   readonly clock: ClientClock
+  /** Undefined: nobody asked for spans. */
+  readonly tracing?: Tracing | undefined
 }
 
 /** Options of a request that may be repeated. */
@@ -51,6 +54,7 @@ export class Connection {
   readonly clock: ClientClock
   readonly backoff: Backoff
   readonly requestTimeoutMs: number
+  readonly tracing: Tracing | undefined
   readonly status: StatusFeed
   readonly #options: ConnectionOptions
   readonly #stop = new AbortController()
@@ -68,6 +72,7 @@ export class Connection {
     this.clock = options.clock
     this.backoff = options.backoff
     this.requestTimeoutMs = options.requestTimeoutMs
+    this.tracing = options.tracing
     this.status = new StatusFeed({ type: 'connecting', url: options.urls[0] ?? '', attempt: 0 })
     this.#run = this.#dialForEver()
   }

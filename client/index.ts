@@ -69,6 +69,7 @@ export type { ReadBatch, ReadRecord } from './read-record.ts'
 export type { ReadTopics } from './read-topics.ts'
 export type { Reader } from './reader.ts'
 export type { Ack, OutgoingRecord, Ticket } from './records.ts'
+export type { TracingApi, TracingOptions } from './tracing.ts'
 export type { Transaction, TransactionOptions } from './transaction.ts'
 export type { ClientStatus } from './status.ts'
 export {

@@ -6,6 +6,7 @@ import { LogloomError } from '../wire/index.ts'
 import { type ClientClock, systemClock } from './clock.ts'
 import { Connection } from './connection.ts'
 import { amount } from './amount.ts'
+import { Tracing, type TracingOptions } from './tracing.ts'
 
 export interface ClientOptions {
   /** Appears in the broker's logs; default `logloom-client`. */
@@ -28,6 +29,8 @@ export interface ClientOptions {
   readonly keepAliveMs?: number
   /** Return at once, connected or not. Default false. */
   readonly lazy?: boolean
+  /** Spans for what is sent and handled, and `traceparent` headers; see {@link TracingOptions}. Default: none. */
+  readonly tracing?: TracingOptions
   readonly clock?: ClientClock
 }
 
@@ -58,6 +61,7 @@ export async function openConnection(
       maxMs: amount('retryBackoffMaxMs', o.retryBackoffMaxMs, 2000, 0),
     },
     clock: o.clock ?? systemClock,
+    tracing: o.tracing && new Tracing(o.tracing, o.clientId ?? 'logloom-client'),
   })
   if (o.lazy) return connection
   try {

@@ -137,7 +137,10 @@ export class Producer {
     this.#window.assertRoom()
     const ticket = new PendingTicket()
     try {
-      this.#accept(topic, record, o, ticket)
+      const span = this.#connection.tracing?.send(topicName(topic), record)
+      span?.end(ticket.acked)
+      const traced = span === undefined ? record : { ...record, headers: span.headers }
+      this.#accept(topic, traced, o, ticket)
     } catch (error) {
       this.#reject(topicName(topic), ticket, asLogloomError(error), o.partition)
     }

@@ -168,7 +168,10 @@ export class Consumer<V = string, K = string> {
     const giveUp = this.#giveUp(options.deadLetter)
     this.#claim()
     this.#isByKey = (options.concurrency ?? 1) > 1 && options.order !== 'partition'
-    const runner = new Runner<V, K>(handler, options, {
+    const { tracing } = this.#connection
+    const traced: Handler<V, K> = record =>
+      tracing?.process(record, this.#settings.groupId, () => handler(record))
+    const runner = new Runner<V, K>(tracing === undefined ? handler : traced, options, {
       giveUp,
       take: () => this.#take(),
       clock: this.#connection.clock,

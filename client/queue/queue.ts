@@ -213,7 +213,10 @@ export class Queue<V = string, K = string> {
       const held = await this.#take()
       if (held === undefined) return
       try {
-        await handler(this.#open(held))
+        const record = this.#open(held)
+        const { tracing } = this.#connection
+        if (tracing === undefined) await handler(record)
+        else await tracing.process(record, this.group, () => handler(record))
       } catch (error) {
         const isLast = held.deliveryCount >= this.#settings.deliveryCountLimit
         const delayMs = Math.min(maxBackoffMs, backoffMs * 2 ** (held.deliveryCount - 1))
