@@ -12,7 +12,10 @@ export interface Asked {
 
 /** Queries of all panels, and the annotation; variables as Grafana would put them in for "All". */
 export function panelQueries(): readonly Asked[] {
-  const asked: Asked[] = [{ by: 'annotation', expr: reconfigurationsExpr }]
+  // A mark shows for one interval after a switch: whether it did at any time.
+  const asked: Asked[] = [
+    { by: 'annotation', expr: `count_over_time((${reconfigurationsExpr})[3m:1s])` },
+  ]
   for (const [name, { rows, variables }] of Object.entries(dashboards)) {
     for (const { name: label, metric } of variables)
       asked.push({ by: `${name}: variable ${label}`, expr: `count by (${label}) (${metric})` })
