@@ -70,6 +70,8 @@ describe.skipIf(!hasPrometheus)('a cluster under load (needs Prometheus)', () =>
         const targets = cluster.urls.map(url => url.replace('ws://', ''))
         prometheus = await Prometheus.start(join(directory, 'prometheus'), targets, rulesPath)
         try {
+          // The first scrape of a broker loads the library: on a busy machine that may take a while.
+          while ((await prometheus.query('logloom_build_info')).length < 3) await sleep(100)
           const stop = await load(cluster.urls)
           ready()
           await finished

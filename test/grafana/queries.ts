@@ -48,6 +48,10 @@ export function metricsIn(expr: string): readonly string[] {
   return names.map(name => name.replace(/_(bucket|sum|count)$/, ''))
 }
 
+/** Rates over the whole run: what happened in it, a switch say, is in them however slow the machine is. */
 function filled(expr: string): string {
-  return expr.replace(/\$__(rate_)?interval/g, '20s').replace(/\$(instance|topic|group)\b/g, '.*')
+  return expr
+    .replaceAll('$__rate_interval', '3m')
+    .replaceAll('$__interval', '5s')
+    .replace(/\$(instance|topic|group)\b/g, '.*')
 }
