@@ -136,13 +136,15 @@ export class ClusterOfProcesses {
     const mount = this.smallDisk as string
     const ballast = join(mount, 'ballast')
     const { bavail, bsize } = statfsSync(mount)
-    // The node goes on writing meanwhile, so the last bytes are taken one by one.
-    execFileSync('fallocate', ['-l', String(Math.max(bsize, bavail * bsize - (4 << 20))), ballast])
-    try {
-      for (;;) appendFileSync(ballast, Buffer.alloc(4096))
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'ENOSPC') throw error
-    }
+    // The node goes on writing meanwhile, also while that is done: the last part is taken piece by piece.
+    const most = Math.max(bsize, bavail * bsize - (64 << 20))
+    execFileSync('fallocate', ['-l', String(most), ballast])
+    for (const bytes of [64 << 10, 4096])
+      try {
+        for (;;) appendFileSync(ballast, Buffer.alloc(bytes))
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'ENOSPC') throw error
+      }
   }
 
   emptyDisk(): void {
