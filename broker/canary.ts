@@ -6,7 +6,7 @@ import type { Broker } from './broker.ts'
 import { Histogram } from './gateway/stats.ts'
 
 /** Kept for ten minutes: nobody needs it once it was read back. */
-export const canaryTopic = '__canary'
+const canaryTopic = '__canary'
 const retentionMs = 600_000
 const readBytesMax = 1 << 16
 
@@ -44,7 +44,7 @@ export async function runCanary(options: CanaryOptions, signal: AbortSignal): Pr
 }
 
 /** One record. @throws when it was not taken, or cannot be read now */
-export async function sing(
+async function sing(
   { broker, clock, nodeId, stats }: Omit<CanaryOptions, 'intervalMs'>,
   serial: number,
 ): Promise<void> {

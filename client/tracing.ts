@@ -106,8 +106,13 @@ export class Tracing {
     }
   }
 
-  /** Runs a handler in a span of its own. @throws what it throws */
-  async process(record: Handled, group: string, work: () => unknown): Promise<void> {
+  /** A handler that runs in a span of its own for each record. */
+  around<R extends Handled>(group: string, handler: (record: R) => unknown) {
+    return (record: R): Promise<void> => this.#process(record, group, () => handler(record))
+  }
+
+  /** @throws what `work` throws */
+  async #process(record: Handled, group: string, work: () => unknown): Promise<void> {
     const api = this.#api
     const { topic, partition, offset, key, value, headers } = record
     const carrier: Record<string, string> = {}

@@ -3,7 +3,7 @@
 // Writes bench/results/switch.json, docs/benchmarks/switch-*.svg and docs/benchmarks.md. Every record is synced before its ack, but in `memory`, which says so.
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { OpenLoad, quantile, type Sample } from '../../broker/cli/bench-load.ts'
 import { type Client, connect } from '../../client/index.ts'
@@ -202,8 +202,6 @@ mkdirSync('bench/results', { recursive: true })
 writeFileSync('bench/results/switch.json', `${JSON.stringify(report)}\n`)
 for (const [i, run] of runs.entries())
   writeFileSync(`docs/benchmarks/switch-${i + 1}.svg`, svgOf(run))
-const page = benchmarksPage(
-  JSON.parse(readFileSync('bench/results/switch.json', 'utf8')) as SwitchReport,
-)
+const page = benchmarksPage(report)
 writeFileSync('docs/benchmarks.md', page)
 process.stdout.write(page)

@@ -61,10 +61,9 @@ interface Flight {
   applied: boolean
   /** Of its proposals those that are measured. */
   readonly produces: number
-  sentAt: number
+  readonly sentAt: number
   /** When its append was acked; undefined before. */
   committedAt: number | undefined
-  committed: boolean
   /** A try ended without an answer: it may still come in. */
   uncertain: boolean
 }
@@ -260,7 +259,6 @@ export class Proposer {
       sentAt,
       committedAt: undefined,
       applied: false,
-      committed: false,
       uncertain: false,
     }
     this.flights.set(sequence, flight)
@@ -302,7 +300,6 @@ export class Proposer {
         const start = clock.now()
         try {
           const { lsn, segmentIndex } = await log.append(flight.encoded.buffers)
-          flight.committed = true
           flight.committedAt = clock.now()
           this.measure(flight, 'append', flight.committedAt - flight.sentAt)
           this.lastFull = undefined
@@ -366,7 +363,9 @@ export class Proposer {
   /** Once nothing is in flight: gives refused sequences back, or fills the holes that they would leave. */
   private settleRefused(): void {
     if (this.appending > 0 || this.ended !== undefined) return
-    const refused = [...this.flights.values()].filter(f => f.refusal !== undefined && !f.committed)
+    const refused = [...this.flights.values()].filter(
+      f => f.refusal !== undefined && f.committedAt === undefined,
+    )
     refused.sort((a, b) => b.sequence - a.sequence)
     const holes: Flight[] = []
     for (const flight of refused) {

@@ -1,4 +1,4 @@
-// What one broker tells of itself (protocol.md 8.3): counters since its start, from which whoever asks twice makes rates, and its connections.
+// What one broker tells of itself (protocol.md 7.1): counters since its start, from which whoever asks twice makes rates, and its connections.
 
 import { optUint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
@@ -17,6 +17,7 @@ export function describeBroker({
   startedAt,
 }: GatewayContext): Frame {
   const { heapUsed, rss } = process.memoryUsage()
+  const { user, system } = process.cpuUsage()
   const traffic = { produceRecords: 0, produceBytes: 0, fetchRecords: 0, fetchBytes: 0 }
   for (const each of stats.traffic.values())
     for (const key of Object.keys(traffic) as (keyof typeof traffic)[]) traffic[key] += each[key]
@@ -46,7 +47,7 @@ export function describeBroker({
     backlogBytes: broker.backlogBytes,
     rssBytes: rss,
     heapBytes: heapUsed,
-    cpuMs: Math.round((process.cpuUsage().user + process.cpuUsage().system) / 1000),
+    cpuMs: Math.round((user + system) / 1000),
   }
 }
 

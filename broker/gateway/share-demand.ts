@@ -2,51 +2,31 @@
 // entry of the log each.
 
 import type { Broker } from '../broker.ts'
-
-interface Demand {
-  wanted: number
-  readonly listeners: Set<() => void>
-}
+import { GroupWatch } from '../group-watch.ts'
 
 export class ShareDemand {
-  private readonly groups = new Map<string, Demand>()
+  private readonly byGroup = new Map<string, number>()
+  private readonly ended = new GroupWatch()
 
   /** Records that requests under way may take. */
   wanted(group: string): number {
-    return this.groups.get(group)?.wanted ?? 0
+    return this.byGroup.get(group) ?? 0
   }
 
   /** A request for so many records is under way until the function that is returned is called. */
   begin(group: string, records: number): () => void {
-    const demand = this.demand(group)
-    demand.wanted += records
+    this.byGroup.set(group, this.wanted(group) + records)
     return () => {
-      demand.wanted -= records
-      for (const listener of demand.listeners) listener()
-      this.drop(group, demand)
+      const left = this.wanted(group) - records
+      if (left === 0) this.byGroup.delete(group)
+      else this.byGroup.set(group, left)
+      this.ended.wake(new Set([group]))
     }
   }
 
   /** Calls `listener` whenever a request has ended. Returns the way to stop. */
   onEnd(group: string, listener: () => void): () => void {
-    const demand = this.demand(group)
-    demand.listeners.add(listener)
-    return () => {
-      demand.listeners.delete(listener)
-      this.drop(group, demand)
-    }
-  }
-
-  private demand(group: string): Demand {
-    const known = this.groups.get(group)
-    if (known !== undefined) return known
-    const demand: Demand = { wanted: 0, listeners: new Set() }
-    this.groups.set(group, demand)
-    return demand
-  }
-
-  private drop(group: string, demand: Demand): void {
-    if (demand.wanted === 0 && demand.listeners.size === 0) this.groups.delete(group)
+    return this.ended.on(group, listener)
   }
 }
 

@@ -350,7 +350,7 @@ function placesOf(
 
 /** Those that have something to deliver, beginning at another one each time. */
 function withSome(
-  { broker }: GatewayContext,
+  context: GatewayContext,
   group: ShareGroup,
   places: readonly Place[],
 ): readonly Place[] {
@@ -358,30 +358,25 @@ function withSome(
   const begin = rotation++
   for (let i = 0; i < places.length && found.length < partitionsPerShareFetchMax; i++) {
     const place = places[(begin + i) % places.length] as Place
-    const [topicId, partition] = place
-    const state = broker.topicById(topicId)?.partitions[partition]
-    if (state === undefined) continue
-    const share = group.partitions.get(placeKey(topicId, partition))
-    const has = (share?.available(broker.now, state.next) ?? state.next - state.start) > 0
-    if (has) found.push(place)
+    if (availableAt(context, group, place) > 0) found.push(place)
   }
   return found
 }
 
-/** Records that an acquire would find there now; those whose lock or delay is over count as one. */
-function available(
+/** Records that an acquire would find there now; those of a partition whose lock or delay is over count as one. */
+function available(context: GatewayContext, group: ShareGroup, places: readonly Place[]): number {
+  return places.reduce((sum, place) => sum + availableAt(context, group, place), 0)
+}
+
+function availableAt(
   { broker }: GatewayContext,
   group: ShareGroup,
-  partitions: readonly Place[],
+  [topicId, partition]: Place,
 ): number {
-  let records = 0
-  for (const [topicId, partition] of partitions) {
-    const state = broker.topicById(topicId)?.partitions[partition]
-    if (state === undefined) continue
-    const share = group.partitions.get(placeKey(topicId, partition))
-    records += share?.available(broker.now, state.next) ?? state.next - state.start
-  }
-  return records
+  const state = broker.topicById(topicId)?.partitions[partition]
+  if (state === undefined) return 0
+  const share = group.partitions.get(placeKey(topicId, partition))
+  return share?.available(broker.now, state.next) ?? state.next - state.start
 }
 
 function msToDue({ broker }: GatewayContext, group: ShareGroup, places: readonly Place[]): number {

@@ -3,7 +3,7 @@
 
 import { join } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
-import { pagesNeeded, RoomAhead, type TreePages } from './room-ahead.ts'
+import { pagesNeeded, pagesNeededToClear, RoomAhead, type TreePages } from './room-ahead.ts'
 import {
   rangesFirst,
   type StateStore,
@@ -78,11 +78,7 @@ class LmdbStore implements StateStore {
   }
 
   async clear(): Promise<void> {
-    // All pages become free, and are listed as such.
-    await this.makeRoom(tree => {
-      const { treeLeafPageCount, treeBranchPageCount, overflowPages } = tree
-      return 64 + Math.ceil((treeLeafPageCount + treeBranchPageCount + overflowPages) / 64)
-    })
+    await this.makeRoom(pagesNeededToClear)
     await this.write(this.db.clearAsync())
   }
 

@@ -37,6 +37,12 @@ export function pagesNeeded(commit: CommitSize, tree: TreePages): number {
   return Math.ceil(copied + filled + freed / 64) + 64
 }
 
+/** The same for a commit that drops the whole tree: all its pages become free, and are listed as such. */
+export function pagesNeededToClear(tree: TreePages): number {
+  const { treeLeafPageCount, treeBranchPageCount, overflowPages } = tree
+  return 64 + Math.ceil((treeLeafPageCount + treeBranchPageCount + overflowPages) / 64)
+}
+
 export class RoomAhead {
   private readonly path: string
   private file: FileHandle | undefined

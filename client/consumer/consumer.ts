@@ -168,10 +168,8 @@ export class Consumer<V = string, K = string> {
     const giveUp = this.#giveUp(options.deadLetter)
     this.#claim()
     this.#isByKey = (options.concurrency ?? 1) > 1 && options.order !== 'partition'
-    const { tracing } = this.#connection
-    const traced: Handler<V, K> = record =>
-      tracing?.process(record, this.#settings.groupId, () => handler(record))
-    const runner = new Runner<V, K>(tracing === undefined ? handler : traced, options, {
+    const traced = this.#connection.tracing?.around(this.groupId, handler) ?? handler
+    const runner = new Runner<V, K>(traced, options, {
       giveUp,
       take: () => this.#take(),
       clock: this.#connection.clock,

@@ -134,8 +134,9 @@ export class Queue<V = string, K = string> {
    */
   async run(handler: QueueHandler<V, K>, o: QueueRunOptions = {}): Promise<void> {
     this.#start()
+    const traced = this.#connection.tracing?.around(this.group, handler) ?? handler
     const workers = Array.from({ length: Math.max(1, Math.floor(o.concurrency ?? 1)) }, () =>
-      this.#work(handler, o),
+      this.#work(traced, o),
     )
     const working = Promise.all(workers)
     this.#working = working.catch(() => {})
@@ -213,10 +214,7 @@ export class Queue<V = string, K = string> {
       const held = await this.#take()
       if (held === undefined) return
       try {
-        const record = this.#open(held)
-        const { tracing } = this.#connection
-        if (tracing === undefined) await handler(record)
-        else await tracing.process(record, this.group, () => handler(record))
+        await handler(this.#open(held))
       } catch (error) {
         const isLast = held.deliveryCount >= this.#settings.deliveryCountLimit
         const delayMs = Math.min(maxBackoffMs, backoffMs * 2 ** (held.deliveryCount - 1))
