@@ -53,6 +53,15 @@ export function field(text: string, control: HTMLElement, isWide = false): HTMLL
   return h('label', isWide ? { class: 'wide' } : {}, text, control)
 }
 
+/** A form that does something here, and is sent nowhere. */
+export function form(work: () => Promise<void>, ...children: readonly Child[]): HTMLFormElement {
+  const onsubmit = (event: Event): void => {
+    event.preventDefault()
+    void work()
+  }
+  return h('form', { onsubmit }, ...children)
+}
+
 export function tiles(rows: readonly (readonly [name: string, value: string])[]): HTMLElement {
   return h(
     'dl',

@@ -6,7 +6,8 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { type BrokerProcess, cliPath, startBrokerProcess } from './broker-process.ts'
+import { type Client, connect } from '../../client/index.ts'
+import { type BrokerProcess, cliPath, startBrokerProcess, withDirectory } from './broker-process.ts'
 
 export interface ClusterProcessOptions {
   /** The last node's data lies on a disk of its own that can be filled (needs root). */
@@ -15,6 +16,22 @@ export interface ClusterProcessOptions {
   readonly cli?: string
   /** More options of `logloom start`, for all nodes. */
   readonly args?: readonly string[]
+}
+
+/** Three nodes and a client of theirs, for as long as `work` takes. */
+export function withCluster<T>(
+  work: (cluster: ClusterOfProcesses, client: Client) => Promise<T>,
+): Promise<T> {
+  return withDirectory(async directory => {
+    const cluster = await ClusterOfProcesses.start(join(directory, 'cluster'))
+    const client = await connect(cluster.urls)
+    try {
+      return await work(cluster, client)
+    } finally {
+      await client.close()
+      await cluster.close()
+    }
+  })
 }
 
 export class ClusterOfProcesses {

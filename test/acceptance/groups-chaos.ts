@@ -5,11 +5,9 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type Client, connect } from '../../client/index.ts'
-import { withDirectory } from './broker-process.ts'
-import { ClusterOfProcesses } from './cluster.ts'
+import { type ClusterOfProcesses, withCluster } from './cluster.ts'
 
 const group = 'workers'
 const membersCount = 8
@@ -42,16 +40,7 @@ interface MemberProcess {
 }
 
 export function groupsChaos(seconds: number): Promise<GroupsReport> {
-  return withDirectory(async directory => {
-    const cluster = await ClusterOfProcesses.start(join(directory, 'cluster'))
-    const client = await connect(cluster.urls)
-    try {
-      return await run(cluster, client, seconds)
-    } finally {
-      await client.close()
-      await cluster.close()
-    }
-  })
+  return withCluster((cluster, client) => run(cluster, client, seconds))
 }
 
 async function run(

@@ -6,11 +6,9 @@
 //                                                                             └─ delivered 4 times ──► dead ──┘
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type Client, connect } from '../../client/index.ts'
-import { withDirectory } from './broker-process.ts'
-import { ClusterOfProcesses } from './cluster.ts'
+import { type ClusterOfProcesses, withCluster } from './cluster.ts'
 
 const group = 'workers'
 const workersCount = 6
@@ -49,16 +47,7 @@ export interface QueueReport {
 }
 
 export function queueChaos(seconds: number): Promise<QueueReport> {
-  return withDirectory(async directory => {
-    const cluster = await ClusterOfProcesses.start(join(directory, 'cluster'))
-    const client = await connect(cluster.urls)
-    try {
-      return await run(cluster, client, seconds)
-    } finally {
-      await client.close()
-      await cluster.close()
-    }
-  })
+  return withCluster((cluster, client) => run(cluster, client, seconds))
 }
 
 async function run(

@@ -1,6 +1,6 @@
 // LMDB never meets a full disk: its file reaches past all that a commit can write, before it writes.
 
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,10 +9,7 @@ import { open, type RootDatabase } from 'lmdb'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openLmdbStore } from '../../broker/state/lmdb-store.ts'
 import { pagesNeeded, type TreePages } from '../../broker/state/room-ahead.ts'
-
-const canMount = process.getuid?.() === 0 && spawnSync('mount', ['-V']).status === 0
-if (!canMount && process.env.CI === 'true')
-  throw new Error('CI has to run as root, to mount a small disk')
+import { canMount } from '../acceptance/can-mount.ts'
 
 let directory: string
 

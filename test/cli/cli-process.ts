@@ -177,3 +177,16 @@ export function freePort(): Promise<number> {
 export function linesOf(text: string): readonly string[] {
   return text.split('\n').filter(line => line !== '')
 }
+
+/** 60 records with keys, for `produce -K :`. */
+export const recordsInput = Array.from({ length: 60 }, (_, i) => `k${i}:v${i}\n`).join('')
+
+/** A broker with these records in topic `t`. */
+export async function brokerWithRecords(
+  partitions: number,
+): Promise<Awaited<ReturnType<typeof startBroker>>> {
+  const broker = await startBroker()
+  await broker.run(['topic', 'create', 't', '--partitions', String(partitions)])
+  await broker.run(['produce', 't', '-K', ':'], { input: recordsInput })
+  return broker
+}

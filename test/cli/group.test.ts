@@ -1,20 +1,11 @@
 // `logloom group` and `logloom consume -g`.
 
 import { describe, expect, it } from 'vitest'
-import { linesOf, start, startBroker } from './cli-process.ts'
-
-const input = Array.from({ length: 60 }, (_, i) => `k${i}:v${i}\n`).join('')
-
-async function brokerWithRecords(): Promise<Awaited<ReturnType<typeof startBroker>>> {
-  const broker = await startBroker()
-  await broker.run(['topic', 'create', 't', '--partitions', '3'])
-  await broker.run(['produce', 't', '-K', ':'], { input })
-  return broker
-}
+import { brokerWithRecords, linesOf, start, startBroker } from './cli-process.ts'
 
 describe('logloom consume -g', () => {
   it('goes on where the group was: what was printed is committed, nothing else', async () => {
-    const broker = await brokerWithRecords()
+    const broker = await brokerWithRecords(3)
     const first = await broker.run(['consume', 't', '-g', 'g', '-n', '7'])
     const second = await broker.run(['consume', 't', '-g', 'g', '-n', '20'])
     const rest = await broker.run(['consume', 't', '-g', 'g', '-e'])
@@ -29,7 +20,7 @@ describe('logloom consume -g', () => {
   })
 
   it('shares with a second process, and commits when it is stopped', async () => {
-    const broker = await brokerWithRecords()
+    const broker = await brokerWithRecords(3)
     const a = start(['consume', 't', '-g', 'g', '--url', broker.url])
     const b = start(['consume', 't', '-g', 'g', '--url', broker.url])
     const printed = (): number => linesOf(a.stdout()).length + linesOf(b.stdout()).length
@@ -57,7 +48,7 @@ describe('logloom consume -g', () => {
 
 describe('logloom group', () => {
   it('describes, resets and deletes, and shows first what it would do', async () => {
-    const broker = await brokerWithRecords()
+    const broker = await brokerWithRecords(3)
     await broker.run(['consume', 't', '-g', 'g', '-e'])
     const text = (await broker.run(['group', 'describe', 'g'])).stdout
     expect(text).toMatch(/GROUP +g\nSTATE +empty/)
@@ -83,7 +74,7 @@ describe('logloom group', () => {
   })
 
   it('does not move the offsets of a group that is at work', async () => {
-    const broker = await brokerWithRecords()
+    const broker = await brokerWithRecords(3)
     const member = start(['consume', 't', '-g', 'g', '--url', broker.url])
     await member.until(stdout => linesOf(stdout).length === 60)
     expect(await broker.run(['group', 'reset', 'g', '--to', 'end'])).toMatchObject({

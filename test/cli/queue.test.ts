@@ -1,20 +1,11 @@
 // `logloom consume -q`, and `logloom group` on what it leaves behind.
 
 import { describe, expect, it } from 'vitest'
-import { linesOf, start, startBroker } from './cli-process.ts'
-
-const input = Array.from({ length: 60 }, (_, i) => `k${i}:v${i}\n`).join('')
-
-async function brokerWithRecords(): Promise<Awaited<ReturnType<typeof startBroker>>> {
-  const broker = await startBroker()
-  await broker.run(['topic', 'create', 't', '--partitions', '2'])
-  await broker.run(['produce', 't', '-K', ':'], { input })
-  return broker
-}
+import { brokerWithRecords, linesOf, recordsInput, start, startBroker } from './cli-process.ts'
 
 describe('logloom consume -q', () => {
   it('takes what it prints, and leaves the rest to others at once', async () => {
-    const broker = await brokerWithRecords()
+    const broker = await brokerWithRecords(2)
     const begin = ['consume', 't', '-q', 'g', '-o', 'beginning']
     const first = await broker.run([...begin, '-n', '7'])
     const second = await broker.run([...begin, '-n', '20'])
@@ -31,12 +22,12 @@ describe('logloom consume -q', () => {
   })
 
   it('shares one topic with a second process, and both end when they are told to', async () => {
-    const broker = await brokerWithRecords()
+    const broker = await brokerWithRecords(2)
     const args = ['consume', 't', '-q', 'g', '-o', 'beginning', '--url', broker.url]
     const both = [start(args), start(args)]
     const printed = (): string[] => both.flatMap(each => linesOf(each.stdout()))
     while (printed().length < 60) await new Promise(resolve => setTimeout(resolve, 20))
-    await broker.run(['produce', 't', '-K', ':'], { input })
+    await broker.run(['produce', 't', '-K', ':'], { input: recordsInput })
     while (printed().length < 120) await new Promise(resolve => setTimeout(resolve, 20))
     for (const { child } of both) child.kill('SIGTERM')
     expect(await Promise.all(both.map(async ({ exited }) => (await exited).code))).toEqual([0, 0])
@@ -61,7 +52,7 @@ describe('logloom consume -q', () => {
 
 describe('logloom group', () => {
   it('lists, resets and deletes a share group as it does the other kind', async () => {
-    const broker = await brokerWithRecords()
+    const broker = await brokerWithRecords(2)
     const all = ['consume', 't', '-q', 'g', '-o', 'beginning', '-e']
     await broker.run(all)
     const { stdout } = await broker.run(['group', 'list', '--format', 'json'])
@@ -79,7 +70,7 @@ describe('logloom group', () => {
   })
 
   it('keeps the two kinds apart: a name is one or the other', async () => {
-    const broker = await brokerWithRecords()
+    const broker = await brokerWithRecords(2)
     await broker.run(['consume', 't', '-q', 'g', '-n', '1', '-o', 'beginning'])
     expect(await broker.run(['consume', 't', '-g', 'g', '-n', '1'])).toMatchObject({
       code: 1,

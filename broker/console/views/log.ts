@@ -1,7 +1,7 @@
 // The virtual log: its chain as coloured segments, the switch, and what it did to throughput and latency.
 
 import type { LogDescription, LogSegment } from '../../../client/index.ts'
-import { confirm, field, fill, h, table } from '../dom.ts'
+import { confirm, field, fill, form, h, table } from '../dom.ts'
 import { count, seconds } from '../format.ts'
 import { Plot } from '../plot.ts'
 import { showError, type View, type ViewContext } from '../view.ts'
@@ -180,17 +180,6 @@ function switchForm({ client, stats, signal }: ViewContext): HTMLElement {
       button.disabled = false
     }
   }
-  const form = h(
-    'form',
-    {
-      onsubmit: event => {
-        event.preventDefault()
-        void submit()
-      },
-    },
-    field('Switch to', spec),
-    button,
-    choices,
-  )
-  return h('div', {}, form, outcome)
+  const controls = form(submit, field('Switch to', spec), button, choices)
+  return h('div', {}, controls, outcome)
 }

@@ -3,10 +3,12 @@
 import { fill, h, tiles } from '../dom.ts'
 import { bytes, count, rough, seconds } from '../format.ts'
 import { Plot } from '../plot.ts'
+import type { Stats } from '../stats.ts'
 import { repeat, type View } from '../view.ts'
 
 export const overviewView: View = context => {
   const { client, main, signal, stats } = context
+  const errors = h('div')
   const problems = h('div')
   const numbers = h('div')
   const throughput = throughputPlot(context.stats)
@@ -14,6 +16,7 @@ export const overviewView: View = context => {
   fill(
     main,
     h('h1', {}, 'Overview'),
+    errors,
     problems,
     numbers,
     h(
@@ -51,7 +54,7 @@ export const overviewView: View = context => {
   }
   const stop = stats.on(show)
   show()
-  repeat(context, 3000, problems, async () => {
+  repeat(context, 3000, errors, async () => {
     const admin = client.admin()
     const [health, groups, names] = await Promise.all([
       admin.health(),
@@ -60,19 +63,16 @@ export const overviewView: View = context => {
     ])
     lag = groups.reduce((sum, group) => sum + group.lag, 0)
     topics = names.length
-    if (signal.aborted || health.problems.length === 0) return
-    // Filled after `repeat` has cleared it.
-    queueMicrotask(() => {
-      fill(
-        problems,
+    fill(
+      problems,
+      health.problems.length > 0 &&
         h(
           'section',
           { class: 'problems', 'aria-label': 'Problems' },
           h('h2', {}, `The broker is ${health.status}`),
           h('ul', {}, ...health.problems.map(problem => h('li', {}, problem))),
         ),
-      )
-    })
+    )
   })
   signal.addEventListener('abort', () => {
     stop()
@@ -81,7 +81,7 @@ export const overviewView: View = context => {
   })
 }
 
-export function throughputPlot(stats: ConstructorParameters<typeof Plot>[0]): Plot {
+export function throughputPlot(stats: Stats): Plot {
   return new Plot(
     stats,
     'Records in and out per second, of the last five minutes',
@@ -93,7 +93,7 @@ export function throughputPlot(stats: ConstructorParameters<typeof Plot>[0]): Pl
   )
 }
 
-function latencyPlot(stats: ConstructorParameters<typeof Plot>[0]): Plot {
+function latencyPlot(stats: Stats): Plot {
   return new Plot(
     stats,
     'Produce latency, p50 and p99, of the last five minutes',

@@ -1,7 +1,7 @@
 // One topic: records as they come, or from some place on; search in key, value and headers; a form to write.
 
 import type { ReadFrom, ReadRecord } from '../../../client/index.ts'
-import { field, fill, h, tiles } from '../dom.ts'
+import { field, fill, form, h, tiles } from '../dom.ts'
 import { bytes, count, cut, pretty, shown, time } from '../format.ts'
 import { repeat, showError, type View, type ViewContext } from '../view.ts'
 
@@ -94,14 +94,8 @@ class Tail {
     this.search.addEventListener('input', () => this.find())
     this.pauseButton.addEventListener('click', () => this.setPaused(!this.isPaused))
     const columns = ['Place', 'Time', 'Key', 'Value', 'Headers']
-    const form = h(
-      'form',
-      {
-        onsubmit: event => {
-          event.preventDefault()
-          void this.read()
-        },
-      },
+    const controls = form(
+      () => this.read(),
       field('From', this.from),
       field('Where', this.where),
       field('Partition', partition),
@@ -113,7 +107,7 @@ class Tail {
       'section',
       { class: 'card' },
       h('h2', {}, 'Records'),
-      form,
+      controls,
       this.outcome,
       h('p', {}, this.state),
       h(
@@ -309,14 +303,8 @@ function produceForm({ client, signal }: ViewContext, topic: string): HTMLElemen
   return h(
     'div',
     {},
-    h(
-      'form',
-      {
-        onsubmit: event => {
-          event.preventDefault()
-          void send()
-        },
-      },
+    form(
+      send,
       field('Key', key),
       field('Headers', headers),
       field('Value', value, true),

@@ -1,7 +1,7 @@
 // All topics, and how to make one; one topic: its tail, its past, and a form to write to it.
 
 import type { TopicListing } from '../../../client/index.ts'
-import { field, fill, h, table } from '../dom.ts'
+import { field, fill, form, h, table } from '../dom.ts'
 import { bytes, count } from '../format.ts'
 import { repeat, showError, type View, type ViewContext } from '../view.ts'
 import { topicView } from './topic.ts'
@@ -74,14 +74,8 @@ function createForm({ client }: ViewContext): HTMLElement {
   return h(
     'div',
     {},
-    h(
-      'form',
-      {
-        onsubmit: event => {
-          event.preventDefault()
-          void create()
-        },
-      },
+    form(
+      create,
       field('Name', name),
       field('Partitions', partitions),
       h('button', { class: 'main' }, 'Create'),
