@@ -5,6 +5,7 @@ import type { Broker } from '../../broker/broker.ts'
 import type { Command, Decision } from '../../broker/state/commands.ts'
 import { decodeBatchSync, encodeBatch, readBatchHeader } from '../../wire/index.ts'
 import { InvariantError } from './log-model.ts'
+import { Patient } from './patient.ts'
 import type { Process, World } from './world.ts'
 
 export const partitions = 2
@@ -72,23 +73,13 @@ export class BrokerClients {
     this.at.set(place, payload)
   }
 
-  private async insist(client: number, command: Command): Promise<Decision & { ok: true }> {
-    for (;;) {
-      const decision = await this.options.ask(client, command)
-      if (decision?.ok === true) return decision
-      await this.options.driver.sleep(5)
-    }
+  createTopic(topic: string): Promise<number> {
+    return this.as(0).createTopic(topic, partitions)
   }
 
-  async createTopic(topic: string): Promise<number> {
-    const decision = await this.insist(0, {
-      type: 'createTopic',
-      topic,
-      partitions,
-      config: {},
-      ifNotExists: true,
-    })
-    return decision.result?.topicId as number
+  private as(client: number): Patient {
+    const { ask, driver } = this.options
+    return new Patient(command => ask(client, command), driver)
   }
 
   /** Pipelines up to five batches on one lane and sends all unresolved ones again, in order, when something goes wrong. */
@@ -97,7 +88,7 @@ export class BrokerClients {
     const { rng } = world
     const topicId = topics[n % topics.length] as number
     const partition = n % partitions
-    let producerId = await this.newProducer(n)
+    let producerId = await this.as(n).newProducer()
     let sequence = 0
     let serial = 0
     let refusals = 0
@@ -116,7 +107,7 @@ export class BrokerClients {
       if (rng.chance(clientCrash)) {
         reached('client crash')
         life++
-        producerId = await this.newProducer(n)
+        producerId = await this.as(n).newProducer()
         sequence = 0
         window.length = 0
         continue
@@ -133,7 +124,7 @@ export class BrokerClients {
           ) {
             // What a lost volatile range said about this producer is gone with it: a new identity.
             reached('producer forgotten')
-            producerId = await this.newProducer(n)
+            producerId = await this.as(n).newProducer()
             sequence = 0
             refusals = 0
             window.length = 0
@@ -179,7 +170,7 @@ export class BrokerClients {
   private async publisher(n: number, topics: readonly number[]): Promise<void> {
     const { ask, driver, end, reached, volatile, world } = this.options
     const { rng } = world
-    let id = await this.newProducer(n)
+    let id = await this.as(n).newProducer()
     let sequence = -1
     for (let serial = 0; !this.stopping; serial++) {
       sequence++
@@ -204,7 +195,7 @@ export class BrokerClients {
         (first.code === 'UNKNOWN_PRODUCER' || first.code === 'OUT_OF_ORDER_SEQUENCE')
       ) {
         reached('producer forgotten')
-        id = await this.newProducer(n)
+        id = await this.as(n).newProducer()
         sequence = -1
         continue
       }
@@ -227,11 +218,6 @@ export class BrokerClients {
       reached('publish')
       await driver.sleep(rng.next() * 10)
     }
-  }
-
-  private async newProducer(n: number): Promise<number> {
-    const decision = await this.insist(n, { type: 'initProducer' })
-    return decision.result?.producerId as number
   }
 
   /** Reads everything that a broker has and compares it with what was acked. */

@@ -8,6 +8,7 @@ import { assignors } from '../../broker/state/groups/group.ts'
 import type { MemberView } from '../../broker/state/groups/group-machine.ts'
 import { decodeBatchSync, encodeBatch, readBatchHeader } from '../../wire/index.ts'
 import { InvariantError } from './log-model.ts'
+import { Patient } from './patient.ts'
 import type { Process, World } from './world.ts'
 
 export interface GroupClientsOptions {
@@ -86,8 +87,9 @@ export class GroupClients {
 
   /** Resolves when all have ended: see `stopProducing` and `stop`. */
   async run(): Promise<void> {
-    this.topicId = await this.createTopic('jobs', partitionsAtFirst)
-    this.outputId = await this.createTopic('done', 1)
+    const first = this.as(this.options.firstClient)
+    this.topicId = await first.createTopic('jobs', partitionsAtFirst)
+    this.outputId = await first.createTopic('done', 1)
     const instances = this.options.world.rng.chance(0.5)
     const input = Promise.all([this.produce(), this.grow()]).then(() => {
       this.complete = true
@@ -216,18 +218,12 @@ export class GroupClients {
     if ((topic?.epochs.length ?? 0) > 1) reached('group done: partitions were added')
   }
 
-  private async createTopic(topic: string, partitions: number): Promise<number> {
-    const create = { topic, partitions, config: {}, ifNotExists: true } as const
-    const { result } = await this.insist({ type: 'createTopic', ...create })
-    return result?.topicId as number
-  }
-
   /** One record after the other, each key's in order; the partition is that of the key among those that there are. */
   private async produce(): Promise<void> {
     const { driver, firstClient, reached, use, world } = this.options
     const { rng } = world
     let partitions = partitionsAtFirst
-    let producerId = await this.newProducer(firstClient)
+    let producerId = await this.as(firstClient).newProducer()
     let sequences: number[] = []
     for (let serial = 0; this.producing; serial++) {
       const key = rng.int(keys)
@@ -242,7 +238,7 @@ export class GroupClients {
         const header = readBatchHeader(batch)
         const { topicId } = this
         const command = { type: 'produce', topicId, partition, batch, header, partitions } as const
-        const decision = await this.decided(firstClient, command)
+        const decision = await this.as(firstClient).decided(command)
         if (decision.ok) {
           sequences[partition] = baseSequence + 1
           this.acked.set(`${partition}/${decision.offsets?.[0]?.offset}`, value)
@@ -253,7 +249,7 @@ export class GroupClients {
         reached('stale partitions')
         const count = await use(firstClient, b => b.topicById(this.topicId)?.partitions.length)
         partitions = Math.max(partitions, count ?? 0)
-        producerId = await this.newProducer(firstClient)
+        producerId = await this.as(firstClient).newProducer()
         sequences = []
       }
       await driver.sleep(rng.next() * 15)
@@ -269,7 +265,7 @@ export class GroupClients {
       if (!this.producing) return
       const { topicId } = this
       const command = { type: 'addPartitions', topicId, partitions, config: {} } as const
-      const decision = await this.decided(firstClient + 1, command)
+      const decision = await this.as(firstClient + 1).decided(command)
       // An attempt of which nobody could say anything may have been made.
       if (!decision.ok && decision.code !== 'INVALID_PARTITIONS')
         throw new InvariantError(`partitions were not added: ${decision.code} ${decision.message}`)
@@ -283,7 +279,7 @@ export class GroupClients {
     const client = firstClient + 2 + n
     const lives: Promise<void>[] = []
     for (let life = 0; this.consuming; life++) {
-      const producerId = this.mode === 'transaction' ? await this.newProducer(client) : 0
+      const producerId = this.mode === 'transaction' ? await this.as(client).newProducer() : 0
       const living = this.process({
         client,
         memberId: `m${n}.${life}`,
@@ -311,13 +307,13 @@ export class GroupClients {
     const end = await this.live(life)
     this.options.reached(`member ${end}`)
     if (end === 'left' && instanceId === undefined)
-      await this.decided(client, { type: 'leaveGroup', group, memberId })
+      await this.as(client).decided({ type: 'leaveGroup', group, memberId })
     // Its broker notices that the socket is gone.
     else if (end === 'vanished') void this.detach(life)
   }
 
   private async detach({ client, memberId, attachment }: Life): Promise<void> {
-    await this.decided(client, { type: 'detachMember', group, memberId, attachment })
+    await this.as(client).decided({ type: 'detachMember', group, memberId, attachment })
   }
 
   private async live(life: Life): Promise<'vanished' | 'left' | 'fenced' | 'expelled'> {
@@ -444,10 +440,10 @@ export class GroupClients {
     // Handled is handled, whether the commit comes through or not.
     if (this.mode === 'commit') for (const { value } of records) this.handled.add(value)
     if (this.mode === 'commit' || records.length === 0)
-      return this.decided(client, { type: 'commitOffsets', ...commit })
+      return this.as(client).decided({ type: 'commitOffsets', ...commit })
     const batch = encodeBatch(records, { now: 0 })
     const header = readBatchHeader(batch)
-    return this.decided(client, {
+    return this.as(client).decided({
       type: 'publish',
       producer: { id: life.producerId, epoch: 0, sequence: life.sequence++ },
       batches: [{ topicId: this.outputId, partition: 0, batch, header }],
@@ -456,29 +452,9 @@ export class GroupClients {
     })
   }
 
-  private async newProducer(client: number): Promise<number> {
-    const { result } = await this.insist({ type: 'initProducer' }, client)
-    return result?.producerId as number
-  }
-
-  /** Says it again until somebody knows what became of it. */
-  private async decided(client: number, command: Command): Promise<Decision> {
-    for (;;) {
-      const decision = await this.options.ask(client, command)
-      if (decision !== undefined) return decision
-      await this.options.driver.sleep(5)
-    }
-  }
-
-  private async insist(
-    command: Command,
-    client = this.options.firstClient,
-  ): Promise<Decision & { ok: true }> {
-    for (;;) {
-      const decision = await this.decided(client, command)
-      if (decision.ok) return decision
-      await this.options.driver.sleep(5)
-    }
+  private as(client: number): Patient {
+    const { ask, driver } = this.options
+    return new Patient(command => ask(client, command), driver)
   }
 }
 

@@ -6,6 +6,7 @@ import type { Command, Decision } from '../../broker/state/commands.ts'
 import type { StateMachine } from '../../broker/state/state-machine.ts'
 import { decodeBatchSync, encodeBatch, readBatchHeader } from '../../wire/index.ts'
 import { InvariantError } from './log-model.ts'
+import { Patient } from './patient.ts'
 import type { Process, World } from './world.ts'
 
 export interface KeyedClientOptions {
@@ -46,12 +47,10 @@ export class KeyedClient {
       'min.cleanable.dirty.ratio': '0',
       'delete.retention.ms': '50',
     }
-    const create = { topic: 'keyed', partitions: 1, config, ifNotExists: true } as const
-    const created = await this.insist({ type: 'createTopic', ...create })
-    const topicId = created.result?.topicId as number
+    const patient = new Patient(this.options.ask, driver)
+    const topicId = await patient.createTopic('keyed', 1, config)
     this.topicId = topicId
-    const { result } = await this.insist({ type: 'initProducer' })
-    const producerId = result?.producerId as number
+    const producerId = await patient.newProducer()
     let serial = 0
     while (!this.stopping) {
       const records = Array.from({ length: 1 + rng.int(4) }, () => ({
@@ -62,7 +61,13 @@ export class KeyedClient {
       const producer = { producerId, producerEpoch: 0, baseSequence }
       const batch = encodeBatch(records, { now: 0, producer })
       const header = readBatchHeader(batch)
-      const decision = await this.insist({ type: 'produce', topicId, partition: 0, batch, header })
+      const decision = await patient.insist({
+        type: 'produce',
+        topicId,
+        partition: 0,
+        batch,
+        header,
+      })
       const base = decision.offsets?.[0]?.offset as number
       records.forEach((record, i) => this.written.set(base + i, record))
       await driver.sleep(rng.next() * 10)
@@ -128,14 +133,6 @@ export class KeyedClient {
         throw new InvariantError(`keyed: ${key}=${value} at ${offset} is gone`)
     }
     if (to > 0) reached('keyed compacted')
-  }
-
-  private async insist(command: Command): Promise<Decision & { ok: true }> {
-    for (;;) {
-      const decision = await this.options.ask(command)
-      if (decision?.ok === true) return decision
-      await this.options.driver.sleep(5)
-    }
   }
 }
 

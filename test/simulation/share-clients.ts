@@ -3,11 +3,11 @@
 // more often than allowed.
 
 import type { Broker } from '../../broker/broker.ts'
-import type { Command, Decision } from '../../broker/state/commands.ts'
 import { type AckRun, type AckType, ackTypes } from '../../broker/state/share/commands.ts'
 import { encodeBatch, readBatchHeader } from '../../wire/index.ts'
 import { type GroupClientsOptions, readAll } from './group-clients.ts'
 import { InvariantError } from './log-model.ts'
+import { Patient } from './patient.ts'
 
 const group = 'pool'
 const members = 3
@@ -46,10 +46,11 @@ export class ShareClients {
 
   async run(): Promise<void> {
     const { firstClient } = this.options
-    this.topicId = await this.createTopic('tasks')
-    this.outputId = await this.createTopic('answers')
+    const first = this.as(firstClient)
+    this.topicId = await first.createTopic('tasks', 1)
+    this.outputId = await first.createTopic('answers', 1)
     const open = { group, topics: [this.topicId], deliveryCountLimit, keepsDead: this.keepsDead }
-    await this.insist(firstClient, { type: 'openShareGroup', reset: 'earliest', ...open })
+    await first.insist({ type: 'openShareGroup', reset: 'earliest', ...open })
     const input = this.produce().then(() => {
       this.complete = true
     })
@@ -97,8 +98,8 @@ export class ShareClients {
   private async produce(): Promise<void> {
     const { driver, firstClient, world } = this.options
     const { rng } = world
-    const { result } = await this.insist(firstClient, { type: 'initProducer' })
-    const producerId = result?.producerId as number
+    const first = this.as(firstClient)
+    const producerId = await first.newProducer()
     for (let baseSequence = 0; this.producing; ) {
       const count = 1 + rng.int(3)
       const records = Array.from({ length: count }, () => ({ value: 'task' }))
@@ -106,7 +107,7 @@ export class ShareClients {
       const batch = encodeBatch(records, { now: 0, producer })
       const header = readBatchHeader(batch)
       const produce = { type: 'produce', topicId: this.topicId, partition: 0, batch } as const
-      const decision = await this.insist(firstClient, { ...produce, header })
+      const decision = await first.insist({ ...produce, header })
       const base = decision.offsets?.[0]?.offset as number
       for (let i = 0; i < count; i++) this.acked.add(base + i)
       baseSequence += count
@@ -120,8 +121,7 @@ export class ShareClients {
     const client = firstClient + 1 + n
     for (let life = 0; this.consuming; life++) {
       const memberId = `q${n}.${life}`
-      const producer = await this.insist(client, { type: 'initProducer' })
-      const producerId = producer.result?.producerId as number
+      const producerId = await this.as(client).newProducer()
       for (let sequence = 0; this.consuming; ) {
         const taken = await this.acquire(client, memberId)
         // With what it holds.
@@ -229,7 +229,7 @@ export class ShareClients {
   ): Promise<void> {
     const batch = encodeBatch([{ value: String(offset) }], { now: 0 })
     const header = readBatchHeader(batch)
-    const decision = await this.decided(client, {
+    const decision = await this.as(client).decided({
       type: 'publish',
       producer,
       batches: [{ topicId: this.outputId, partition: 0, batch, header }],
@@ -252,28 +252,8 @@ export class ShareClients {
     this.accepted.set(offset, lsn)
   }
 
-  private async createTopic(topic: string): Promise<number> {
-    const create = { topic, partitions: 1, config: {}, ifNotExists: true } as const
-    const { result } = await this.insist(this.options.firstClient, {
-      type: 'createTopic',
-      ...create,
-    })
-    return result?.topicId as number
-  }
-
-  private async decided(client: number, command: Command): Promise<Decision> {
-    for (;;) {
-      const decision = await this.options.ask(client, command)
-      if (decision !== undefined) return decision
-      await this.options.driver.sleep(5)
-    }
-  }
-
-  private async insist(client: number, command: Command): Promise<Decision & { ok: true }> {
-    for (;;) {
-      const decision = await this.decided(client, command)
-      if (decision.ok) return decision
-      await this.options.driver.sleep(5)
-    }
+  private as(client: number): Patient {
+    const { ask, driver } = this.options
+    return new Patient(command => ask(client, command), driver)
   }
 }
