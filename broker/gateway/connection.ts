@@ -9,6 +9,7 @@
 import { LogloomError } from '../../wire/errors.ts'
 import { type Frame, packFrame, unpackFrame } from '../../wire/frame.ts'
 import type { ServerSocket } from '../../wire/server.ts'
+import { anonymous, type Principal } from '../security/principal.ts'
 import { asUnavailable } from '../unavailable.ts'
 import type { GatewayContext } from './context.ts'
 import { hello } from './hello.ts'
@@ -37,6 +38,8 @@ export class Connection {
   /** The broker is about to stop: what waits for records answers now. */
   leaving = false
   readonly output: Output
+  /** Who it is; set by the hello. */
+  principal: Principal = anonymous
   private readonly id = ++connectionsMade
   private readonly openedAt = Date.now()
   /** As it called itself. */

@@ -1,0 +1,28 @@
+// Who is on the other side of a connection, once that is known.
+
+import type { Grant } from './grant.ts'
+
+/** How somebody proved who they are; `none` while authentication is off. */
+export const mechanisms = ['none', 'admin-token', 'api-key', 'jwt', 'scoped-token'] as const
+export type Mechanism = (typeof mechanisms)[number]
+
+export interface Principal {
+  /** As Kafka writes it: `User:alice`. */
+  readonly name: string
+  readonly mechanism: Mechanism
+  /** Everything is allowed. */
+  readonly superUser: boolean
+  /** The API key that it came with, or that its scoped token was minted with: revoking the key ends it. */
+  readonly tokenId?: string
+  /** Wall clock, ms; absent: never. */
+  readonly expiresAt?: number
+  /** What a scoped token may do at most, of what its principal may. */
+  readonly scope?: readonly Grant[]
+}
+
+/** Everybody, while authentication is off. */
+export const anonymous: Principal = {
+  name: 'User:ANONYMOUS',
+  mechanism: 'none',
+  superUser: true,
+}
