@@ -1,0 +1,98 @@
+// What `npm run test:soak` runs: for each row of the scoreboard the programs that show it, with the parameters of the long form and the way
+// to read what they counted. Suites of this folder print a SuiteResult; older programs are read by an adapter.
+
+import type { SuiteResult } from './suite.ts'
+
+export interface Program {
+  /** What to give to `npm run test:soak --` to run it alone; the name of its result file. */
+  readonly name: string
+  /** Rows that it shows, the main one first. */
+  readonly rows: readonly [number, ...number[]]
+  /** Below dist/test, and its arguments. */
+  readonly command: readonly [string, ...string[]]
+  /** Other than a SuiteResult as the last line. */
+  readonly read?: (stdout: string) => Reading
+  /** What the long form leaves out of what its row demands. */
+  readonly short?: string
+}
+
+export type Reading = Pick<SuiteResult, 'counts' | 'figures'>
+
+/** A module of test/reliability that exports `run`. */
+export function suite(rows: Program['rows'], name: string, short?: string): Program {
+  const command = [`reliability/${name}.js`, '--json'] as const
+  return { rows, name, command, ...(short === undefined ? {} : { short }) }
+}
+
+/** Seeds of a scenario of test/simulation. */
+function simulation(rows: Program['rows'], scenario: string, seconds: number): Program {
+  return {
+    rows,
+    name: `simulation-${scenario}`,
+    command: ['simulation/run.js', '--scenario', scenario, '--seconds', String(seconds)],
+    read: readSeeds,
+    short: 'minutes instead of nights: see the count of seeds',
+  }
+}
+
+/** A program of test/acceptance that prints its report as JSON. */
+function acceptance(
+  rows: Program['rows'],
+  name: string,
+  args: readonly string[],
+  short?: string,
+): Program {
+  return {
+    rows,
+    name,
+    command: [`acceptance/${name}.js`, ...args],
+    read: readReport,
+    ...(short === undefined ? {} : { short }),
+  }
+}
+
+const minutes = 60
+
+export const programs: readonly Program[] = [
+  simulation([1], 'log', 2 * minutes),
+  simulation([1], 'register', minutes),
+  simulation([1, 5, 14], 'broker', 3 * minutes),
+  simulation([1, 5, 6, 12, 13, 15], 'cluster', 3 * minutes),
+  simulation([1, 5, 6, 12, 13, 14, 15], 'brokers', 4 * minutes),
+  acceptance([4], 'kill-nine', ['50'], 'one node instead of three'),
+  acceptance([4, 6, 9, 10, 11, 12, 15], 'chaos', ['300', '--seed', '1'], '5 minutes instead of 30'),
+  acceptance([14], 'groups-chaos', ['180'], 'fewer than 5 M records'),
+  acceptance([14], 'queue-chaos', ['120'], 'fewer than 5 M records'),
+]
+
+/** `log: 12 seeds in 3.0 s (4.0 seeds/s, 99 events)` and below it `  state: count`. */
+export function readSeeds(stdout: string): Reading {
+  const head = /: (\d+) seeds in ([\d.]+) s \(([\d.]+) seeds\/s, (\d+) events\)/.exec(stdout)
+  if (head === null) throw new Error(`no count of seeds in: ${stdout.slice(0, 500)}`)
+  const [, seeds, , rate, events] = head.map(Number)
+  const states: Record<string, number> = {}
+  for (const [, state = '', count] of stdout.matchAll(/^ {2}(.+): (\d+)$/gm))
+    states[state] = Number(count)
+  return {
+    counts: { seeds: seeds as number, events: events as number, ...states },
+    figures: { seedsPerSecond: rate as number },
+  }
+}
+
+/** A JSON report: whole numbers are counts, others and those named for a unit are figures; objects in it become `outer.inner`. */
+export function readReport(stdout: string): Reading {
+  const from = stdout.indexOf('{')
+  const counts: Record<string, number> = {}
+  const figures: Record<string, number> = {}
+  const take = (value: unknown, path: string): void => {
+    if (typeof value === 'number') {
+      const isFigure =
+        !Number.isInteger(value) || /(Ms|Mb|MiB|Seconds|PerSecond|p50|p99|max)$/.test(path)
+      ;(isFigure ? figures : counts)[path] = value
+    } else if (typeof value === 'object' && value !== null && !Array.isArray(value))
+      for (const [key, inner] of Object.entries(value))
+        take(inner, path === '' ? key : `${path}.${key}`)
+  }
+  take(JSON.parse(stdout.slice(from)), '')
+  return { counts, figures }
+}
