@@ -34,6 +34,8 @@ import { type BrokerHealth, degraded, type Finding, judge, unavailable } from '.
 import { expireIdleProducers } from './producer-expiry.ts'
 import { Reminder } from './reminder.ts'
 import { Retention } from './retention.ts'
+import type { SecurityView } from './state/security/security-registry.ts'
+import { sweepTokens } from './token-sweep.ts'
 import { type OffsetSpec, type ReadResult, Reader } from './reader.ts'
 import type { Command, Decision } from './state/commands.ts'
 import type { PastRange } from './state/past.ts'
@@ -438,6 +440,11 @@ export class Broker {
     return this.shareWatch.on(name, listener)
   }
 
+  /** API keys, ACLs and quotas. */
+  get security(): SecurityView {
+    return this.machine.security.registry
+  }
+
   /** Name of the node whose broker session this is, if it lives. */
   nodeOfSession(session: number | undefined): string | undefined {
     return session === undefined ? undefined : this.machine.sessions.live.get(session)?.node
@@ -568,7 +575,7 @@ export class Broker {
       isActing: () => this.isOldest,
       propose,
     }
-    this.loops.push(sweepGroups(sweep, signal))
+    this.loops.push(sweepGroups(sweep, signal), sweepTokens(sweep, signal))
     if (!settings.shared) return
     const { stampEveryMs, sessionTimeoutMs } = settings
     const ownSession = (): number | undefined => proposer.sessionId
@@ -690,6 +697,7 @@ export class Broker {
   private wakeReaders(): void {
     this.groupWatch.wake(this.machine.groups.touched)
     this.shareWatch.wake(this.machine.shares.touched)
+    this.machine.security.registry.tell()
     for (const partition of this.machine.touched) {
       const listeners = this.listeners.get(partition)
       if (listeners !== undefined) for (const listener of listeners) listener()

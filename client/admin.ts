@@ -19,6 +19,20 @@ import type { Connection } from './connection.ts'
 import type { PartitionEpoch } from './epochs.ts'
 import type { Lsn, Offset } from './positions.ts'
 import { ProducerIdSource } from './producer-id.ts'
+import {
+  type AclBinding,
+  type AclFilter,
+  type AdminCalls,
+  type CreatedToken,
+  createAcls,
+  createToken,
+  deleteAcls,
+  listTokens,
+  type NewAclBinding,
+  type NewToken,
+  type Quota,
+  type TokenListing,
+} from './security-admin.ts'
 
 /** Options of every admin call. `timeoutMs` bounds the whole call, reconnects included. */
 export interface AdminOptions {
@@ -159,6 +173,10 @@ const verifyTimeoutMs = 10 * 60_000
 export class Admin {
   readonly #connection: Connection
   readonly #commands: CommandLane
+  readonly #calls: AdminCalls = {
+    ask: (op, fields, o) => this.#ask(op, fields, o),
+    change: (op, fields, o) => this.#change(op, fields, o),
+  }
 
   /** Made by {@link Client.admin}. */
   constructor(connection: Connection) {
@@ -363,6 +381,63 @@ export class Admin {
   /** Takes a node out of the cluster, whether it is up or not. @throws UNKNOWN_NODE, TOO_FEW_NODES when too few others are up */
   async removeNode(node: string, o: AdminOptions = {}): Promise<void> {
     await this.#ask('removeNode', { node }, o)
+  }
+
+  /** Makes an API key. Its secret is made here and is in no broker, log or backup: only the reply of this call has it. */
+  createToken(token: NewToken, o: AdminOptions = {}): Promise<CreatedToken> {
+    return createToken(this.#calls, token, o)
+  }
+
+  listTokens(o: AdminOptions = {}): Promise<readonly TokenListing[]> {
+    return listTokens(this.#calls, o)
+  }
+
+  /** The key is not accepted any more; connections that came with it end. @throws UNKNOWN_TOKEN */
+  revokeToken(
+    tokenId: string,
+    o: AdminOptions = {},
+  ): Promise<{ readonly tokenId: string; readonly principal: string }> {
+    return this.#change('revokeToken', { tokenId }, o)
+  }
+
+  /** Those that are there already stay as they are. @returns how many are new. @throws LIMIT_EXCEEDED */
+  createAcls(
+    bindings: readonly NewAclBinding[],
+    o: AdminOptions = {},
+  ): Promise<{ readonly created: number }> {
+    return createAcls(this.#calls, bindings, o)
+  }
+
+  /** Deletes what the filter matches; with `dryRun` only tells. @returns those bindings */
+  deleteAcls(
+    filter: AclFilter,
+    o: AdminOptions & { readonly dryRun?: boolean } = {},
+  ): Promise<readonly AclBinding[]> {
+    return deleteAcls(this.#calls, filter, o)
+  }
+
+  async listAcls({
+    filter,
+    ...o
+  }: AdminOptions & { readonly filter?: AclFilter } = {}): Promise<readonly AclBinding[]> {
+    type Reply = { bindings: readonly AclBinding[] }
+    return (await this.#ask<Reply>('listAcls', filter === undefined ? {} : { filter }, o)).bindings
+  }
+
+  /** In place of what the principal had; null removes it. `User:*`: for all that have none of a kind themselves. @throws LIMIT_EXCEEDED */
+  setQuota(
+    principal: string,
+    quota: Quota | null,
+    o: AdminOptions = {},
+  ): Promise<{ readonly principal: string; readonly quota: Quota | null }> {
+    return this.#change('setQuota', { principal, quota }, o)
+  }
+
+  async listQuotas(
+    o: AdminOptions = {},
+  ): Promise<readonly { readonly principal: string; readonly quota: Quota }[]> {
+    type Reply = { quotas: readonly { principal: string; quota: Quota }[] }
+    return (await this.#ask<Reply>('listQuotas', {}, o)).quotas
   }
 
   health(o: AdminOptions = {}): Promise<BrokerHealth> {

@@ -71,6 +71,15 @@ export type { Reader } from './reader.ts'
 export type { Ack, OutgoingRecord, Ticket } from './records.ts'
 export type { TracingApi, TracingOptions } from './tracing.ts'
 export type { Transaction, TransactionOptions } from './transaction.ts'
+export type {
+  AclBinding,
+  AclFilter,
+  CreatedToken,
+  NewAclBinding,
+  NewToken,
+  Quota,
+  TokenListing,
+} from './security-admin.ts'
 export type { ClientStatus } from './status.ts'
 export {
   type PlainValue,

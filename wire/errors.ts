@@ -51,6 +51,8 @@ const table = {
   PRODUCER_FENCED: spec(false, 'a newer instance of this producer took over'),
   INVALID_GROUP: spec(false, 'use 1 to 249 visible ASCII characters'),
   UNKNOWN_GROUP: spec(false, 'see `logloom group list` for the groups there are'),
+  TOKEN_EXISTS: spec(false, 'choose another tokenId'),
+  UNKNOWN_TOKEN: spec(false, 'see `logloom token list` for the API keys there are'),
   UNKNOWN_MEMBER: spec(
     false,
     'the member was away for longer than its sessionTimeoutMs, or left: join again under a new member id',

@@ -187,8 +187,9 @@ export class Applier {
 
   private progress(): void {
     const { machine, onProgress } = this.options
-    const { touched, groups, shares } = machine
-    if (touched.size > 0 || groups.touched.size > 0 || shares.touched.size > 0) onProgress()
+    const { touched, groups, shares, security } = machine
+    const isTouched = touched.size > 0 || groups.touched.size > 0 || shares.touched.size > 0
+    if (isTouched || security.registry.hasNews) onProgress()
     if (this.waiters.length === 0) return
     const ready = this.waiters.filter(w => w.goal <= machine.applied)
     if (ready.length === 0) return

@@ -83,6 +83,12 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   acknowledgeRecords: 47,
   releaseRecords: 48,
   sweepShareGroups: 49,
+  createToken: 51,
+  revokeToken: 52,
+  sweepTokens: 53,
+  createAcls: 54,
+  deleteAcls: 55,
+  setQuota: 56,
 }
 const typeNames = new Map(
   Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),

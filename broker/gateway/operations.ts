@@ -28,6 +28,16 @@ import {
 } from './log.ts'
 import { produce } from './produce.ts'
 import { publish } from './publish.ts'
+import {
+  createAcls,
+  createToken,
+  deleteAcls,
+  listAcls,
+  listQuotas,
+  listTokens,
+  revokeToken,
+  setQuota,
+} from './security-admin.ts'
 import { leaveShareGroup, openShareGroup, shareAcknowledge, shareFetch } from './share.ts'
 import type { Api } from './stats.ts'
 import { subscribe, unsubscribe } from './subscription.ts'
@@ -94,6 +104,14 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['listConnections', admin(listConnections)],
   ['addNode', admin(addNode)],
   ['removeNode', admin(removeNode)],
+  ['createToken', admin(createToken)],
+  ['listTokens', admin(listTokens)],
+  ['revokeToken', admin(revokeToken)],
+  ['createAcls', admin(createAcls)],
+  ['deleteAcls', admin(deleteAcls)],
+  ['listAcls', admin(listAcls)],
+  ['setQuota', admin(setQuota)],
+  ['listQuotas', admin(listQuotas)],
   ['health', admin(health)],
   ['ping', admin(() => ({}))],
 ])

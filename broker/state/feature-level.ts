@@ -14,8 +14,10 @@ export const cleaningLevel = 2
 const partitionsLevel = 3
 /** Share groups. */
 const sharesLevel = 4
+/** API keys, ACLs and quotas. */
+const securityLevel = 5
 /** Of this version. */
-export const featureLevel = sharesLevel
+export const featureLevel = securityLevel
 
 /** What is to be known of the broker of a session. */
 export interface Leveled {
@@ -32,6 +34,12 @@ const levels: Partial<Record<CommandType, number>> = {
   acknowledgeRecords: sharesLevel,
   releaseRecords: sharesLevel,
   sweepShareGroups: sharesLevel,
+  createToken: securityLevel,
+  revokeToken: securityLevel,
+  sweepTokens: securityLevel,
+  createAcls: securityLevel,
+  deleteAcls: securityLevel,
+  setQuota: securityLevel,
 }
 
 /** The level that a broker needs to read the command. */

@@ -13,7 +13,10 @@
 //   11 lsn                           bytes of the log below it (log-meter.ts)
 //   12 share group                   share group
 //   13 share group topic partition   what it knows of the partition
-// topic, partition, start: u32; base, producer, session, group, lsn: u64.
+//   14 id                            API key; the id's 16 characters
+//   15 acl                           ACL binding
+//   16 principal                     its quota; the principal in UTF-8
+// topic, partition, start: u32; base, producer, session, group, lsn, acl: u64.
 
 import { getU64, setU64 } from '../../wire/u64.ts'
 
@@ -43,6 +46,10 @@ export const sharePartitionKey = (
   partition: number,
 ): Uint8Array => placed(13, groupId, topicId, partition)
 
+export const apiKeyKey = (id: string): Uint8Array => textKey(14, id)
+export const aclKey = (id: number): Uint8Array => key(15, [], id)
+export const quotaKey = (principal: string): Uint8Array => textKey(16, principal)
+
 /** In the order of the log. */
 export function placeKey(lsn: number, start: number): Uint8Array {
   const bytes = new Uint8Array(13)
@@ -62,7 +69,9 @@ export function placeOfKey(bytes: Uint8Array): { readonly lsn: number; readonly 
 export const markKey = (lsn: number): Uint8Array => key(11, [], lsn)
 
 /** All keys with one prefix byte. */
-export function prefixRange(prefix: 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12 | 13): {
+export function prefixRange(
+  prefix: 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12 | 13 | 14 | 15 | 16,
+): {
   low: Uint8Array
   high: Uint8Array
 } {
@@ -83,6 +92,10 @@ function placed(prefix: number, owner: number, topicId: number, partition: numbe
   bytes.set(key(prefix, [], owner))
   bytes.set(key(0, [topicId, partition]).subarray(1), 9)
   return bytes
+}
+
+function textKey(prefix: number, text: string): Uint8Array {
+  return Uint8Array.of(prefix, ...new TextEncoder().encode(text))
 }
 
 function key(prefix: number, words: readonly number[], long?: number): Uint8Array {

@@ -21,6 +21,8 @@ import { LogMeter } from './log-meter.ts'
 import { Producers, refusal, transactionalIdsMax } from './producers.ts'
 import { Sessions, type Session } from './sessions.ts'
 import { compacted, relocate } from './relocation.ts'
+import { SecurityMachine } from './security/security-machine.ts'
+import { SecurityRegistry } from './security/security-registry.ts'
 import type { ShareAck, ShareCommand } from './share/commands.ts'
 import { ShareMachine } from './share/share-machine.ts'
 import { ShareRegistry } from './share/share-registry.ts'
@@ -78,6 +80,7 @@ export class StateMachine {
   readonly sessions: Sessions
   readonly groups: GroupMachine
   readonly shares: ShareMachine
+  readonly security: SecurityMachine
   readonly meter: LogMeter
   /** Partitions that changed since the owner last looked; the owner clears it. */
   readonly touched = new Set<PartitionState>()
@@ -100,6 +103,7 @@ export class StateMachine {
     this.sessions.onClose = session => this.groups.sessionClosed(session.id, this.time)
     this.groups = new GroupMachine(new GroupRegistry(store), this.topics, this.hash)
     this.shares = new ShareMachine(new ShareRegistry(store), this.topics, this.hash)
+    this.security = new SecurityMachine(new SecurityRegistry(store), this.hash)
     const meta = store.get(metaKey)
     if (meta === undefined) return
     const row = unpackOwn(meta)
@@ -114,6 +118,7 @@ export class StateMachine {
     // Not in states from before there were groups.
     this.groups.registry.nextGroupId = (row.nextGroupId as number | undefined) ?? 1
     this.shares.registry.nextShareGroupId = (row.nextShareGroupId as number | undefined) ?? 1
+    this.security.registry.nextAclId = (row.nextAclId as number | undefined) ?? 1
     this.hash.restore(row.hash as string)
     this.topics.load()
     this.meter.load(row.logBytes as number | undefined, this.topics.bytes)
@@ -122,6 +127,7 @@ export class StateMachine {
     this.sessions.load()
     this.groups.registry.load()
     this.shares.registry.load()
+    this.security.registry.load()
   }
 
   /** Every batch that lives now or later and lies below this is in `topics.places`. */
@@ -197,6 +203,7 @@ export class StateMachine {
     this.sessions.takeChanges(ops)
     this.groups.registry.takeChanges(ops)
     this.shares.registry.takeChanges(ops)
+    this.security.registry.takeChanges(ops)
     this.meter.takeChanges(ops)
     ops.push({
       type: 'put',
@@ -210,6 +217,7 @@ export class StateMachine {
         nextProducerId: this.producers.nextProducerId,
         nextGroupId: this.groups.registry.nextGroupId,
         nextShareGroupId: this.shares.registry.nextShareGroupId,
+        nextAclId: this.security.registry.nextAclId,
         logBytes: this.meter.total,
       }),
     })
@@ -378,6 +386,13 @@ export class StateMachine {
       case 'releaseRecords':
       case 'sweepShareGroups':
         return this.ofGroup(this.inShareGroup(command), effectLsn)
+      case 'createToken':
+      case 'revokeToken':
+      case 'sweepTokens':
+      case 'createAcls':
+      case 'deleteAcls':
+      case 'setQuota':
+        return this.ofGroup(this.security.apply(command, this.time), effectLsn)
       case 'open':
         throw new Error('a session can only be opened by an entry of its own')
       case 'stamp':
