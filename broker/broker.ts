@@ -20,7 +20,7 @@ import { Healer, isUnavailable } from './engine/healer.ts'
 import { loadState, restoreEmptyStore } from './engine/load-state.ts'
 import { watchPeers } from './engine/peers-watch.ts'
 import { Persister } from './engine/persister.ts'
-import { Proposer } from './engine/proposer.ts'
+import { type Answer, Proposer } from './engine/proposer.ts'
 import { TailCache } from './engine/tail-cache.ts'
 import { followTail } from './engine/tail-follower.ts'
 import { WallClock } from './engine/wall-clock.ts'
@@ -282,7 +282,7 @@ export class Broker {
    * Orders a command and resolves with the decision once it was applied. @throws THROTTLED, STORAGE_FULL, SHUTTING_DOWN,
    * MESSAGE_TOO_LARGE, UNSUPPORTED_VERSION (no trace) or OUTCOME_UNKNOWN.
    */
-  propose(command: Command): Promise<Decision> {
+  propose(command: Command): Promise<Answer> {
     if (this.persister.stalled)
       return Promise.reject(
         new LogloomError(

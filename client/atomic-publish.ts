@@ -8,7 +8,7 @@ import type { Catalog } from './catalog.ts'
 import type { CommandLane } from './command-lane.ts'
 import type { Connection } from './connection.ts'
 import type { Lsn, Offset } from './positions.ts'
-import type { Ack } from './records.ts'
+import { type Ack, sealMetIn } from './records.ts'
 import type { SendWindow } from './send-window.ts'
 import type { TopicRoute } from './topic-route.ts'
 
@@ -91,10 +91,11 @@ export async function publishAtomically(
     const offsets = reply['offsets'] as readonly { readonly offset: number }[]
     const lsn = Number(reply['lsn']) as Lsn
     const timestamp = Number(reply['timestamp'])
+    const met = sealMetIn(reply)
     return places.map(({ at, index }) => {
       const { topic, partition } = groups[at] as Group
       const offset = ((offsets[at]?.offset ?? Number.NaN) + index) as Offset
-      return { topic, partition, offset, lsn, timestamp }
+      return { topic, partition, offset, lsn, timestamp, ...met }
     })
   } finally {
     window.release(bytes)

@@ -139,9 +139,13 @@ export class Client {
       producer = this.producer(transactionalId === undefined ? {} : { transactionalId })
       this.#transactional.set(name, producer)
     }
-    const tx = new Transaction()
-    await work(tx)
-    return tx.complete(producer, signal)
+    const run = async (): Promise<readonly Ack[]> => {
+      const tx = new Transaction()
+      await work(tx)
+      return tx.complete(producer, signal)
+    }
+    const { tracing } = this.#connection
+    return tracing === undefined ? run() : tracing.transaction(run)
   }
 
   /**

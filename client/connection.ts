@@ -9,7 +9,7 @@ import { type Backoff, type ClientClock, fullJitterMs, pause } from './clock.ts'
 import { asLogloomError, closedError, isTransient, notSentError } from './failures.ts'
 import { type Link, openLink, policyError } from './link.ts'
 import { StatusFeed } from './status.ts'
-import type { Tracing } from './tracing.ts'
+import type { Tracing } from './tracing/tracing.ts'
 
 export interface ConnectionOptions {
   readonly urls: readonly string[]

@@ -68,8 +68,8 @@ export type {
 export type { ReadBatch, ReadRecord } from './read-record.ts'
 export type { ReadTopics } from './read-topics.ts'
 export type { Reader } from './reader.ts'
-export type { Ack, OutgoingRecord, Ticket } from './records.ts'
-export type { TracingApi, TracingOptions } from './tracing.ts'
+export type { Ack, OutgoingRecord, SealMet, Ticket } from './records.ts'
+export type { TracingApi, TracingMeter, TracingOptions } from './tracing/api.ts'
 export type { Transaction, TransactionOptions } from './transaction.ts'
 export type {
   AclBinding,

@@ -6,7 +6,8 @@ import { LogloomError } from '../wire/index.ts'
 import { type ClientClock, systemClock } from './clock.ts'
 import { Connection } from './connection.ts'
 import { amount } from './amount.ts'
-import { Tracing, type TracingOptions } from './tracing.ts'
+import type { TracingOptions } from './tracing/api.ts'
+import { Tracing } from './tracing/tracing.ts'
 
 export interface ClientOptions {
   /** Appears in the broker's logs; default `logloom-client`. */
@@ -49,6 +50,7 @@ export async function openConnection(
   }
   o.signal?.throwIfAborted()
   const connectTimeoutMs = amount('connectTimeoutMs', o.connectTimeoutMs, 10_000, 1)
+  const clock = o.clock ?? systemClock
   const connection = new Connection({
     urls,
     clientId: o.clientId ?? 'logloom-client',
@@ -60,8 +62,8 @@ export async function openConnection(
       baseMs: amount('retryBackoffMs', o.retryBackoffMs, 50, 0),
       maxMs: amount('retryBackoffMaxMs', o.retryBackoffMaxMs, 2000, 0),
     },
-    clock: o.clock ?? systemClock,
-    tracing: o.tracing && new Tracing(o.tracing, o.clientId ?? 'logloom-client'),
+    clock,
+    tracing: o.tracing && new Tracing(o.tracing, o.clientId ?? 'logloom-client', clock),
   })
   if (o.lazy) return connection
   try {

@@ -18,7 +18,7 @@ import { type ClientClock, pause } from './clock.ts'
 import type { LaneItem, Stamp } from './lane.ts'
 import type { Link } from './link.ts'
 import type { Lsn, Offset } from './positions.ts'
-import { Outcome, type RecordPlace } from './records.ts'
+import { Outcome, type RecordPlace, sealMetIn } from './records.ts'
 
 /** What a batch needs to know of its producer and partition. */
 export interface BatchRoute {
@@ -165,6 +165,7 @@ export class OutgoingBatch implements LaneItem {
       offset: number('offset') as Offset,
       lsn: number('lsn') as Lsn,
       timestamp: number('timestamp'),
+      ...sealMetIn(reply),
     })
     this.#release()
   }

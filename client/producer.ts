@@ -6,6 +6,7 @@
 
 import {
   checkTopicName,
+  type HeadersInput,
   LogloomError,
   readBatchHeader,
   type RecordInput,
@@ -168,32 +169,12 @@ export class Producer {
     }
     if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
     if (list.length === 0 && o.commit === undefined && o.ack === undefined) return []
-    const { idempotent, acks, deliveryTimeoutMs } = this.#settings
-    this.#commands ??= new CommandLane(
-      this.#connection,
-      idempotent ? this.#ids : undefined,
-      'publish',
-    )
-    return publishAtomically(
-      {
-        connection: this.#connection,
-        catalog: this.#catalog,
-        commands: this.#commands,
-        window: this.#window,
-        acks: acks === 0 ? 1 : acks,
-        deliveryTimeoutMs,
-        route: name => this.#route(name),
-      },
-      list.map(entry => {
-        const { topic, partition } = entry
-        return {
-          topic: topicName(topic),
-          partition,
-          record: recordInput(topic as Topic<unknown>, entry),
-        }
-      }),
-      o,
-    )
+    const { tracing } = this.#connection
+    const span =
+      list.length === 0 ? undefined : tracing?.sendUnit(list.map(entry => topicName(entry.topic)))
+    const published = this.#publish(list, o, headers => span?.headersOf(headers) ?? headers)
+    span?.end(published)
+    return published
   }
 
   /** Sends a batch that was encoded elsewhere (wire `encodeBatch`); its producer fields are replaced. */
@@ -238,6 +219,40 @@ export class Producer {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  async #publish(
+    list: readonly BatchEntry<unknown>[],
+    o: SendBatchOptions,
+    headersOf: (headers: HeadersInput | undefined) => HeadersInput | undefined,
+  ): Promise<readonly Ack[]> {
+    const { idempotent, acks, deliveryTimeoutMs } = this.#settings
+    this.#commands ??= new CommandLane(
+      this.#connection,
+      idempotent ? this.#ids : undefined,
+      'publish',
+    )
+    return publishAtomically(
+      {
+        connection: this.#connection,
+        catalog: this.#catalog,
+        commands: this.#commands,
+        window: this.#window,
+        acks: acks === 0 ? 1 : acks,
+        deliveryTimeoutMs,
+        route: name => this.#route(name),
+      },
+      list.map(({ topic, partition, ...record }) => {
+        const headers = headersOf(record.headers)
+        const traced = { ...record, ...(headers && { headers }) }
+        return {
+          topic: topicName(topic),
+          partition,
+          record: recordInput(topic as Topic<unknown>, traced),
+        }
+      }),
+      o,
+    )
   }
 
   async #drain(timeoutMs: number): Promise<void> {

@@ -3,7 +3,7 @@
 // A ticket costs no promise until somebody asks for one, and an unheeded failure never becomes an unhandled rejection. It does not
 // know how records travel: an outcome (one per batch) tells it where its record went.
 
-import type { HeadersInput, LogloomError } from '../wire/index.ts'
+import type { Frame, HeadersInput, LogloomError } from '../wire/index.ts'
 import type { Lsn, Offset } from './positions.ts'
 
 /** A record to send; `key` and `value` given as text are stored as UTF-8. A missing value is a tombstone. */
@@ -24,6 +24,21 @@ export interface Ack {
   readonly lsn: Lsn
   /** Log append time, milliseconds since 1970. */
   readonly timestamp: number
+  /** The log was switched while it was on its way: the segment that was sealed, and how long that held it up. Absent as a rule. */
+  readonly sealedAndRetried?: SealMet
+}
+
+/** A reconfiguration of the log that held a request up. */
+export interface SealMet {
+  /** Of the segment that was sealed. */
+  readonly index: number
+  readonly pauseMs: number
+}
+
+/** The field of an ack, out of a broker's reply. */
+export function sealMetIn(reply: Frame): Pick<Ack, 'sealedAndRetried'> {
+  const met = reply['sealedAndRetried']
+  return met === undefined ? {} : { sealedAndRetried: met as SealMet }
 }
 
 /** The receipt of {@link Producer.enqueue}. */

@@ -43,12 +43,22 @@ export interface ProposerOptions {
   readonly onUnavailable: (segmentIndex: number, cause: Error) => Promise<void>
 }
 
+/** A reconfiguration that held a proposal up. */
+export interface SealMet {
+  /** Of the segment that was sealed. */
+  readonly index: number
+  /** From the seal, or from the proposal if that came later, until its successor took appends. */
+  readonly pauseMs: number
+}
+
+export type Answer = Decision & { readonly sealedAndRetried?: SealMet }
+
 interface Proposal {
   readonly command: Command
   readonly bytes: number
   /** When it came, by the monotonic clock, ms. */
   readonly at: number
-  readonly resolve: (decision: Decision) => void
+  readonly resolve: (answer: Answer) => void
   readonly reject: (error: Error) => void
 }
 
@@ -66,6 +76,16 @@ interface Flight {
   committedAt: number | undefined
   /** A try ended without an answer: it may still come in. */
   uncertain: boolean
+  /** The last seal that it met, or that its proposals waited for. */
+  seal: Seal | undefined
+}
+
+/** A sealed segment that appends met. */
+interface Seal {
+  readonly index: number
+  readonly metAt: number
+  /** When its successor took appends; Infinity before. */
+  endedAt: number
 }
 
 const retryMs = 100
@@ -90,6 +110,7 @@ export class Proposer {
   private opening: Promise<void> | undefined
   private opened: { readonly resolve: () => void; readonly reject: (e: Error) => void } | undefined
   private idleWaiters: (() => void)[] = []
+  private lastSeal: Seal | undefined
 
   constructor(options: ProposerOptions) {
     this.options = options
@@ -113,7 +134,7 @@ export class Proposer {
     return this.session
   }
 
-  propose(command: Command): Promise<Decision> {
+  propose(command: Command): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) {
         reject(this.ended)
@@ -174,6 +195,7 @@ export class Proposer {
     this.flights.delete(applied.sequence)
     this.release(flight)
     if (flight.refusal !== undefined) for (const p of flight.proposals) p.reject(flight.refusal)
+    else if (flight.seal !== undefined) this.answerDelayed(flight, flight.seal, applied)
     else flight.proposals.forEach((p, i) => p.resolve(applied.decisions[i] as Decision))
     if (this.flights.size === 0) this.wakeIdle()
   }
@@ -260,6 +282,7 @@ export class Proposer {
       committedAt: undefined,
       applied: false,
       uncertain: false,
+      seal: this.sealSince((proposals[0] as Proposal).at),
     }
     this.flights.set(sequence, flight)
     for (const p of proposals) this.flightBytes += p.bytes
@@ -329,8 +352,11 @@ export class Proposer {
     }
     if (error.outcome !== 'refused') flight.uncertain = true
     if (cause instanceof LogletSealedError) {
+      const seal = this.sealOf(error.segmentIndex)
+      flight.seal = seal
       // Its outcome may be unknown; the same bytes again are harmless, since SessionOrder gives them effect once.
       await this.options.log.waitWritable(error.segmentIndex)
+      seal.endedAt = Math.min(seal.endedAt, this.options.clock.now())
       return false
     }
     if (isUnavailable(cause)) {
@@ -349,6 +375,28 @@ export class Proposer {
     if (error.outcome === 'refused') this.refuse(refusalOf(cause))
     await this.options.clock.sleep(retryMs)
     return false
+  }
+
+  /** Several appends meet the same seal. */
+  private sealOf(index: number): Seal {
+    if (this.lastSeal?.index !== index)
+      this.lastSeal = { index, metAt: this.options.clock.now(), endedAt: Number.POSITIVE_INFINITY }
+    return this.lastSeal
+  }
+
+  /** The last seal, if what was proposed then had to wait for it. */
+  private sealSince(at: number): Seal | undefined {
+    return this.lastSeal !== undefined && at < this.lastSeal.endedAt ? this.lastSeal : undefined
+  }
+
+  private answerDelayed({ proposals }: Flight, seal: Seal, { decisions }: AppliedEntry): void {
+    const { index, metAt } = seal
+    const endedAt = Math.min(seal.endedAt, this.options.clock.now())
+    proposals.forEach((p, i) => {
+      const decision = decisions[i] as Decision
+      const pauseMs = endedAt - Math.max(metAt, p.at)
+      p.resolve(pauseMs < 0 ? decision : { ...decision, sealedAndRetried: { index, pauseMs } })
+    })
   }
 
   /** Answers what certainly has no trace, although the sequences cannot be settled yet. */

@@ -5,7 +5,8 @@ import { LogloomError } from '../../wire/errors.ts'
 import { bin, map, optMap, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { wireLimits } from '../../wire/limits.ts'
-import type { Command, Decision } from '../state/commands.ts'
+import type { Answer } from '../engine/proposer.ts'
+import type { Command } from '../state/commands.ts'
 import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
 import type { Call, Connection } from './connection.ts'
@@ -62,6 +63,7 @@ async function produceTo(
       lsn: accepted.lsn,
       timestamp: accepted.timestamp,
       ...(accepted.duplicate === true ? { duplicate: true } : {}),
+      ...sealedAndRetried(accepted),
     }
   } finally {
     leave?.()
@@ -111,12 +113,19 @@ export function checkPartitions({ settings }: GatewayContext, partitions: number
 }
 
 /** Turns a refusal into the error that the client sees; `decided` says that it consumed the sequence. */
-export function acceptedOrThrow(decision: Decision): Decision & { ok: true } {
+export function acceptedOrThrow(decision: Answer): Answer & { ok: true } {
   if (decision.ok) return decision
   throw new LogloomError(decision.code, decision.message, {
     ...decision.details,
     decided: decision.decided,
   })
+}
+
+/** The field of a reply to a request that a reconfiguration held up (protocol.md 7.2). */
+export function sealedAndRetried({ sealedAndRetried: met }: Answer): Frame | undefined {
+  if (met === undefined) return undefined
+  const { index, pauseMs } = met
+  return { sealedAndRetried: { index, pauseMs: Math.round(pauseMs * 10) / 10 } }
 }
 
 /** The `producer` field of a request on the command lane. */

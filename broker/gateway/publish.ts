@@ -7,7 +7,8 @@ import { LogloomError } from '../../wire/errors.ts'
 import { array, bin, optArray, optInt, optMap, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { partitionForKey } from '../../wire/partitioner.ts'
-import type { Decision, Expectation, PartitionBatch, PartitionMap } from '../state/commands.ts'
+import type { Answer } from '../engine/proposer.ts'
+import type { Expectation, PartitionBatch, PartitionMap } from '../state/commands.ts'
 import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
@@ -21,6 +22,7 @@ import {
   keyMissing,
   messageBytesMax,
   producerIdentity,
+  sealedAndRetried,
 } from './produce.ts'
 
 interface Placed {
@@ -61,7 +63,7 @@ export async function publish(
   const producer = producerIdentity(frame)
   const leave = producer === undefined ? undefined : connection.enterLane(`${producer.id}/command`)
   try {
-    const propose = ({ batches, maps }: Unit): Promise<Decision> =>
+    const propose = ({ batches, maps }: Unit): Promise<Answer> =>
       context.broker.propose({
         type: 'publish',
         ...(producer === undefined ? {} : { producer }),
@@ -92,6 +94,7 @@ export async function publish(
         const { topic, partition } = unit.places[batch] as Placed
         return { topic: topic.name, partition, offset: (offsets[batch]?.offset ?? 0) + index }
       }),
+      ...sealedAndRetried(decision),
     }
   } finally {
     leave?.()

@@ -135,27 +135,39 @@ export class Consumer<V = string, K = string> {
    */
   async *batches(o: { readonly one?: boolean } = {}): AsyncGenerator<GroupBatch<V, K>, void, void> {
     this.#claim()
+    const { tracing } = this.#connection
+    const group = this.groupId
+    /** Ends the span of what the application works on. */
+    let worked: (() => void) | undefined
     try {
       for (;;) {
+        const received = tracing?.receiving()
         const taken = await this.#take()
         if (taken === undefined) return
         const { held, batch } = taken
         const typed = batch as GroupBatch<V, K>
+        received?.({ group, records: typed.records })
         if (o.one === true)
           for (const record of typed.records) {
             // The rest of what was asked back is for its next owner.
             if (held.abort.signal.aborted) held.abandon(record.offset)
             else {
+              worked = tracing?.working({ group, records: [record] })
               yield { ...typed, records: [record] }
+              worked?.()
               held.finish(record.offset)
             }
           }
         else {
+          worked = tracing?.working({ group, records: typed.records })
           yield typed
+          worked?.()
           for (const { offset } of typed.records) held.finish(offset)
         }
+        worked = undefined
       }
     } finally {
+      worked?.()
       await this.close()
     }
   }
@@ -489,7 +501,12 @@ export class Consumer<V = string, K = string> {
   async #commit(places: readonly CommitPlace[]): Promise<void> {
     if (places.length === 0) return
     if (this.#member === undefined) throw closedError('consumer')
-    await this.#member.commit(places)
+    const member = this.#member
+    const { tracing } = this.#connection
+    const commit = (): Promise<void> => member.commit(places)
+    await (tracing === undefined
+      ? commit()
+      : tracing.settle('commit', this.groupId, places, commit))
     this.#remember(places)
   }
 

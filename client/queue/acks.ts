@@ -6,6 +6,7 @@ import { type Frame, LogloomError } from '../../wire/index.ts'
 import type { ClientClock } from '../clock.ts'
 import type { CommandLane } from '../command-lane.ts'
 import { asLogloomError } from '../failures.ts'
+import type { Tracing } from '../tracing/tracing.ts'
 import type { HeldRecord } from './held-record.ts'
 
 export type AckKind = 'accept' | 'release' | 'reject' | 'renew' | 'gap'
@@ -35,6 +36,7 @@ export interface AcksOptions {
   readonly memberId: string
   readonly lingerMs: number
   readonly timeoutMs: number
+  readonly tracing: Tracing | undefined
 }
 
 export class Acks {
@@ -79,10 +81,14 @@ export class Acks {
   }
 
   async #run(pending: readonly Pending[]): Promise<void> {
-    const { lane, group, memberId, timeoutMs } = this.#options
+    const { lane, group, memberId, timeoutMs, tracing } = this.#options
     try {
       const fields = { group, memberId, records: runsOf(pending) }
-      const reply = await lane.run('shareAcknowledge', fields, { timeoutMs })
+      const run = (): Promise<Frame> => lane.run('shareAcknowledge', fields, { timeoutMs })
+      // What only holds records on tells of no outcome.
+      const settled = tracing && pending.filter(({ type }) => type !== 'renew' && type !== 'gap')
+      const isTold = tracing !== undefined && settled !== undefined && settled.length > 0
+      const reply = await (isTold ? tracing.settle('settle', group, settled, run) : run())
       const refused = new Set<string>()
       for (const row of reply['refused'] as readonly RefusedRow[])
         for (let i = 0; i < row.count; i++)

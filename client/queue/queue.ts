@@ -102,6 +102,7 @@ export class Queue<V = string, K = string> {
       memberId: this.#memberId,
       lingerMs,
       timeoutMs: o.deliveryTimeoutMs,
+      tracing: connection.tracing,
     })
   }
 
@@ -119,9 +120,12 @@ export class Queue<V = string, K = string> {
     this.#start()
     try {
       for (;;) {
+        const received = this.#connection.tracing?.receiving()
         const held = await this.#take()
         if (held === undefined) return
-        yield this.#open(held)
+        const record = this.#open(held)
+        received?.({ group: this.group, records: [record] })
+        yield record
       }
     } finally {
       await this.close()

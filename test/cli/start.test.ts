@@ -13,6 +13,7 @@ import {
   startBroker,
   temporaryDirectory,
 } from './cli-process.ts'
+import { RawClient } from '../gateway/raw-client.ts'
 
 function errorOf(stderr: string): { code: string; message: string; hint: string } {
   const line = linesOf(stderr).find(each => each.startsWith('{"error"')) ?? '{}'
@@ -72,13 +73,23 @@ describe('logloom start', () => {
 
   it('ends with 1 on a second signal, whatever the store is doing', async () => {
     for (let i = 0; i < 8; i++) {
-      const broker = await startBroker()
-      // Both are pending when the process goes on, so the second is always seen.
-      process.kill(broker.pid, 'SIGSTOP')
+      const broker = await startBroker({
+        args: ['--drain-ms', '60000', '--state-commit-interval-ms', '1'],
+      })
+      // Never takes its close frame, so that the first signal alone cannot end the broker.
+      const silent = await RawClient.connect(broker.url)
+      silent.ws.pause()
+      const writer = await RawClient.connect(broker.url)
+      const write = (): Promise<void> =>
+        writer.call('publish', { records: [{ topic: 't', value: 'v' }] }).then(write, () => {})
+      const writing = [write(), write(), write()]
+      await writer.call('publish', { records: [{ topic: 't', value: 'v' }] })
       process.kill(broker.pid, 'SIGTERM')
+      await writer.untilPushed(pushes => pushes.some(({ op }) => op === 'goaway'))
       process.kill(broker.pid, 'SIGINT')
-      process.kill(broker.pid, 'SIGCONT')
       expect((await broker.exited).code).toBe(1)
+      await Promise.all(writing)
+      silent.ws.terminate()
     }
   })
 

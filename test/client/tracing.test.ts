@@ -1,36 +1,16 @@
 // Spans of OpenTelemetry itself, around what is sent and handled on a real broker.
 
 import * as opentelemetry from '@opentelemetry/api'
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
-import { W3CTraceContextPropagator } from '@opentelemetry/core'
-import {
-  BasicTracerProvider,
-  InMemorySpanExporter,
-  type ReadableSpan,
-  SimpleSpanProcessor,
-} from '@opentelemetry/sdk-trace-base'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Client, connect, type TracingOptions } from '../../client/index.ts'
 import { useMemoryBroker } from './memory-broker.ts'
+import { useOpenTelemetry } from './open-telemetry.ts'
 
 const { broker, client: untraced } = useMemoryBroker()
-const exporter = new InMemorySpanExporter()
-const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
-opentelemetry.trace.setGlobalTracerProvider(provider)
-opentelemetry.context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-opentelemetry.propagation.setGlobalPropagator(new W3CTraceContextPropagator())
-const tracer = opentelemetry.trace.getTracer('test')
-
-beforeEach(() => exporter.reset())
-afterAll(() => opentelemetry.trace.disable())
+const { tracer, spans, spanOf } = useOpenTelemetry()
 
 async function traced(process: TracingOptions['process'] = 'parent'): Promise<Client> {
   return connect(broker().url, { clientId: 'shop', tracing: { api: opentelemetry, process } })
-}
-
-const spanOf = async (name: string): Promise<ReadableSpan> => {
-  await expect.poll(() => exporter.getFinishedSpans().map(span => span.name)).toContain(name)
-  return exporter.getFinishedSpans().find(span => span.name === name) as ReadableSpan
 }
 
 /** Sends one record in a span of the application, and handles it in a consumer group. */
@@ -127,7 +107,7 @@ describe('tracing', () => {
       one.producer().send('orders', { value: 'x'.repeat(2 << 20) }),
     ).rejects.toMatchObject({ code: 'MESSAGE_TOO_LARGE' })
     await expect
-      .poll(() => exporter.getFinishedSpans().map(span => span.attributes['error.type']))
+      .poll(() => spans().map(span => span.attributes['error.type']))
       .toContain('MESSAGE_TOO_LARGE')
     await one.close()
   })
@@ -155,6 +135,6 @@ describe('tracing', () => {
     await one.producer().send('orders', { value: 'v' })
     for await (const record of one.read('orders', { from: 'beginning', until: 'end' }))
       expect(record.headers).toEqual([])
-    expect(exporter.getFinishedSpans()).toEqual([])
+    expect(spans()).toEqual([])
   })
 })
