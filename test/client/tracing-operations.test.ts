@@ -31,25 +31,20 @@ describe('a switch of the log in a trace', () => {
     const producer = one.producer({ lingerMs: 0 })
     const delayed = () =>
       named('send orders').filter(({ events }) => events.some(e => e.name === 'sealed_and_retried'))
-    const sent: Promise<unknown>[] = []
     const over = new AbortController()
-    const load = (async () => {
-      while (!over.signal.aborted) {
-        sent.push(producer.send('orders', { value: 'v' }))
-        await new Promise(resolve => setImmediate(resolve))
-      }
-    })()
+    const load = Array.from({ length: 20 }, async () => {
+      while (!over.signal.aborted) await producer.send('orders', { value: 'v' })
+    })
     await expect.poll(() => named('send orders').length).toBeGreaterThan(10)
     expect(delayed()).toEqual([])
     const indexes: number[] = []
     // One is enough as a rule: it takes a write to the disk, during which others come.
     do {
       indexes.push((await one.admin().switchLog('striped:2:file')).sealed.index)
-      await Promise.all(sent.splice(0))
+      await producer.flush()
     } while (delayed().length === 0 && indexes.length < 20)
     over.abort()
-    await load
-    await Promise.all(sent)
+    await Promise.all(load)
     const [event] = delayed()[0]?.events ?? []
     expect(indexes).toContain(event?.attributes?.['logloom.segment.index'])
     expect(event?.attributes?.['logloom.pause_ms']).toBeGreaterThan(0)
