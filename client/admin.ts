@@ -457,6 +457,19 @@ export class Admin {
     return this.#ask('listConnections', limit === undefined ? {} : { limit }, o)
   }
 
+  /**
+   * Ends a connection of the broker at the other end, by its number in {@link listConnections}. A client of this SDK dials again at once. @returns whether there was one
+   * @throws OUTCOME_UNKNOWN
+   */
+  async closeConnection(id: number, o: AdminOptions = {}): Promise<boolean> {
+    const { closed } = await this.#once<{ closed: boolean }>(
+      'closeConnection',
+      { connection: id },
+      o,
+    )
+    return closed
+  }
+
   /** Milliseconds for a request and its answer. */
   async ping(o: AdminOptions = {}): Promise<number> {
     const { clock } = this.#connection

@@ -40,7 +40,8 @@ export class Connection {
   readonly output: Output
   /** Who it is; set by the hello. */
   principal: Principal = anonymous
-  private readonly id = ++connectionsMade
+  /** Of this process: no other connection ever has it. */
+  readonly id = ++connectionsMade
   private readonly openedAt = Date.now()
   /** As it called itself. */
   private client = ''
@@ -218,6 +219,10 @@ export class Connection {
     this.send({ op: 'goaway' })
     this.leaving = true
     this.wakeParked()
+  }
+
+  dismiss(reason: string): void {
+    this.close(closeCode.goingAway, reason)
   }
 
   /** Drops the socket without another word. */

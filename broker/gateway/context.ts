@@ -43,6 +43,15 @@ export interface ClusterChanges {
   lostCopies(): readonly SegmentCopies[]
 }
 
+/** A connection as others may see it, and end it. */
+export interface OpenConnection {
+  readonly id: number
+  readonly closed: boolean
+  describe(): Frame
+  /** Ends it for now: the client may dial again. */
+  dismiss(reason: string): void
+}
+
 export interface GatewayContext {
   readonly broker: Broker
   readonly settings: Settings
@@ -60,6 +69,6 @@ export interface GatewayContext {
   /** By the monotonic clock, ms. */
   readonly startedAt: number
   /** The oldest first. */
-  readonly connections: () => Iterable<{ describe(): Frame }>
+  readonly connections: () => Iterable<OpenConnection>
   readonly onInternalError: (error: unknown, op: string) => void
 }

@@ -1,6 +1,6 @@
 // What one broker tells of itself (protocol.md 7.1): counters since its start, from which whoever asks twice makes rates, and its connections.
 
-import { optUint } from '../../wire/fields.ts'
+import { optUint, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import type { GatewayContext } from './context.ts'
@@ -72,4 +72,16 @@ export function listConnections({ connections }: GatewayContext, frame: Frame): 
     if (rows.length < limit) rows.push(connection.describe())
   }
   return { total, connections: rows }
+}
+
+/** Ends a connection of this broker; its client may dial again. `closed` is false when there is none of that number (any more). */
+export function closeConnection({ connections }: GatewayContext, frame: Frame): Frame {
+  const id = uint(frame, 'connection')
+  for (const connection of connections()) {
+    if (connection.id !== id || connection.closed) continue
+    // After the answer, which may go to the same connection.
+    setImmediate(() => connection.dismiss('an operator closed the connection'))
+    return { closed: true }
+  }
+  return { closed: false }
 }

@@ -3,7 +3,7 @@
 import type { Frame } from '../../wire/frame.ts'
 import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
-import { describeBroker, listConnections } from './describe-broker.ts'
+import { closeConnection, describeBroker, listConnections } from './describe-broker.ts'
 import { fetch } from './fetch.ts'
 import { describeGroup, listGroups, resetOffsets } from './group-admin.ts'
 import {
@@ -102,6 +102,7 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['describeCluster', admin(describeCluster)],
   ['describeBroker', admin(describeBroker)],
   ['listConnections', admin(listConnections)],
+  ['closeConnection', admin(closeConnection)],
   ['addNode', admin(addNode)],
   ['removeNode', admin(removeNode)],
   ['createToken', admin(createToken)],
