@@ -28,6 +28,9 @@ const packr = new Packr({
 /** What msgpackr wants free before it begins; it goes to another buffer of the same size otherwise. */
 const packerRoomBytes = 0x800
 const u32Max = 2 ** 32
+const soleKey = 'v'
+/** fixmap of one pair, fixstr of one character, the character. */
+const soleKeyBytes = 3
 /** Most bytes that the values seen by `toWire` can take, for the frame being packed. */
 let bytesAtMost = 0
 
@@ -46,6 +49,19 @@ export function packFrame(frame: Frame): Uint8Array {
   const packed = packr.pack(wire)
   // Text is estimated at three bytes a character; what waits in a socket should not hold much more than it sends.
   return packed.length * 2 < bytesAtMost ? Uint8Array.prototype.slice.call(packed) : packed
+}
+
+/** Encodes the value of one field, as it stands in a frame. The result is the caller's own. @throws INVALID_REQUEST as {@link packFrame} */
+export function packField(value: unknown): Uint8Array {
+  return packFrame({ [soleKey]: value }).subarray(soleKeyBytes)
+}
+
+/**
+ * Encodes a frame whose last field is packed already: what comes before it, to be sent right before its bytes. So a large field that many are sent is packed once for all of them.
+ */
+export function packFrameHead(frame: Frame, lastKey: string): Uint8Array {
+  // The placeholder makes the map one pair longer; its one byte is left out.
+  return packFrame({ ...frame, [lastKey]: null }).subarray(0, -1)
 }
 
 /**

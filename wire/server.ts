@@ -11,6 +11,8 @@ export interface ServerSocket extends FrameSocket {
   /** Stops reading from the peer: TCP slows it down. */
   pause(): void
   resume(): void
+  /** Sends pieces as one message, without joining them: for bytes that go to many sockets. */
+  sendPieces(pieces: readonly Uint8Array[]): void
   /** Holds back small writes until `uncork`, so that many frames leave in one packet. */
   cork(): void
   uncork(): void
@@ -119,6 +121,13 @@ export class WsStreamSocket implements ServerSocket {
     if (this.ws.readyState === this.ws.OPEN) this.ws.send(bytes)
   }
 
+  sendPieces(pieces: readonly Uint8Array[]): void {
+    if (this.ws.readyState !== this.ws.OPEN) return
+    // Past ws, which takes one buffer a message. Without compression it writes at once and keeps nothing back, so the order holds.
+    this.stream.write(binaryFrameHead(pieces.reduce((sum, piece) => sum + piece.length, 0)))
+    for (const piece of pieces) this.stream.write(piece)
+  }
+
   close(code = 1000, reason = ''): void {
     this.ws.close(code, closeReason(reason))
   }
@@ -153,4 +162,19 @@ export class WsStreamSocket implements ServerSocket {
       this.stream.on('data', (chunk: Uint8Array) => this.onBytes?.(chunk.length))
     this.onBytes = listener
   }
+}
+
+/**
+ * Head of an unmasked, final binary frame (RFC 6455, 5.2):
+ *
+ *   0x82 │ length < 126        0x82 │ 126 │ u16 length        0x82 │ 127 │ u64 length
+ */
+function binaryFrameHead(length: number): Buffer {
+  if (length < 126) return Buffer.from([0x82, length])
+  const head = Buffer.allocUnsafe(length < 0x1_0000 ? 4 : 10)
+  head[0] = 0x82
+  head[1] = length < 0x1_0000 ? 126 : 127
+  if (length < 0x1_0000) head.writeUInt16BE(length, 2)
+  else head.writeBigUInt64BE(BigInt(length), 2)
+  return head
 }

@@ -7,7 +7,7 @@
 // Knows nothing of what operations mean. A closed connection takes nothing new and sends nothing more, but counts until its socket is gone.
 
 import { LogloomError } from '../../wire/errors.ts'
-import { type Frame, packFrame, unpackFrame } from '../../wire/frame.ts'
+import { type Frame, packFrame, packFrameHead, unpackFrame } from '../../wire/frame.ts'
 import type { ServerSocket } from '../../wire/server.ts'
 import { anonymous, type Principal } from '../security/principal.ts'
 import { asUnavailable } from '../unavailable.ts'
@@ -97,6 +97,11 @@ export class Connection {
   /** Sends a frame that answers nothing. */
   push(frame: Frame): void {
     this.send(frame)
+  }
+
+  /** Sends a frame that answers nothing, with a last field that is packed already. */
+  pushPacked(frame: Frame, lastKey: string, packed: Uint8Array): void {
+    if (!this.closed) this.write(packFrameHead(frame, lastKey), packed)
   }
 
   /** Runs a subscription's pump at the end of this turn, with all others that are due. */
@@ -382,9 +387,12 @@ export class Connection {
   }
 
   private send(frame: Frame): void {
-    if (this.closed) return
+    if (!this.closed) this.write(packFrame(frame))
+  }
+
+  private write(...pieces: readonly Uint8Array[]): void {
     const { outputBytesMax } = this.context.settings
-    if (this.output.write(packFrame(frame))) this.pauseIfFull()
+    if (this.output.write(...pieces)) this.pauseIfFull()
     else this.close(closeCode.slow, `slow: more than ${outputBytesMax} bytes wait (outputBytesMax)`)
   }
 

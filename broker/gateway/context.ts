@@ -3,6 +3,7 @@
 import type { Broker } from '../broker.ts'
 import type { Frame } from '../../wire/frame.ts'
 import type { Settings } from '../settings.ts'
+import type { SharedReads } from './shared-reads.ts'
 import type { GatewayStats } from './stats.ts'
 import type { Timers } from './timers.ts'
 import type { TopicDirectory } from './topic-directory.ts'
@@ -60,6 +61,7 @@ export interface GatewayContext {
   readonly timers: Timers
   readonly stats: GatewayStats
   readonly topics: TopicDirectory
+  readonly reads: SharedReads
   /** Brokers of the same log that clients may turn to, this one included; empty for a broker alone. */
   readonly brokers: () => readonly BrokerAddress[]
   /** Every node of the cluster; empty for a broker alone. */

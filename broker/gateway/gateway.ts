@@ -20,6 +20,7 @@ import { type ConsoleFile, consoleHeaders, readConsoleFiles } from './console-fi
 import type { BrokerAddress, GatewayContext, ClusterChanges, NodeStatus } from './context.ts'
 import { hostAllowed, type HostRules, isLoopback, originAllowed } from './origin.ts'
 import { page, pageHeaders } from './page.ts'
+import { SharedReads } from './shared-reads.ts'
 import { count, GatewayStats } from './stats.ts'
 import { Timers } from './timers.ts'
 import { TopicDirectory } from './topic-directory.ts'
@@ -72,6 +73,7 @@ export class Gateway {
       timers: this.timers,
       stats: options.stats,
       topics: new TopicDirectory(broker, settings),
+      reads: new SharedReads(broker),
       brokers: options.brokers ?? (() => []),
       nodes: options.nodes ?? (() => []),
       cluster: options.cluster,

@@ -7,6 +7,8 @@ import type { Frame } from '../../wire/frame.ts'
 import type { ReadItem, ReadResult } from '../reader.ts'
 
 export interface ReadFormat {
+  /** The same for two formats that read alike. */
+  readonly name: string
   readonly records: boolean
   readonly codecs: ReadonlySet<string>
 }
@@ -22,14 +24,17 @@ export function readFormat(frame: Frame): ReadFormat {
         field: 'format',
       },
     )
-  const codecs = optArray(frame, 'codecs')
+  const wanted = optArray(frame, 'codecs')
+  const codecs =
+    wanted === undefined ? allCodecs : allCodecs.filter(codec => wanted.includes(codec))
   return {
+    name: `${format}:${codecs.join()}`,
     records: format === 'records',
-    codecs: new Set(
-      codecs === undefined ? ['none', 'gzip', 'zstd'] : codecs.filter(c => typeof c === 'string'),
-    ),
+    codecs: new Set(codecs),
   }
 }
+
+const allCodecs = ['none', 'gzip', 'zstd'] as const satisfies readonly Codec[]
 
 export interface FormattedItems {
   readonly items: Frame[]

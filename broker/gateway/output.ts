@@ -43,14 +43,16 @@ export class Output {
     return this.ended || this.socket.bufferedAmount > this.settings.outputBytesHigh
   }
 
-  /** Sends one frame. False: more waits than any peer may have waiting. */
-  write(frame: Uint8Array): boolean {
+  /** Sends one frame, given in one piece or several. False: more waits than any peer may have waiting. */
+  write(...pieces: readonly Uint8Array[]): boolean {
     if (!this.corked) {
       this.corked = true
       this.socket.cork()
       setImmediate(() => this.flush())
     }
-    this.socket.send(frame)
+    const [whole] = pieces
+    if (pieces.length === 1 && whole !== undefined) this.socket.send(whole)
+    else this.socket.sendPieces(pieces)
     const { bufferedAmount } = this.socket
     if (bufferedAmount > this.settings.outputBytesHigh && this.fullSince === undefined) {
       this.fullSince = performance.now()

@@ -3,13 +3,13 @@
 
 import { LogloomError } from '../../wire/errors.ts'
 import { optUint, uint } from '../../wire/fields.ts'
-import type { Frame } from '../../wire/frame.ts'
+import { type Frame, packField } from '../../wire/frame.ts'
 import type { TopicState } from '../state/topics.ts'
 import { asUnavailable } from '../unavailable.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { existingTopic, startOffset } from './fetch.ts'
-import { countRecords, formatItems, type ReadFormat, readFormat } from './items.ts'
+import { type ReadFormat, readFormat } from './items.ts'
 import { asOfPosition } from './offset-spec.ts'
 import { count } from './stats.ts'
 
@@ -84,7 +84,7 @@ export class Subscription {
   }
 
   private async run(): Promise<void> {
-    const { broker, stats } = this.context
+    const { broker, reads, stats } = this.context
     const topicState = broker.topicById(this.topic.id)
     if (topicState === undefined)
       throw new LogloomError('UNKNOWN_TOPIC', `topic ${this.topic.name} was deleted`, {
@@ -99,36 +99,35 @@ export class Subscription {
       const start = Math.min(state.start, end)
       if (this.next < start) {
         // The log was trimmed under a slow reader: a typed gap, not an error.
-        this.push([{ gap: 'trimmed', offset: this.next, next: start }], start, 0, end)
+        const gap = packField([{ gap: 'trimmed', offset: this.next, next: start }])
+        this.push(gap, start, 0, end)
         continue
       }
       if (this.next >= end) return
-      const read = broker.read(
-        this.topic.id,
-        this.partition,
-        this.next,
-        Math.min(this.credit, pushBytesMax),
-        this.until,
-      )
-      const result = read instanceof Promise ? await read : read
-      if (this.ended || result.items.length === 0) return
-      const formatted = formatItems(result, this.next, this.format)
-      const { items, next } = formatted instanceof Promise ? await formatted : formatted
-      if (this.ended) return
+      const reading = reads.read({
+        topicId: this.topic.id,
+        partition: this.partition,
+        from: this.next,
+        maxBytes: Math.min(this.credit, pushBytesMax),
+        until: this.until,
+        format: this.format,
+      })
+      const read = reading instanceof Promise ? await reading : reading
+      if (this.ended || read.empty) return
       const traffic = stats.topic(this.topic.name)
-      traffic.fetchBytes += result.bytes
-      traffic.fetchRecords += countRecords(result)
-      this.push(items, next, result.bytes, result.end)
+      traffic.fetchBytes += read.bytes
+      traffic.fetchRecords += read.records
+      this.push(read.packed, read.next, read.bytes, read.end)
     }
     const end = this.until ?? state.next
     const hasMore = !this.ended && this.credit > 0 && this.next < end
     if (hasMore) this.connection.pumpWhenDrained(this)
   }
 
-  private push(items: readonly Frame[], next: number, bytes: number, end: number): void {
+  private push(items: Uint8Array, next: number, bytes: number, end: number): void {
     this.next = next
     this.credit -= bytes
-    this.connection.push({ op: 'deliver', sub: this.id, items, next, bytes, end })
+    this.connection.pushPacked({ op: 'deliver', sub: this.id, next, bytes, end }, 'items', items)
   }
 
   /** Partitions were added: the client learns it ahead of every record that came after them. Costs no credit. */

@@ -79,6 +79,38 @@ describe.each([
     socket.close()
   })
 
+  it.each([
+    [1, 0],
+    [60, 65],
+    [60, 66],
+    [100, 65_435],
+    [100, 65_436],
+    [3, 1 << 20],
+  ])(
+    'carries %i and %i bytes sent as pieces as one message, in order with others',
+    async (first, second) => {
+      const pieces = [first, second].map(length => new Uint8Array(length).map((_, i) => i * 7))
+      const url = await open({
+        onSocket: socket => {
+          socket.send(Uint8Array.of(1))
+          socket.sendPieces(pieces)
+          socket.send(Uint8Array.of(2))
+        },
+      })
+      const socket = await openSocket(url)
+      const messages: Uint8Array[] = []
+      const all = deferred<void>()
+      socket.onMessage = bytes => {
+        if (messages.push(bytes) === 3) all.resolve()
+      }
+      await all.promise
+      expect(messages.map(bytes => bytes.length)).toEqual([1, first + second, 1])
+      expect(Buffer.compare(messages[1] as Uint8Array, Buffer.concat(pieces))).toBe(0)
+      expect([...(messages[2] as Uint8Array)]).toEqual([2])
+      socket.close()
+    },
+  )
+
   it('tells code and reason of the end', async () => {
     const url = await open({
       onSocket: socket => void (socket.onMessage = () => socket.close(3008, 'slow')),
