@@ -5,7 +5,7 @@
 // It knows neither topics nor offsets: records are numbered from 0 within their batch.
 
 import { compress, decompress, platformCodecs } from '#platform'
-import { crc32 } from './crc32.ts'
+import { combineCrc, crc32, rememberCrc } from './crc32.ts'
 import { LogloomError } from './errors.ts'
 import { type BatchRecord, readBody } from './batch-body.ts'
 import {
@@ -172,6 +172,9 @@ export function checkBatch(batch: Uint8Array, options: { readonly bytesMax: numb
   if (batch.length > bytesMax)
     tooLarge(`the batch has ${batch.length} bytes`, bytesMax, batch.length, 'max.message.bytes')
   const header = checkCrc(batch)
+  // The log's record of it has a CRC over all its bytes: the body is looked at once.
+  const stored = viewOf(batch).getUint32(4)
+  rememberCrc(batch, combineCrc(crc32(batch.subarray(0, 8)), stored, batch.length - 8))
   const { rawLength } = header
   const rawMax = wireLimits.batchRawBytesMax
   if (rawLength > rawMax)

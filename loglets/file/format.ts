@@ -12,7 +12,7 @@
 // CRC keeps the length trustworthy when a body is damaged, and its salt (the CRC of the file header) keeps records of other files out: an
 // entry may hold a copy of a segment file. The watermark says: bytes below this offset of this file were synced.
 
-import { crc32 } from '../../wire/crc32.ts'
+import { crc32, crcThrough } from '../../wire/crc32.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
 
 export const fileHeaderBytes = 64
@@ -81,7 +81,7 @@ export function encodeRecordHeader(
   view.setUint32(24, header.length)
   view.setUint32(28, header.previousCrc)
   let crc = crc32(target.subarray(at, at + 32))
-  for (const buffer of body) crc = crc32(buffer, crc)
+  for (const buffer of body) crc = crcThrough(buffer, crc)
   view.setUint32(32, crc)
   view.setUint32(36, crc32(target.subarray(at, at + 36), salt))
   return crc

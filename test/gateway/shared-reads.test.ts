@@ -98,7 +98,7 @@ describe('reads of one turn', () => {
   ])('of %s are reads of their own', async (_, more) => {
     const partition = new OneBatchEach(3)
     const { read } = reader(partition)
-    read()
+    void read()
     await read(more)
     expect(partition.reads).toBe(2)
   })
@@ -106,9 +106,9 @@ describe('reads of one turn', () => {
   it('do not outlive it: the partition may have grown', () => {
     const partition = new OneBatchEach(3)
     const { read, endTurn } = reader(partition)
-    read()
+    void read()
     endTurn()
-    read()
+    void read()
     expect(partition.reads).toBe(2)
   })
 
