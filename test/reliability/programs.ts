@@ -51,6 +51,17 @@ function acceptance(
   }
 }
 
+/** Executions of a fuzzer of test/fuzz, or seconds of it. */
+function fuzz(target: string, amount: readonly [string, string], short?: string): Program {
+  return {
+    rows: [23],
+    name: `fuzz-${target}`,
+    command: ['fuzz/run.js', '--json', '--target', target, ...amount],
+    read: readFuzz,
+    ...(short === undefined ? {} : { short }),
+  }
+}
+
 const minutes = 60
 
 export const programs: readonly Program[] = [
@@ -63,6 +74,9 @@ export const programs: readonly Program[] = [
   acceptance([4, 6, 9, 10, 11, 12, 15], 'chaos', ['300', '--seed', '1'], '5 minutes instead of 30'),
   acceptance([14], 'groups-chaos', ['180'], 'fewer than 5 M records'),
   acceptance([14], 'queue-chaos', ['120'], 'fewer than 5 M records'),
+  fuzz('frames', ['--executions', '100000000']),
+  fuzz('batches', ['--executions', '100000000']),
+  fuzz('batches-gzip', ['--minutes', '20']),
 ]
 
 /** `log: 12 seeds in 3.0 s (4.0 seeds/s, 99 events)` and below it `  state: count`. */
@@ -95,4 +109,16 @@ export function readReport(stdout: string): Reading {
   }
   take(JSON.parse(stdout.slice(from)), '')
   return { counts, figures }
+}
+
+/** The last line of a fuzzer is its report as JSON. */
+export function readFuzz(stdout: string): Reading {
+  const line = stdout.split('\n').findLast(each => each.startsWith('{')) ?? ''
+  const report = JSON.parse(line) as Record<string, number>
+  const take = (...names: readonly string[]): Record<string, number> =>
+    Object.fromEntries(names.map(name => [name, report[name] ?? Number.NaN]))
+  return {
+    counts: take('executions', 'accepted', 'refused', 'findings', 'seed'),
+    figures: take('perSecond', 'slowestMsPerMiB', 'keptBytes'),
+  }
 }

@@ -44,8 +44,9 @@ async function runAll(list: readonly Program[]): Promise<boolean> {
       console.log(`${program.name}: not run, dist/test/${program.command[0]} does not exist`)
       continue
     }
+    const commit = commitNow()
     const result = await run(program)
-    store(program, result)
+    store(program, result, commit)
     isFine &&= result.passed
     console.log(JSON.stringify(result))
   }
@@ -87,15 +88,21 @@ function base(program: Program, seconds: number): Omit<SuiteResult, 'passed'> {
   return { row: program.rows[0], name: program.name, command, seconds, counts: {}, figures: {} }
 }
 
-function store(program: Program, result: SuiteResult): void {
+/** With `+` when tracked files differ from it. */
+function commitNow(): string {
   const git = (...args: string[]): string =>
     execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim()
-  const changed = git('status', '--porcelain', '--untracked-files=no', ':!test/reliability/results')
+  const own = [':!test/reliability/results', ':!docs/reliability.md']
+  const changed = git('status', '--porcelain', '--untracked-files=no', ...own)
+  return `${git('rev-parse', '--short', 'HEAD')}${changed === '' ? '' : '+'}`
+}
+
+function store(program: Program, result: SuiteResult, commit: string): void {
   const stored: StoredResult = {
     ...result,
     name: program.name,
     date: new Date().toISOString().slice(0, 10),
-    commit: `${git('rev-parse', '--short', 'HEAD')}${changed === '' ? '' : '+'}`,
+    commit,
     node: `Node ${process.version.slice(1)}`,
     machine: `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'CPU'}`,
   }

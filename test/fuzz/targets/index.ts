@@ -1,0 +1,7 @@
+// All targets by name.
+
+import type { Target } from '../target.ts'
+import { batches, batchesGzip } from './batches.ts'
+import { frames } from './frames.ts'
+
+export const targets: readonly Target[] = [frames, batches, batchesGzip]
