@@ -4,7 +4,7 @@
 import { changedPrototypes, isPolluted } from './prototypes.ts'
 import { FuzzRandom } from './random.ts'
 import { Mutator } from './mutator.ts'
-import type { Target } from './target.ts'
+import { Finding, type Target } from './target.ts'
 
 export interface FuzzOptions {
   readonly seed: number
@@ -183,8 +183,9 @@ class Run {
     if (input.length >= 2 ** 16) this.slowest = Math.max(this.slowest, perMiB(ms))
   }
 
-  private find(input: Uint8Array, thrown: unknown): void {
+  private find(last: Uint8Array, thrown: unknown): void {
     this.executions++
+    const input = (thrown instanceof Finding ? thrown.input : undefined) ?? last
     const error = thrown instanceof Error ? thrown : new Error(`threw ${String(thrown)}`)
     // One of a kind is enough: numbers in messages differ.
     const kind = `${error.name} ${error.message.replaceAll(/[0-9]+/g, '#').slice(0, 80)}`

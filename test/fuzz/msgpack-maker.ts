@@ -39,8 +39,12 @@ export class MsgpackMaker {
   private view = new DataView(this.bytes.buffer)
   private at = 0
 
-  constructor(random: FuzzRandom) {
+  private readonly truths: number
+
+  /** Of so many lengths one is wrong. */
+  constructor(random: FuzzRandom, truths = 200) {
     this.random = random
+    this.truths = truths
   }
 
   begin(): this {
@@ -163,7 +167,7 @@ export class MsgpackMaker {
   }
 
   private lie(count: number): number {
-    if (!this.random.oneIn(200)) return count
+    if (!this.random.oneIn(this.truths)) return count
     return this.random.oneIn(2) ? this.random.u32() : count + 1
   }
 

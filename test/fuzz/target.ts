@@ -26,6 +26,13 @@ export interface Target {
 /** A rule that did not hold. */
 export class Finding extends Error {
   override readonly name = 'Finding'
+  /** The input at fault, when it is not the last one. */
+  readonly input: Uint8Array | undefined
+
+  constructor(message: string, options: { cause?: unknown; input?: Uint8Array | undefined } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.input = options.input
+  }
 }
 
 /** @throws Finding */

@@ -3,5 +3,6 @@
 import type { Target } from '../target.ts'
 import { batches, batchesGzip } from './batches.ts'
 import { frames } from './frames.ts'
+import { requests } from './requests.ts'
 
-export const targets: readonly Target[] = [frames, batches, batchesGzip]
+export const targets: readonly Target[] = [frames, batches, batchesGzip, requests]
