@@ -154,8 +154,18 @@ export function encodeEntry(header: EntryHeader, commands: readonly Command[]): 
   return { buffers: writer.buffers, bytes, parsed: { header, bytes, commands: located } }
 }
 
-/** Parses an entry read from the log. Batches are views of `bytes`. @throws EntryFormatError */
+/** Parses an entry read from the log. Batches are views of `bytes`. @throws EntryFormatError, whatever the bytes are */
 export function parseEntry(bytes: Uint8Array): ParsedEntry {
+  try {
+    return parse(bytes)
+  } catch (cause) {
+    if (cause instanceof EntryFormatError) throw cause
+    // Past the end, or a batch or a map in it that is none.
+    throw new EntryFormatError(`a damaged entry: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function parse(bytes: Uint8Array): ParsedEntry {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (bytes.length < entryHeaderBytes || view.getUint8(0) !== magic)
     throw new EntryFormatError('not a Logloom entry: bad magic')
@@ -164,9 +174,9 @@ export function parseEntry(bytes: Uint8Array): ParsedEntry {
       `entry version ${view.getUint8(1)} is newer than this broker knows (${version})`,
     )
   const header = {
-    session: (view.getUint16(2) & flagOpens) === 0 ? getU64(view, 8) : -1,
-    sequence: getU64(view, 16),
-    stamp: getU64(view, 24),
+    session: (view.getUint16(2) & flagOpens) === 0 ? position(view, 8) : -1,
+    sequence: position(view, 16),
+    stamp: position(view, 24),
   }
   const commands: LocatedCommand[] = []
   let at = entryHeaderBytes
@@ -178,6 +188,19 @@ export function parseEntry(bytes: Uint8Array): ParsedEntry {
   if (at !== bytes.length)
     throw new EntryFormatError(`entry has ${bytes.length - at} bytes too many`)
   return { header, bytes: bytes.length, commands }
+}
+
+/** A number that positions are counted with. */
+function position(view: DataView, at: number): number {
+  const value = getU64(view, at)
+  if (Number.isSafeInteger(value)) return value
+  throw new EntryFormatError(`the number at byte ${at} is beyond 2^53 - 1`)
+}
+
+/** The parts of a command fill it. */
+function checkEnd(at: number, end: number): void {
+  if (at === end) return
+  throw new EntryFormatError(`a command of the entry ends at byte ${at}, not at ${end}`)
 }
 
 function writeCommand(writer: EntryWriter, command: Command): LocatedCommand {
@@ -268,7 +291,7 @@ function parseCommand(
     const isMapped = view.getUint8(at) === mappedProduceCode
     const batchStart = start + produceHeaderBytes + (isMapped ? 4 : 0)
     const batch = bytes.subarray(batchStart, end)
-    const expect = flags & flagPresent ? getU64(view, start + 8) : undefined
+    const expect = flags & flagPresent ? position(view, start + 8) : undefined
     return {
       command: {
         type,
@@ -283,13 +306,14 @@ function parseCommand(
     const body = start + 4 + view.getUint32(start)
     const preface = unpackOwn(bytes.subarray(start + 4, body))
     const more = view.getUint8(at) === publishCommitCode ? { commit: preface } : preface
-    const { command, batchStarts } = parsePublish(bytes, view, body, flags)
-    return { command: { ...command, ...more }, batchStarts }
+    const { command, batchStarts } = parsePublish(bytes, view, body, end, flags)
+    // What is read from the bytes behind it wins.
+    return { command: { ...more, ...command }, batchStarts }
   }
-  if (type === 'publish') return parsePublish(bytes, view, start, flags)
-  if (type === 'relocate') return parseRelocate(bytes, view, start)
+  if (type === 'publish') return parsePublish(bytes, view, start, end, flags)
+  if (type === 'relocate') return parseRelocate(bytes, view, start, end)
   return {
-    command: { type, ...unpackOwn(bytes.subarray(start, end)) } as Command,
+    command: { ...unpackOwn(bytes.subarray(start, end)), type } as Command,
     batchStarts: [],
   }
 }
@@ -320,12 +344,13 @@ function parsePublish(
   bytes: Uint8Array,
   view: DataView,
   start: number,
+  end: number,
   flags: number,
 ): LocatedCommand {
   const producer: ProducerIdentity | undefined =
     flags & flagPresent
       ? {
-          id: getU64(view, start),
+          id: position(view, start),
           epoch: view.getUint32(start + 8),
           sequence: view.getUint32(start + 12),
         }
@@ -337,7 +362,7 @@ function parsePublish(
     expect.push({
       topicId: view.getUint32(at),
       partition: view.getUint32(at + 4),
-      offset: getU64(view, at + 8),
+      offset: position(view, at + 8),
     })
   const batches: PartitionBatch[] = []
   const batchStarts: number[] = []
@@ -347,13 +372,19 @@ function parsePublish(
     batches.push(partitionBatch(view, at, bytes.subarray(at + 12, at + 12 + length)))
     at += 12 + length
   }
+  checkEnd(at, end)
   return {
     command: { type: 'publish', ...(producer === undefined ? {} : { producer }), batches, expect },
     batchStarts,
   }
 }
 
-function parseRelocate(bytes: Uint8Array, view: DataView, start: number): LocatedCommand {
+function parseRelocate(
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  end: number,
+): LocatedCommand {
   const moves: Move[] = []
   const batchStarts: number[] = []
   let at = start + 4
@@ -364,8 +395,8 @@ function parseRelocate(bytes: Uint8Array, view: DataView, start: number): Locate
     moves.push({
       topicId: view.getUint32(at),
       partition: view.getUint32(at + 4),
-      base: getU64(view, at + 8),
-      lsn: getU64(view, at + 16),
+      base: position(view, at + 8),
+      lsn: position(view, at + 16),
       start: view.getUint32(at + 24),
       batch,
       ...(length === 0 ? {} : { header: readBatchHeader(batch) }),
@@ -373,6 +404,7 @@ function parseRelocate(bytes: Uint8Array, view: DataView, start: number): Locate
     batchStarts.push(batchStart)
     at = batchStart + length
   }
+  checkEnd(at, end)
   return { command: { type: 'relocate', moves }, batchStarts }
 }
 

@@ -142,9 +142,12 @@ async function readCheckpoint(
     if (view.getUint32(0) !== magic || view.getUint32(4) !== format) return undefined
     let crc = crc32(header)
     const end = size - 8
-    let rest = new Uint8Array(0)
+    let rest: Uint8Array = new Uint8Array(0)
     for (let at = headerBytes; at < end; ) {
-      const chunk = await file.read(at, Math.min(chunkBytes, end - at))
+      // A pair that does not fit what was read is fetched whole: joined once, however large. One that the file cannot hold is damage.
+      const missing = bytesMissing(rest)
+      if (missing > end - at) return undefined
+      const chunk = await file.read(at, Math.min(Math.max(chunkBytes, missing), end - at))
       if (chunk.length === 0) return undefined
       crc = crc32(chunk, crc)
       at += chunk.length
@@ -157,6 +160,13 @@ async function readCheckpoint(
   } finally {
     await file.close()
   }
+}
+
+/** Of the pair that begins there: bytes still to come, or 1 as long as its lengths are not there. */
+function bytesMissing(rest: Uint8Array): number {
+  if (rest.length < 8) return 1
+  const view = viewOf(rest)
+  return 8 + view.getUint32(0) + view.getUint32(4) - rest.length
 }
 
 /** Hands out the whole pairs and returns what is left over. */

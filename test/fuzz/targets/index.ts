@@ -2,7 +2,15 @@
 
 import type { Target } from '../target.ts'
 import { batches, batchesGzip } from './batches.ts'
+import { checkpoints, entries } from './entries.ts'
 import { frames } from './frames.ts'
 import { requests } from './requests.ts'
 
-export const targets: readonly Target[] = [frames, batches, batchesGzip, requests]
+export const targets: readonly Target[] = [
+  frames,
+  batches,
+  batchesGzip,
+  requests,
+  entries,
+  checkpoints,
+]
