@@ -21,6 +21,10 @@ export class FakeSocket implements ServerSocket {
     if (!this.isClosed) this.onSend(bytes)
   }
 
+  sendPieces(pieces: readonly Uint8Array[]): void {
+    this.send(Buffer.concat(pieces))
+  }
+
   close(code = 1000, reason = ''): void {
     if (this.isClosed) return
     this.isClosed = true

@@ -3,12 +3,9 @@
 // Rules: nothing fails inside the broker (INTERNAL, an exception, a rejection that nobody takes); a request is answered once, with a code that
 // docs/errors.md lists when it is refused; a frame that is none closes its connection and nothing else.
 
-import type { GatewayContext } from '../../../broker/gateway/context.ts'
-import { Connection } from '../../../broker/gateway/connection.ts'
+import { Gateway } from '../../../broker/gateway/gateway.ts'
 import { operations } from '../../../broker/gateway/operations.ts'
 import { GatewayStats } from '../../../broker/gateway/stats.ts'
-import { Timers } from '../../../broker/gateway/timers.ts'
-import { TopicDirectory } from '../../../broker/gateway/topic-directory.ts'
 import { resolveSettings } from '../../../broker/settings.ts'
 import { type RunningBroker, startBroker } from '../../../broker/start-broker.ts'
 import { encodeBatch } from '../../../wire/batch.ts'
@@ -77,9 +74,7 @@ process.on('unhandledRejection', error => {
 
 class World {
   private readonly running: RunningBroker
-  private readonly context: GatewayContext
-  private readonly timers = new Timers(20)
-  private connection: Connection | undefined
+  private readonly gateway: Gateway
   private socket: FakeSocket | undefined
   private fault: Error | undefined
   /** Requests without an answer as yet. */
@@ -96,24 +91,23 @@ class World {
       flags: { loglet: 'memory', numPartitions: 3, groupSweepIntervalMs: 20 },
     })
     this.running = running
-    this.context = {
+    const logger = {
+      info: () => {},
+      warn: () => {},
+      error: (facts: object) => {
+        this.inside = facts
+        this.fault = new Finding(`failed inside: ${JSON.stringify(facts)}`)
+      },
+    }
+    this.gateway = new Gateway({
       broker: running.broker,
       settings,
       version: '0',
       serverId: 'fuzz',
-      timers: this.timers,
+      logger,
+      metrics: () => Promise.resolve({ contentType: '', text: '' }),
       stats: new GatewayStats(settings.metricsTopicsMax),
-      topics: new TopicDirectory(running.broker, settings),
-      brokers: () => [],
-      nodes: () => [],
-      cluster: undefined,
-      startedAt: performance.now(),
-      connections: () => [],
-      onInternalError: (error, op) => {
-        this.inside = error
-        this.fault = new Finding(`${op} failed inside: ${String(error)}`, { cause: error })
-      },
-    }
+    })
   }
 
   static async open(): Promise<World> {
@@ -169,7 +163,8 @@ class World {
     if (this.socket !== undefined && !this.socket.isClosed) return this.socket
     const socket = new FakeSocket(bytes => this.receive(bytes))
     this.socket = socket
-    this.connection = new Connection(this.context, socket, () => {})
+    // As from the upgrade of an HTTP request.
+    ;(this.gateway as unknown as { accept(made: FakeSocket): void }).accept(socket)
     this.waiting.clear()
     socket.onMessage(packFrame({ op: 'hello', id: 0, protocol: 1, client: 'fuzz' }))
     return socket
@@ -194,8 +189,7 @@ class World {
   }
 
   async close(): Promise<void> {
-    this.connection?.terminate()
-    this.timers.close()
+    await this.gateway.drain(0)
     await this.running.close()
   }
 }
