@@ -23,6 +23,21 @@ export function fill(element: Element, ...children: readonly Child[]): void {
   element.replaceChildren(...nodes.map(node => (node instanceof Node ? node : String(node))))
 }
 
+/** As `fill`, for what is made anew all the time: what has not changed stays as it is, and the focus stays where it was. */
+export function refill(element: Element, ...children: readonly Child[]): void {
+  const next = element.cloneNode() as Element
+  fill(next, ...children)
+  if (next.isEqualNode(element)) return
+  const { activeElement: focused } = document
+  element.replaceChildren(...next.childNodes)
+  if (focused === null || focused.isConnected) return
+  for (const candidate of element.querySelectorAll<HTMLElement>('a, button, input, select'))
+    if (nameOf(candidate) === nameOf(focused)) return candidate.focus({ preventScroll: true })
+}
+
+const nameOf = (element: Element): string =>
+  `${element.tagName} ${element.getAttribute('aria-label') ?? element.textContent}`
+
 export interface Column<T> {
   readonly title: string
   readonly isNumber?: boolean
@@ -77,30 +92,63 @@ export function tiles(rows: readonly (readonly [name: string, value: string])[])
   )
 }
 
-/** Asks before something is done. @returns whether it is to be done */
-export function confirm(
+/** A dialog over the page, until `end` is called in it. @returns what that was called with, or `cancelled` */
+export function modal<T>(
   title: string,
-  action: string,
-  ...body: readonly Child[]
-): Promise<boolean> {
+  cancelled: T,
+  make: (end: (answer: T) => void) => readonly Child[],
+): Promise<T> {
   return new Promise(resolve => {
-    const end = (answer: boolean): void => {
+    const leave = (): void => end(cancelled)
+    const end = (answer: T): void => {
+      removeEventListener('hashchange', leave)
+      // Gives the focus back to where it was.
+      dialog.close()
       dialog.remove()
       resolve(answer)
     }
-    const dialog = h(
-      'dialog',
-      { 'aria-label': title, oncancel: () => end(false) },
-      h('h2', {}, title),
-      ...body,
-      h(
-        'div',
-        { class: 'buttons' },
-        h('button', { type: 'button', onclick: () => end(false) }, 'Cancel'),
-        h('button', { type: 'button', class: 'main', onclick: () => end(true) }, action),
-      ),
-    )
+    const dialog = h('dialog', { 'aria-label': title, oncancel: leave })
+    fill(dialog, h('h2', {}, title), ...make(end))
     document.body.append(dialog)
     dialog.showModal()
+    // Another view, by the browser's own buttons.
+    addEventListener('hashchange', leave)
   })
+}
+
+export interface Question {
+  readonly title: string
+  /** What the button says. */
+  readonly action: string
+  /** For what cannot be undone: has to be typed first. */
+  readonly typed?: string
+}
+
+/** Asks before something is done. @returns whether it is to be done */
+export function confirm(
+  { title, action, typed }: Question,
+  ...body: readonly Child[]
+): Promise<boolean> {
+  return modal(title, false, end => {
+    const main = h(
+      'button',
+      { type: 'button', class: 'main', disabled: typed !== undefined, onclick: () => end(true) },
+      action,
+    )
+    const word = h('input', { name: 'typed', autocomplete: 'off', spellcheck: 'false' })
+    word.addEventListener('input', () => {
+      main.disabled = word.value !== typed
+    })
+    return [
+      ...body,
+      typed !== undefined && field(`Type ${typed} to confirm`, word),
+      buttons(() => end(false), main),
+    ]
+  })
+}
+
+/** At the end of a dialog: the way out, and the way on. */
+export function buttons(onCancel: () => void, ...others: readonly Child[]): HTMLElement {
+  const cancel = h('button', { type: 'button', onclick: onCancel }, 'Cancel')
+  return h('div', { class: 'buttons' }, cancel, ...others)
 }

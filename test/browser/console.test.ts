@@ -3,12 +3,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import axe from 'axe-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
 import { type Client, connect } from '../../client/index.ts'
 import { type Browser, chromiumPath, hasChromium, openBrowser } from './chromium.ts'
 
 const soon = { timeout: 20_000 }
+const views = ['overview', 'topics', 'groups', 'log', 'connections']
 const isSkipped = !hasChromium && process.env['CI'] !== 'true'
 
 describe.skipIf(isSkipped)(`the console (needs ${chromiumPath})`, () => {
@@ -110,7 +112,7 @@ describe.skipIf(isSkipped)(`the console (needs ${chromiumPath})`, () => {
     await open('topics/orders')
     await page.getByLabel('From').selectOption('offset')
     await page.getByLabel('Where').fill('0')
-    await page.getByLabel('Partition').selectOption('1')
+    await page.locator('select[name=partition]').selectOption('1')
     await page.getByRole('button', { name: 'Read', exact: true }).click()
     await page.getByRole('button', { name: '1:0', exact: true }).waitFor()
     await page.getByLabel('Where').fill('none')
@@ -170,6 +172,148 @@ describe.skipIf(isSkipped)(`the console (needs ${chromiumPath})`, () => {
         code: 'INVALID_REQUEST',
       })
   })
+
+  it('shows what a reset of offsets would do before it does it, and deletes a group whose name is typed', async () => {
+    const { page } = browser
+    await client.admin().createTopic('done', { partitions: 2 })
+    const producer = client.producer()
+    for (let i = 0; i < 10; i++) await producer.send('done', { value: `${i}` }, { partition: 0 })
+    const once = client.consumer({
+      groupId: 'nightly',
+      topics: 'done',
+      autoOffsetReset: 'earliest',
+    })
+    let seen = 0
+    for await (const _ of once) if (++seen === 10) break
+    const committed = async (): Promise<readonly number[]> =>
+      (await client.admin().fetchOffsets('nightly')).offsets.map(({ offset }) => offset)
+    await expect.poll(committed, soon).toEqual([9, 0])
+    await open('groups/nightly')
+    await page.getByRole('button', { name: 'Reset offsets…' }).click()
+    const dialog = page.getByRole('dialog')
+    const move = dialog.getByRole('button', { name: 'Move offsets' })
+    expect(await move.isDisabled()).toBe(true)
+    await dialog.locator('select[name=to]').selectOption('shift')
+    await dialog.getByLabel('Where').fill('minus four')
+    await dialog.getByRole('button', { name: 'Show what it would do' }).click()
+    await dialog.getByRole('alert').getByText('minus four is no number').waitFor()
+    await dialog.getByLabel('Where').fill('-4')
+    await dialog.getByRole('button', { name: 'Show what it would do' }).click()
+    await dialog.getByRole('row', { name: 'done 0 9 5 -4' }).waitFor()
+    expect(await committed()).toEqual([9, 0])
+    // Another wish than what was shown has to be shown first.
+    await dialog.getByLabel('Where').fill('-5')
+    expect(await move.isDisabled()).toBe(true)
+    await dialog.getByRole('button', { name: 'Show what it would do' }).click()
+    await dialog.getByRole('row', { name: 'done 0 9 4 -5' }).waitFor()
+    await move.click()
+    await page.getByText('Moved the offsets of 2 partitions.').waitFor()
+    expect(await committed()).toEqual([4, 0])
+    await page.getByRole('button', { name: 'Delete group…' }).click()
+    const remove = dialog.getByRole('button', { name: 'Delete', exact: true })
+    await dialog.getByLabel('Type nightly').fill('nightl')
+    expect(await remove.isDisabled()).toBe(true)
+    await dialog.getByLabel('Type nightly').fill('nightly')
+    await remove.click()
+    await expect.poll(() => page.url(), soon).toMatch(/#\/groups$/)
+    expect((await client.admin().listGroups()).map(({ group }) => group)).not.toContain('nightly')
+  })
+
+  it('does not touch a group that has members, and says why', async () => {
+    const { page } = browser
+    await open('groups/billing')
+    await page.getByRole('button', { name: 'Reset offsets…' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByRole('button', { name: 'Show what it would do' }).click()
+    await dialog.getByRole('row', { name: /^orders 0/ }).waitFor()
+    await dialog.getByRole('button', { name: 'Move offsets' }).click()
+    await dialog.getByRole('alert').getByText('GROUP_NOT_EMPTY').waitFor()
+    await page.keyboard.press('Escape')
+    await expect.poll(() => dialog.count(), soon).toBe(0)
+  })
+
+  it("changes a topic's settings and partitions, and deletes it", async () => {
+    const { page } = browser
+    await client.admin().createTopic('short', { partitions: 1 })
+    await open('topics/short')
+    await page.locator('select[name=config]').selectOption('retention.ms')
+    await page.getByLabel('Set to').fill('forever')
+    await page.getByRole('button', { name: 'Set', exact: true }).click()
+    await page.getByRole('alert').getByText('INVALID_CONFIG').waitFor()
+    await page.getByLabel('Set to').fill('3600000')
+    await page.getByRole('button', { name: 'Set', exact: true }).click()
+    await page.getByText('Set retention.ms to 3600000.').waitFor()
+    await page.getByLabel('Partitions in all').fill('3')
+    await page.getByRole('button', { name: 'Add partitions' }).click()
+    await page.getByText('short has 3 partitions now').waitFor()
+    const found = await client.admin().describeTopic('short')
+    expect(found.config).toMatchObject({ 'retention.ms': '3600000' })
+    expect(found.partitions).toHaveLength(3)
+    await page.getByRole('button', { name: 'Delete topic…' }).click()
+    await page.getByRole('dialog').getByLabel('Type short').fill('short')
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click()
+    await expect.poll(() => page.url(), soon).toMatch(/#\/topics$/)
+    expect((await client.admin().listTopics()).map(({ topic }) => topic)).not.toContain('short')
+  })
+
+  it('disconnects a client, which comes back', async () => {
+    const { page } = browser
+    const victim = await connect(broker.url, { clientId: 'victim' })
+    await open('connections')
+    const row = page.getByRole('row', { name: /victim/ })
+    await row.getByRole('button').click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Disconnect' }).click()
+    await page.getByText(/^Closed connection \d+\.$/).waitFor()
+    await victim.admin().ping()
+    await victim.close()
+  })
+
+  it('keeps the focus where it is while what is shown changes', async () => {
+    const { page } = browser
+    await open('connections')
+    const [first] = (await client.admin().listConnections()).connections
+    const name = `Disconnect ${first?.id}`
+    await page.getByRole('button', { name, exact: true }).focus()
+    const shown = page.locator('main table')
+    const before = await shown.innerText()
+    await expect.poll(() => shown.innerText(), soon).not.toBe(before)
+    expect(await page.evaluate('document.activeElement.getAttribute("aria-label")')).toBe(name)
+  })
+
+  it.each(['light', 'dark'] as const)(
+    'has nothing that axe-core finds serious, in any view or dialog, in %s',
+    async colorScheme => {
+      const { page } = browser
+      await page.setViewportSize({ width: 1280, height: 800 })
+      await page.emulateMedia({ colorScheme })
+      const check = async (what: string): Promise<void> => {
+        await page.evaluate(axe.source)
+        const found = (await page.evaluate('axe.run()')) as axe.AxeResults
+        const bad = found.violations.filter(({ impact }) => /serious|critical/.test(impact ?? ''))
+        const told = bad.map(({ id, nodes }) => `${id}: ${nodes.map(node => node.html).join(' ')}`)
+        expect(told, what).toEqual([])
+      }
+      for (const view of [...views, 'topics/orders', 'groups/billing', 'groups/mailer']) {
+        await page.goto('about:blank')
+        await open(view)
+        await page.locator('main :is(table, canvas)').first().waitFor()
+        expect(
+          await page.evaluate('document.documentElement.scrollWidth'),
+          view,
+        ).toBeLessThanOrEqual(1280)
+        await check(view)
+      }
+      await open('groups/billing')
+      await page.getByRole('button', { name: 'Reset offsets…' }).click()
+      await check('the dialog that resets offsets')
+      await page.keyboard.press('Escape')
+      await page.getByRole('button', { name: 'Delete group…' }).click()
+      await check('the dialog that deletes a group')
+      await page.keyboard.press('Escape')
+      await page.emulateMedia({ colorScheme: 'light' })
+    },
+    60_000,
+  )
 
   it('is of use with the keyboard, on a phone, and without an error on the way', async () => {
     const { page, errors } = browser

@@ -7,27 +7,29 @@ import type {
   ShareGroupDescription,
   SharePartitionDescription,
 } from '../../../client/index.ts'
-import { fill, h, table, tiles } from '../dom.ts'
+import { fill, h, refill, table, tiles } from '../dom.ts'
 import { count, seconds } from '../format.ts'
 import { repeat, type View } from '../view.ts'
+import { groupActions } from './group-actions.ts'
 
 export const groupsView: View = (context, name) => {
   const { client, main } = context
   const errors = h('div')
   const body = h('div')
-  fill(main, h('h1', {}, name === '' ? 'Groups' : `Group ${name}`), errors, body)
+  const title = h('h1', {}, name === '' ? 'Groups' : `Group ${name}`)
+  fill(main, title, errors, body, name !== '' && groupActions(context, name))
   repeat(context, 2000, errors, async () => {
     const admin = client.admin()
     const groups = await admin.listGroups()
     if (name === '') {
-      fill(body, h('section', { class: 'card' }, listOf(groups)))
+      refill(body, h('section', { class: 'card' }, listOf(groups)))
       return
     }
     const isShare = groups.find(({ group }) => group === name)?.type === 'share'
     const shown = isShare
       ? shareGroup(await admin.describeShareGroup(name))
       : consumerGroup(await admin.describeGroup(name))
-    fill(body, ...shown)
+    refill(body, ...shown)
   })
 }
 

@@ -149,8 +149,7 @@ function switchForm({ client, stats, signal }: ViewContext): HTMLElement {
     if (open === undefined || to === '') return
     const isMemory = to.split(',')[0] === 'memory'
     const isAsked = await confirm(
-      'Switch the log?',
-      `Switch to ${to}`,
+      { title: 'Switch the log?', action: `Switch to ${to}` },
       h(
         'p',
         {},

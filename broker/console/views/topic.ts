@@ -1,9 +1,11 @@
 // One topic: records as they come, or from some place on; search in key, value and headers; a form to write.
 
 import type { ReadFrom, ReadRecord } from '../../../client/index.ts'
-import { field, fill, form, h, tiles } from '../dom.ts'
+import { field, fill, form, h, refill, tiles } from '../dom.ts'
 import { bytes, count, cut, pretty, shown, time } from '../format.ts'
+import { type Place, placeOf } from '../place.ts'
 import { repeat, showError, type View, type ViewContext } from '../view.ts'
+import { topicSettings } from './topic-settings.ts'
 
 /** Records that the page keeps, the newest. */
 const rowsMax = 500
@@ -36,12 +38,13 @@ export const topicView: View = (context, topic) => {
     facts,
     tail.element,
     h('section', { class: 'card' }, h('h2', {}, 'Write a record'), produceForm(context, topic)),
+    topicSettings(context, topic),
   )
   repeat(context, 2000, errors, async () => {
     const found = await client.admin().describeTopic(topic)
     const records = found.partitions.reduce((sum, p) => sum + p.endOffset - p.startOffset, 0)
     const stored = found.partitions.reduce((sum, p) => sum + p.bytes, 0)
-    fill(
+    refill(
       facts,
       tiles([
         ['Partitions', count(found.partitions.length)],
@@ -132,25 +135,6 @@ class Tail {
     if (!this.where.disabled) this.where.focus()
   }
 
-  /** @throws Error what is wrong with it */
-  private begin(): ReadFrom {
-    const where = this.where.value.trim()
-    switch (this.from.value) {
-      case 'last':
-        return { last: positive(where || '100') }
-      case 'offset':
-        return positive(where || '0')
-      case 'time': {
-        const timestamp = Date.parse(where)
-        if (Number.isNaN(timestamp))
-          throw new Error(`${where} is no time: use 2026-01-31T12:00:00Z`)
-        return { timestamp }
-      }
-      default:
-        return this.from.value
-    }
-  }
-
   private async read(): Promise<void> {
     this.reading.abort()
     const reading = new AbortController()
@@ -164,7 +148,7 @@ class Tail {
     this.setPaused(false)
     this.tell()
     try {
-      const from = this.begin()
+      const from: ReadFrom = placeOf(this.from.value as Place, this.where.value)
       const { value } = this.partition
       const reader = this.context.client.read(this.topic, {
         from,
@@ -273,12 +257,6 @@ function rowOf(record: Found, onOpen: () => void): Row {
     h('td', { class: 'value' }, cut(headers, valueShown)),
   )
   return { element, text: `${key}\n${value}\n${headers}`.toLowerCase() }
-}
-
-function positive(textOf: string): number {
-  const value = Number(textOf)
-  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`${textOf} is no number from 0`)
-  return value
 }
 
 function produceForm({ client, signal }: ViewContext, topic: string): HTMLElement {

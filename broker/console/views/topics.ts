@@ -1,7 +1,7 @@
 // All topics, and how to make one; one topic: its tail, its past, and a form to write to it.
 
 import type { TopicListing } from '../../../client/index.ts'
-import { field, fill, form, h, table } from '../dom.ts'
+import { field, fill, form, h, refill, table } from '../dom.ts'
 import { bytes, count } from '../format.ts'
 import { repeat, showError, type View, type ViewContext } from '../view.ts'
 import { topicView } from './topic.ts'
@@ -19,7 +19,7 @@ function list(context: ViewContext): void {
   let topics: readonly TopicListing[] = []
   const show = (): void => {
     const wanted = topics.filter(({ topic }) => topic.includes(filter.value))
-    fill(rows, topicsTable(wanted))
+    refill(rows, topicsTable(wanted))
   }
   filter.addEventListener('input', show)
   fill(
