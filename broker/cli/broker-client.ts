@@ -5,12 +5,13 @@
 
 import type { Client } from '../../client/index.ts'
 import { LogloomError } from '../../wire/errors.ts'
+import { identity } from './identity.ts'
 
 /** Connects, runs `work` and closes. @throws CONNECTION_CLOSED when there is no broker */
 export async function withBroker<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
   // Loaded here, so that help and `start` do without it.
   const { connect } = await import('../../client/index.ts')
-  const client = await connect(url, { clientId: 'logloom-cli', lazy: true })
+  const client = await connect(url, { clientId: 'logloom-cli', lazy: true, ...identity() })
   try {
     await reached(client, url)
     return await work(client)
@@ -26,6 +27,8 @@ async function reached(client: Client, url: string): Promise<void> {
   for await (const status of client.status()) {
     if (status.type === 'open') return
     if (status.type === 'closed') throw status.error ?? unreachable(url, undefined)
+    if (status.type === 'recovering' && status.error.code === 'AUTHENTICATION_FAILED')
+      throw status.error
     if (status.type === 'recovering' && --left <= 0) throw unreachable(url, status.error)
   }
 }

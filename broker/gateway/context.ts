@@ -1,6 +1,7 @@
 // What every handler of the gateway can reach: the broker, the settings, the shared timers and the counters.
 
 import type { Broker } from '../broker.ts'
+import type { Authenticator } from '../security/authenticator.ts'
 import type { Frame } from '../../wire/frame.ts'
 import type { Settings } from '../settings.ts'
 import type { SharedReads } from './shared-reads.ts'
@@ -60,6 +61,7 @@ export interface GatewayContext {
   readonly serverId: string
   readonly timers: Timers
   readonly stats: GatewayStats
+  readonly authenticator: Authenticator
   readonly topics: TopicDirectory
   readonly reads: SharedReads
   /** Brokers of the same log that clients may turn to, this one included; empty for a broker alone. */
