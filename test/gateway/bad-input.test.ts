@@ -97,6 +97,10 @@ const valid: Readonly<Record<string, () => Frame>> = {
   closeConnection: () => ({ connection: 2 ** 40 }),
   addNode: () => ({ node: 'n4', peerUrl: 'ws://127.0.0.1:1' }),
   removeNode: () => ({ node: 'n4' }),
+  authenticate: () => ({ auth: { token: 'x' } }),
+  mintToken: () => ({
+    grants: [{ resource: 'topic', pattern: 'literal', name: 'bad', operations: ['read'] }],
+  }),
   health: () => ({}),
   ping: () => ({}),
 }
@@ -140,6 +144,8 @@ const required: Readonly<Record<string, readonly string[]>> = {
   closeConnection: ['connection'],
   addNode: ['node', 'peerUrl'],
   removeNode: ['node'],
+  authenticate: [],
+  mintToken: ['grants'],
   health: [],
   ping: [],
 }
@@ -161,6 +167,8 @@ const optional: Readonly<Record<string, readonly string[]>> = {
   leaveShareGroup: ['except'],
   switchLog: ['expectedIndex'],
   trimLog: ['force'],
+  authenticate: ['auth'],
+  mintToken: ['ttlMs'],
 }
 
 /** Wrong for each field: none is text, a list and a map at once. */
@@ -172,6 +180,8 @@ const takes: Readonly<Record<string, (value: unknown) => boolean>> = {
   acks: v => v === -1,
   codecs: v => Array.isArray(v),
   keepsDead: v => v === true,
+  // Nobody asks who one is here.
+  auth: v => typeof v === 'object' && !Array.isArray(v) && !(v instanceof Uint8Array),
   batch: v => v instanceof Uint8Array,
 }
 
