@@ -2,6 +2,14 @@
 
 export type Place = 'beginning' | 'end' | 'offset' | 'time' | 'last'
 
+/** What the field beside the choice may hold. */
+export const placeholders: Readonly<Record<string, string>> = {
+  last: '100',
+  offset: '0',
+  shift: '-10',
+  time: '2026-01-31T12:00:00Z',
+}
+
 /** @throws Error what is wrong with it */
 export function placeOf(
   kind: Place,

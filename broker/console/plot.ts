@@ -11,6 +11,8 @@ export interface Line {
 }
 
 const height = 220
+/** Of labels of marks that stand close together; what finds no room has none. */
+const labelLines = 5
 
 export class Plot {
   readonly element = document.createElement('div')
@@ -48,7 +50,7 @@ export class Plot {
           })),
         ],
         axes: [
-          { ...axis },
+          { ...axis, space: 80, values: (_, ticks) => ticks.map(clockTime) },
           { ...axis, size: 70, values: (_, values) => values.map(value => show(value)) },
         ],
         scales: { y: { range: (_, __, max) => [0, Math.max(max, least) * 1.1] } },
@@ -82,6 +84,11 @@ export class Plot {
   }
 }
 
+/** Of seconds since 1970: hours, minutes and seconds here. */
+function clockTime(at: number): string {
+  return new Date(at * 1000).toTimeString().slice(0, 8)
+}
+
 /** What a colour of the style sheet is in this theme: a canvas does not know `light-dark()`. */
 function colorOf(property: string): string {
   const probe = document.createElement('span')
@@ -99,6 +106,8 @@ function drawMarks(plot: UPlot, marks: readonly Mark[], color: string): void {
   ctx.fillStyle = color
   ctx.textAlign = 'left'
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`
+  /** Where the last label of each line ends. */
+  const ends: number[] = []
   for (const { at, spec } of marks) {
     const x = plot.valToPos(at, 'x', true)
     if (x < bbox.left || x > bbox.left + bbox.width) continue
@@ -107,7 +116,11 @@ function drawMarks(plot: UPlot, marks: readonly Mark[], color: string): void {
     ctx.moveTo(x, bbox.top)
     ctx.lineTo(x, bbox.top + bbox.height)
     ctx.stroke()
-    ctx.fillText(spec, x + 4, bbox.top + 12 * devicePixelRatio)
+    // Below those that it would cover.
+    const line = [...ends, 0].findIndex(end => end < x)
+    if (line >= labelLines) continue
+    ends[line] = x + ctx.measureText(spec).width + 8
+    ctx.fillText(spec, x + 4, bbox.top + 12 * (line + 1) * devicePixelRatio)
   }
   ctx.restore()
 }

@@ -3,7 +3,7 @@
 import type { OffsetReset, ResetOffsetsOptions } from '../../../client/index.ts'
 import { buttons, confirm, field, fill, form, h, modal, table } from '../dom.ts'
 import { count } from '../format.ts'
-import { type Place, placeOf } from '../place.ts'
+import { type Place, placeholders, placeOf } from '../place.ts'
 import { showError, type ViewContext } from '../view.ts'
 
 type Target = ResetOffsetsOptions['to']
@@ -68,6 +68,7 @@ function resetDialog({ client }: ViewContext, group: string): Promise<number | u
     }
     to.addEventListener('change', () => {
       where.disabled = to.value === 'beginning' || to.value === 'end'
+      where.placeholder = placeholders[to.value] ?? ''
       forget()
     })
     where.addEventListener('input', forget)
@@ -116,7 +117,7 @@ function resetsTable(offsets: readonly OffsetReset[]): HTMLElement {
       { title: 'Partition', isNumber: true, cell: o => o.partition },
       { title: 'From', isNumber: true, cell: o => (o.from === null ? '–' : count(o.from)) },
       { title: 'To', isNumber: true, cell: o => count(o.to) },
-      { title: 'Records', isNumber: true, cell: o => difference(o) },
+      { title: 'Moves by', isNumber: true, cell: o => difference(o) },
     ],
     offsets,
   )

@@ -3,7 +3,7 @@
 import type { ReadFrom, ReadRecord } from '../../../client/index.ts'
 import { field, fill, form, h, refill, tiles } from '../dom.ts'
 import { bytes, count, cut, pretty, shown, time } from '../format.ts'
-import { type Place, placeOf } from '../place.ts'
+import { type Place, placeholders, placeOf } from '../place.ts'
 import { repeat, showError, type View, type ViewContext } from '../view.ts'
 import { topicSettings } from './topic-settings.ts'
 
@@ -115,7 +115,7 @@ class Tail {
       h('p', {}, this.state),
       h(
         'div',
-        { class: 'scroll' },
+        { class: 'scroll records' },
         h(
           'table',
           { 'aria-label': 'Records' },
@@ -131,7 +131,7 @@ class Tail {
   private chooseWhere(): void {
     const { value } = this.from
     this.where.disabled = value === 'end' || value === 'beginning'
-    this.where.placeholder = { last: '100', offset: '0', time: '2026-01-31T12:00:00Z' }[value] ?? ''
+    this.where.placeholder = placeholders[value] ?? ''
     if (!this.where.disabled) this.where.focus()
   }
 
