@@ -8,7 +8,7 @@ import type { Lsn } from '../loglets/contract.ts'
 import { errorTable, LogloomError } from '../wire/errors.ts'
 import { type BrokerOptions, type BrokerSettings, defaultBrokerSettings } from './broker-options.ts'
 import { Applier } from './engine/applier.ts'
-import { type EncodedEntry, isMove, recordsIn } from './engine/entry.ts'
+import { type EncodedEntry, isOld, recordsIn } from './engine/entry.ts'
 import { lagFrom, lagRecords } from './group-lag.ts'
 import { GroupWatch } from './group-watch.ts'
 import { Cleaner, type CleaningStats } from './cleaning/cleaner.ts'
@@ -41,11 +41,12 @@ import type { Command, Decision } from './state/commands.ts'
 import type { PastRange } from './state/past.ts'
 import { type MemberView, viewOf } from './state/groups/group-machine.ts'
 import { atLevel, cleaningLevel, lowestLevel } from './state/feature-level.ts'
+import { captureImage, type SnapshotImage } from './snapshot/image.ts'
 import type { Session } from './state/sessions.ts'
 import { placeKey, type ShareGroup } from './state/share/share-group.ts'
 import { stateVersion } from './state/state-hash.ts'
 import type { ApplyResult, StateMachine } from './state/state-machine.ts'
-import type { PartitionState, TopicState } from './state/topics.ts'
+import { isHidden, type PartitionState, type TopicState } from './state/topics.ts'
 
 const replayReadBytes = 4 << 20
 /** Longer than a failover takes. */
@@ -347,11 +348,12 @@ export class Broker {
   }
 
   topicById(id: number): TopicState | undefined {
-    return this.machine.topics.byId.get(id)
+    const topic = this.machine.topics.byId.get(id)
+    return topic !== undefined && isHidden(topic) ? undefined : topic
   }
 
   topics(): Iterable<TopicState> {
-    return this.machine.topics.byId.values()
+    return this.machine.topics.byName.values()
   }
 
   /** Offset that `at` means now, or meant then; see {@link Reader.offsetAt}. */
@@ -398,6 +400,16 @@ export class Broker {
   /** A consumer group; undefined when there is none of this name. */
   group(name: string): Group | undefined {
     return this.machine.groups.registry.byName.get(name)
+  }
+
+  /** The state between two entries of the log, as a snapshot needs it, with its rights or without. @throws LIMIT_EXCEEDED */
+  captureImage(security: boolean): SnapshotImage {
+    return captureImage(this.machine, security)
+  }
+
+  /** Topics that a restore has made, hidden or not, by their number in the archive. */
+  restoredTopics(restore: string): ReadonlyMap<number, TopicState> {
+    return this.machine.restores.topicsOf(restore)
   }
 
   /** See {@link viewOf}. */
@@ -674,8 +686,8 @@ export class Broker {
   }
 
   private onCommitted(lsn: number, entry: EncodedEntry, ms: number, segmentIndex: number): void {
-    // What was moved is old: it must not drive out what readers at the tail need.
-    if (!isMove(entry)) this.cache.put(lsn, entry.buffers, entry.bytes)
+    // It must not drive out what readers at the tail need.
+    if (!isOld(entry)) this.cache.put(lsn, entry.buffers, entry.bytes)
     const { observe, log } = this.options
     if (observe?.appended !== undefined) {
       const spec = log.chain.segments.find(s => s.index === segmentIndex)?.spec ?? 'unknown'

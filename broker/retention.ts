@@ -76,7 +76,8 @@ export class Retention {
     const due: (readonly [topicId: number, partition: number])[] = []
     const { dropped } = topics
     let seen = 0
-    for (const topic of topics.byId.values())
+    if (machine.restores.holds.lasts(time)) return false
+    for (const topic of topics.byName.values())
       for (const partition of topic.partitions) {
         if (partition.bytes === 0 || due.length >= partitionsPerCommandMax) continue
         if (++seen % partitionsPerTurn === 0) await clock.sleep(0)

@@ -25,6 +25,10 @@ const table = {
     'use 1 to 249 of the characters a-z A-Z 0-9 . _ - and not "." or ".."',
   ),
   UNKNOWN_TOPIC: spec(false, 'create the topic, or set auto.create.topics.enable=true'),
+  TOPIC_RESTORING: spec(
+    true,
+    'wait for the restore, run it again if it ended, or drop it with `logloom snapshot restore --drop`',
+  ),
   TOPIC_EXISTS: spec(false, 'pass ifNotExists, or choose another name'),
   UNKNOWN_PARTITION: spec(false, 'partitions are numbered from 0; see describeTopic'),
   INVALID_PARTITIONS: spec(false, 'ask for a whole number of partitions within the limit'),
@@ -108,6 +112,15 @@ const table = {
     true,
     'too few nodes of the cluster answer; retry, and see `logloom health` for which',
   ),
+  SNAPSHOT_EXPIRED: spec(
+    false,
+    'take the snapshot anew; see docs/operations.md, "Backup and restore", for what ends one',
+  ),
+  SNAPSHOT_CORRUPT: spec(
+    false,
+    'take another copy of the file; nothing was written to the cluster',
+  ),
+  RESTORE_INCOMPLETE: spec(false, 'run the same restore again: it goes on where it ended'),
   LOG_LOST: spec(false, 'the storage of this range is damaged or gone; see `logloom log verify`'),
   INTERNAL: spec(false, 'a defect: please report it with the broker log'),
   CONNECTION_CLOSED: spec(false, 'the connection ended before an answer; the outcome is unknown'),
@@ -120,7 +133,7 @@ const table = {
   DATA_DIR_NEWER: spec(false, 'this directory was written by a newer version; upgrade logloom'),
   INSECURE_PUBLIC_BIND: spec(
     false,
-    'bind to 127.0.0.1, or give --authentication required and a certificate, or pass --insecure-public',
+    'bind to 127.0.0.1, or pass --insecure-public to accept unauthenticated clients',
   ),
   DATA_DIR_FOREIGN: spec(
     false,
@@ -133,10 +146,6 @@ const table = {
   ),
   TOO_FEW_NODES: spec(false, 'start the other nodes of the cluster first'),
   PEER_SECRET: spec(false, 'give all nodes of a cluster the same secret'),
-  PEER_CERTIFICATE: spec(
-    false,
-    'give the node a certificate with its node id as DNS name, signed by the authority in peerTlsCaFile',
-  ),
   PEER_CLUSTER: spec(false, 'correct the cluster id, or the URL that leads to another cluster'),
   PEER_PROTOCOL: spec(false, 'upgrade the older node; neighbouring versions understand each other'),
   PEER_UNKNOWN: spec(false, 'add the node to the peer lists of all the others'),
@@ -152,19 +161,6 @@ const table = {
   PEER_DUPLICATE: spec(
     true,
     'a restarted node gets in once its former process is gone; else two nodes have one id: rename one',
-  ),
-  AUTHENTICATION_REQUIRED: spec(
-    false,
-    'send a token: connect(url, { token }), --token-file FILE or LOGLOOM_TOKEN',
-  ),
-  AUTHENTICATION_FAILED: spec(
-    false,
-    'the token is wrong, has expired or was revoked: get a new one; the log of the broker says which',
-  ),
-  AUTHORIZATION_FAILED: spec(false, 'let an administrator allow it: see `logloom acl`'),
-  TOKEN_IN_URL: spec(
-    false,
-    'take the token out of the URL, and make a new one: URLs are written to logs; send it in hello, in a subprotocol or in the Authorization header',
   ),
   FORBIDDEN_HOST: spec(false, 'add the host to allowedHosts'),
   FORBIDDEN_ORIGIN: spec(false, 'add the origin to allowedOrigins'),

@@ -77,7 +77,10 @@ export class Compaction {
   due(): readonly (readonly [TopicState, PartitionState])[] {
     const found: { readonly ratio: number; readonly is: readonly [TopicState, PartitionState] }[] =
       []
-    for (const topic of this.options.machine.topics.byId.values()) {
+    const { restores, topics } = this.options.machine
+    // Nothing that it wrote would be taken.
+    if (restores.holds.lasts(this.time)) return []
+    for (const topic of topics.byName.values()) {
       if (!cleanupPolicy(topic).compact) continue
       for (const partition of topic.partitions) {
         const { bytes, compaction } = partition

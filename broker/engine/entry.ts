@@ -11,6 +11,8 @@
 //   produce with a map (type 40):    0 u32 topic id   4 u32 partition   8 u64 expected offset   16 u32 partitions   20 batch
 //   publish with maps (type 41), or with an acknowledgement (type 50):
 //                                    0 u32 length of a msgpack map { maps, commit, ack }   4 the map, then as publish
+//   restored batches (type 60):      0 u32 topic id   4 u32 partition   8 u64 offset after which they come   16 u32 batches
+//                                    20 { u64 offset, u64 next offset, u64 append time, u32 length, batch } …
 //   others:   one msgpack map
 //
 // All big-endian. Batches above `copyBelowBytes` stay views of the frame they came in, so they reach `writev` without a copy;
@@ -32,6 +34,7 @@ import type {
 } from '../state/commands.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
 import { unpackOwn } from '../state/own-frame.ts'
+import type { RestoredBatch } from '../state/restore/commands.ts'
 
 const magic = 0xe1
 const version = 1
@@ -42,6 +45,8 @@ const commandHeaderBytes = 8
 const produceHeaderBytes = 16
 const publishHeaderBytes = 24
 const moveHeaderBytes = 32
+const restoreHeaderBytes = 20
+const restoredHeaderBytes = 28
 const copyBelowBytes = 4096
 /** A publish that carries consumed offsets. */
 const publishCommitCode = 23
@@ -89,6 +94,13 @@ const typeCodes: Readonly<Record<CommandType, number>> = {
   createAcls: 54,
   deleteAcls: 55,
   setQuota: 56,
+  restoreBatches: 60,
+  holdSnapshot: 61,
+  releaseSnapshot: 62,
+  restoreTopic: 63,
+  restoreState: 64,
+  finishRestore: 65,
+  dropRestore: 66,
 }
 const typeNames = new Map(
   Object.entries(typeCodes).map(([name, code]) => [code, name as CommandType]),
@@ -133,6 +145,12 @@ export function commandBytes(command: Command): number {
       commandHeaderBytes +
       4 +
       command.moves.reduce((sum, move) => sum + moveHeaderBytes + move.batch.length, 0)
+    )
+  if (command.type === 'restoreBatches')
+    return (
+      commandHeaderBytes +
+      restoreHeaderBytes +
+      command.items.reduce((sum, { batch }) => sum + restoredHeaderBytes + batch.length, 0)
     )
   return commandHeaderBytes + packFrame(controlFields(command)).length
 }
@@ -262,6 +280,25 @@ function writeCommand(writer: EntryWriter, command: Command): LocatedCommand {
       batchStarts.push(writer.position)
       writer.bytes(move.batch)
     }
+  } else if (command.type === 'restoreBatches') {
+    writer.reserve(commandHeaderBytes + restoreHeaderBytes)
+    writer.u8(typeCodes.restoreBatches)
+    writer.u8(0)
+    writer.u16(0)
+    writer.u32(commandBytes(command) - commandHeaderBytes)
+    writer.u32(command.topicId)
+    writer.u32(command.partition)
+    writer.u64(command.after)
+    writer.u32(command.items.length)
+    for (const item of command.items) {
+      writer.reserve(restoredHeaderBytes)
+      writer.u64(item.offset)
+      writer.u64(item.next)
+      writer.u64(item.timestamp)
+      writer.u32(item.batch.length)
+      batchStarts.push(writer.position)
+      writer.bytes(item.batch)
+    }
   } else {
     const payload = packFrame(controlFields(command))
     writer.reserve(commandHeaderBytes)
@@ -312,6 +349,7 @@ function parseCommand(
   }
   if (type === 'publish') return parsePublish(bytes, view, start, end, flags)
   if (type === 'relocate') return parseRelocate(bytes, view, start, end)
+  if (type === 'restoreBatches') return parseRestored(bytes, view, start, end)
   return {
     command: { ...unpackOwn(bytes.subarray(start, end)), type } as Command,
     batchStarts: [],
@@ -408,6 +446,40 @@ function parseRelocate(
   return { command: { type: 'relocate', moves }, batchStarts }
 }
 
+function parseRestored(
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  end: number,
+): LocatedCommand {
+  const items: RestoredBatch[] = []
+  const batchStarts: number[] = []
+  let at = start + restoreHeaderBytes
+  for (let n = view.getUint32(start + 16); n > 0; n--) {
+    const length = view.getUint32(at + 24)
+    const batchStart = at + restoredHeaderBytes
+    const batch = bytes.subarray(batchStart, batchStart + length)
+    items.push({
+      offset: position(view, at),
+      next: position(view, at + 8),
+      timestamp: position(view, at + 16),
+      batch,
+      ...(length === 0 ? {} : { header: readBatchHeader(batch) }),
+    })
+    batchStarts.push(batchStart)
+    at = batchStart + length
+  }
+  checkEnd(at, end)
+  const command = {
+    type: 'restoreBatches' as const,
+    topicId: view.getUint32(start),
+    partition: view.getUint32(start + 4),
+    after: position(view, start + 8),
+    items,
+  }
+  return { command, batchStarts }
+}
+
 function partitionBatch(view: DataView, at: number, batch: Uint8Array): PartitionBatch {
   if (batch.length < batchHeaderBytes)
     throw new EntryFormatError('a batch is shorter than its header')
@@ -495,9 +567,9 @@ class EntryWriter {
   }
 }
 
-/** Whether an entry only puts batches elsewhere. */
-export function isMove({ parsed: { commands } }: EncodedEntry): boolean {
-  return commands.every(({ command }) => command.type === 'relocate')
+/** Whether an entry only holds batches that are older than itself: put elsewhere, or restored. */
+export function isOld({ parsed: { commands } }: EncodedEntry): boolean {
+  return commands.every(({ command: { type } }) => type === 'relocate' || type === 'restoreBatches')
 }
 
 /** Records that an entry appends. */
@@ -506,6 +578,8 @@ export function recordsIn(entry: EncodedEntry): number {
   for (const { command } of entry.parsed.commands) {
     if (command.type === 'produce') records += command.header.count
     else if (command.type === 'publish') for (const b of command.batches) records += b.header.count
+    else if (command.type === 'restoreBatches')
+      for (const { header } of command.items) records += header?.count ?? 0
   }
   return records
 }

@@ -1,10 +1,10 @@
 // What every handler of the gateway can reach: the broker, the settings, the shared timers and the counters.
 
 import type { Broker } from '../broker.ts'
-import type { Authenticator } from '../security/authenticator.ts'
 import type { Frame } from '../../wire/frame.ts'
 import type { Settings } from '../settings.ts'
 import type { SharedReads } from './shared-reads.ts'
+import type { SnapshotDesk } from '../snapshot/desk.ts'
 import type { GatewayStats } from './stats.ts'
 import type { Timers } from './timers.ts'
 import type { TopicDirectory } from './topic-directory.ts'
@@ -61,9 +61,9 @@ export interface GatewayContext {
   readonly serverId: string
   readonly timers: Timers
   readonly stats: GatewayStats
-  readonly authenticator: Authenticator
   readonly topics: TopicDirectory
   readonly reads: SharedReads
+  readonly snapshots: SnapshotDesk
   /** Brokers of the same log that clients may turn to, this one included; empty for a broker alone. */
   readonly brokers: () => readonly BrokerAddress[]
   /** Every node of the cluster; empty for a broker alone. */

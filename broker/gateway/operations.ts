@@ -1,7 +1,6 @@
 // The table of operations: what a request's `op` means (protocol.md).
 
 import type { Frame } from '../../wire/frame.ts'
-import { authenticate, mintToken } from './authentication.ts'
 import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { closeConnection, describeBroker, listConnections } from './describe-broker.ts'
@@ -40,6 +39,18 @@ import {
   setQuota,
 } from './security-admin.ts'
 import { leaveShareGroup, openShareGroup, shareAcknowledge, shareFetch } from './share.ts'
+import {
+  closeSnapshot,
+  describeRestore,
+  dropRestore,
+  finishRestore,
+  openSnapshot,
+  readSnapshot,
+  renewSnapshot,
+  restoreBatches,
+  restoreState,
+  restoreTopic,
+} from './snapshots.ts'
 import type { Api } from './stats.ts'
 import { subscribe, unsubscribe } from './subscription.ts'
 import {
@@ -96,6 +107,16 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['deleteGroup', admin(deleteGroup)],
   ['describeLog', admin(describeLog)],
   ['snapshot', { api: 'fetch', handle: snapshot }],
+  ['openSnapshot', admin(openSnapshot)],
+  ['readSnapshot', admin(readSnapshot)],
+  ['renewSnapshot', admin(renewSnapshot)],
+  ['closeSnapshot', admin(closeSnapshot)],
+  ['restoreTopic', admin(restoreTopic)],
+  ['restoreBatches', { api: 'produce', handle: restoreBatches }],
+  ['restoreState', admin(restoreState)],
+  ['finishRestore', admin(finishRestore)],
+  ['dropRestore', admin(dropRestore)],
+  ['describeRestore', admin(describeRestore)],
   ['switchLog', admin(switchLog)],
   ['sealLog', admin(sealLog)],
   ['trimLog', admin(trimLog)],
@@ -114,8 +135,6 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['listAcls', admin(listAcls)],
   ['setQuota', admin(setQuota)],
   ['listQuotas', admin(listQuotas)],
-  ['authenticate', admin(authenticate)],
-  ['mintToken', admin(mintToken)],
   ['health', admin(health)],
   ['ping', admin(() => ({}))],
 ])

@@ -7,11 +7,15 @@ export const pageHeaders = {
   'referrer-policy': 'no-referrer',
 } as const
 
-/** Undefined shows nothing but the way on: strangers look. */
-export function page(
-  shown: { readonly version: string; readonly health: BrokerHealth } | undefined,
-): string {
-  const rows = shown === undefined ? [] : rowsOf(shown.version, shown.health)
+export function page(version: string, health: BrokerHealth): string {
+  const rows = [
+    ['status', health.status],
+    ['version', version],
+    ['loglet', health.loglet],
+    ['tail', String(health.tail)],
+    ['applied', String(health.applied)],
+    ...health.problems.map(problem => ['problem', problem]),
+  ]
   const body = rows
     .map(
       ([name = '', value = '']) =>
@@ -30,17 +34,6 @@ ${body}
 </table>
 </html>
 `
-}
-
-function rowsOf(version: string, health: BrokerHealth): string[][] {
-  return [
-    ['status', health.status],
-    ['version', version],
-    ['loglet', health.loglet],
-    ['tail', String(health.tail)],
-    ['applied', String(health.applied)],
-    ...health.problems.map(problem => ['problem', problem]),
-  ]
 }
 
 function escape(text: string): string {

@@ -227,8 +227,13 @@ export async function asCommand(
 }
 
 function topicConfig(context: GatewayContext, frame: Frame): Record<string, string> {
+  return topicConfigOf(context, optMap(frame, 'config') ?? {})
+}
+
+/** The configuration as it is stored. @throws INVALID_CONFIG for keys without effect and values outside their range */
+export function topicConfigOf(context: GatewayContext, given: Frame): Record<string, string> {
   const config: Record<string, string> = {}
-  for (const [key, value] of Object.entries(optMap(frame, 'config') ?? {})) {
+  for (const [key, value] of Object.entries(given)) {
     const known = Object.hasOwn(configKeys, key) ? configKeys[key] : undefined
     if (known === undefined)
       throw new LogloomError(

@@ -7,6 +7,7 @@ import type { BatchHeader } from '../../wire/batch.ts'
 import type { ErrorCode } from '../../wire/errors.ts'
 import type { GroupCommand, GroupCommit } from './groups/commands.ts'
 import type { SecurityCommand } from './security/commands.ts'
+import type { SnapshotCommand } from './restore/commands.ts'
 import type { ShareAck, ShareCommand } from './share/commands.ts'
 
 /** Identity of a request on its producer's command lane (protocol.md 5). */
@@ -136,6 +137,7 @@ export type Command =
   | GroupCommand
   | ShareCommand
   | SecurityCommand
+  | SnapshotCommand
   /** `level`: which commands the broker reads, see feature-level.ts. */
   | {
       readonly type: 'open'

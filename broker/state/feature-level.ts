@@ -5,6 +5,7 @@
 
 import { LogloomError } from '../../wire/errors.ts'
 import type { Command, CommandType } from './commands.ts'
+import { snapshotCommandTypes } from './restore/commands.ts'
 
 /** What a session has that tells none: the versions before there were levels. */
 export const firstFeatureLevel = 1
@@ -16,8 +17,10 @@ const partitionsLevel = 3
 const sharesLevel = 4
 /** API keys, ACLs and quotas. */
 const securityLevel = 5
+/** Snapshots: holds, and restores of topics that nobody sees yet. */
+const snapshotsLevel = 6
 /** Of this version. */
-export const featureLevel = securityLevel
+export const featureLevel = snapshotsLevel
 
 /** What is to be known of the broker of a session. */
 export interface Leveled {
@@ -40,6 +43,7 @@ const levels: Partial<Record<CommandType, number>> = {
   createAcls: securityLevel,
   deleteAcls: securityLevel,
   setQuota: securityLevel,
+  ...Object.fromEntries(snapshotCommandTypes.map(type => [type, snapshotsLevel])),
 }
 
 /** The level that a broker needs to read the command. */

@@ -107,6 +107,13 @@ export class Producers {
     return this.insert(this.nextProducerId++, 0, logTime, transactionalId)
   }
 
+  /** A producer with a name from another cluster: under the id that it had there, or another one where that is somebody else's. */
+  restore(id: number, epoch: number, logTime: number, transactionalId: string): Producer {
+    if (this.producers.has(id) || id >= this.nextProducerId)
+      return this.allocate(logTime, transactionalId)
+    return this.insert(id, epoch, logTime, transactionalId)
+  }
+
   /** Fences earlier users of the id. The producer may have expired: the id stays its own. */
   bump(id: number, epoch: number, logTime: number): Producer {
     const producer = this.producers.get(id) ?? this.insert(id, epoch, logTime)

@@ -4,12 +4,13 @@
 import type { Compacted, Move } from './commands.ts'
 import type { Topics } from './topics.ts'
 
-/** Applies the moves whose batches lie where they are expected. @returns base offsets of these */
+/** Applies the moves whose batches lie where they are expected; while `isHeld` only those that leave the records as they are. @returns base offsets of these */
 export function relocate(
   topics: Topics,
   moves: readonly Move[],
   batchStarts: readonly number[],
   place: number,
+  isHeld = false,
 ): readonly number[] {
   const moved: number[] = []
   moves.forEach((move, i) => {
@@ -19,6 +20,7 @@ export function relocate(
     const isExpected = entry.lsn === move.lsn && entry.start === move.start
     if (!isExpected) return
     const { header, batch } = move
+    if (isHeld && header?.count !== entry.count) return
     if (header === undefined) topics.replace(partition, entry, undefined)
     // A batch of other offsets can only be a defect of the proposer; apply must not make it worse.
     else if (header.span !== entry.span) return

@@ -5,7 +5,7 @@
 
 import { packFrame } from '../../wire/frame.ts'
 import type { GroupCommand, GroupCommit } from './groups/commands.ts'
-import { type Effect, GroupMachine, type GroupOutcome } from './groups/group-machine.ts'
+import { type Effect, GroupMachine, type GroupOutcome, otherKind } from './groups/group-machine.ts'
 import { GroupRegistry } from './groups/registry.ts'
 import type {
   Command,
@@ -23,13 +23,14 @@ import { Sessions, type Session } from './sessions.ts'
 import { compacted, relocate } from './relocation.ts'
 import { SecurityMachine } from './security/security-machine.ts'
 import { SecurityRegistry } from './security/security-registry.ts'
+import { RestoreMachine, restoring } from './restore/restore-machine.ts'
 import type { ShareAck, ShareCommand } from './share/commands.ts'
 import { ShareMachine } from './share/share-machine.ts'
 import { ShareRegistry } from './share/share-registry.ts'
 import { retainedFrom } from './retention.ts'
 import { StateHash, stateVersion } from './state-hash.ts'
 import type { StateStore, StoreOp } from './store.ts'
-import { type PartitionState, type TopicState, Topics } from './topics.ts'
+import { isHidden, type PartitionState, type TopicState, Topics } from './topics.ts'
 import { unpackOwn } from './own-frame.ts'
 
 /** Partitions of all topics together. */
@@ -72,6 +73,8 @@ interface Consumed {
   readonly ack?: ShareAck
 }
 
+type HoldRow = [hold: string, begunAt: number, until: number]
+
 const nothing: ApplyResult = { applied: [] }
 
 export class StateMachine {
@@ -81,6 +84,7 @@ export class StateMachine {
   readonly groups: GroupMachine
   readonly shares: ShareMachine
   readonly security: SecurityMachine
+  readonly restores: RestoreMachine
   readonly meter: LogMeter
   /** Partitions that changed since the owner last looked; the owner clears it. */
   readonly touched = new Set<PartitionState>()
@@ -104,6 +108,15 @@ export class StateMachine {
     this.groups = new GroupMachine(new GroupRegistry(store), this.topics, this.hash)
     this.shares = new ShareMachine(new ShareRegistry(store), this.topics, this.hash)
     this.security = new SecurityMachine(new SecurityRegistry(store), this.hash)
+    this.restores = new RestoreMachine({
+      topics: this.topics,
+      groups: this.groups,
+      shares: this.shares,
+      producers: this.producers,
+      security: this.security.registry,
+      hash: this.hash,
+      partitionsMax,
+    })
     const meta = store.get(metaKey)
     if (meta === undefined) return
     const row = unpackOwn(meta)
@@ -120,6 +133,7 @@ export class StateMachine {
     this.shares.registry.nextShareGroupId = (row.nextShareGroupId as number | undefined) ?? 1
     this.security.registry.nextAclId = (row.nextAclId as number | undefined) ?? 1
     this.hash.restore(row.hash as string)
+    this.restores.holds.load((row.holds as HoldRow[] | undefined) ?? [])
     this.topics.load()
     this.meter.load(row.logBytes as number | undefined, this.topics.bytes)
     if (row.logBytes === undefined) this.topics.placeAll()
@@ -219,6 +233,7 @@ export class StateMachine {
         nextShareGroupId: this.shares.registry.nextShareGroupId,
         nextAclId: this.security.registry.nextAclId,
         logBytes: this.meter.total,
+        holds: this.restores.holds.rows(),
       }),
     })
     return {
@@ -344,12 +359,12 @@ export class StateMachine {
         }
         return this.trim(command.before, effectLsn)
       case 'relocate': {
-        const moved = relocate(this.topics, command.moves, batchStarts, place)
+        const moved = relocate(this.topics, command.moves, batchStarts, place, this.isHeld)
         for (const base of moved) this.hash.number(base)
         return this.accept(effectLsn, { moved: moved.length })
       }
       case 'compacted': {
-        const installed = compacted(this.topics, command, this.time)
+        const installed = !this.isHeld && compacted(this.topics, command, this.time)
         if (installed) this.hash.number(command.to)
         return this.accept(effectLsn, { installed })
       }
@@ -359,7 +374,8 @@ export class StateMachine {
         for (const [topicId, number] of command.partitions) {
           const topic = this.topics.byId.get(topicId)
           const partition = topic?.partitions[number]
-          if (topic === undefined || partition === undefined) continue
+          if (topic === undefined || partition === undefined || isHidden(topic)) continue
+          if (this.isHeld) continue
           const from = retainedFrom(this.topics, topic, partition, command, this.time)
           this.giveUp(partition, from, effectLsn)
         }
@@ -393,6 +409,16 @@ export class StateMachine {
       case 'deleteAcls':
       case 'setQuota':
         return this.ofGroup(this.security.apply(command, this.time), effectLsn)
+      case 'holdSnapshot':
+      case 'releaseSnapshot':
+      case 'restoreTopic':
+      case 'restoreBatches':
+      case 'restoreState':
+      case 'finishRestore':
+      case 'dropRestore': {
+        const effect = { time: this.time, effectLsn, place }
+        return this.ofGroup(this.restores.apply(command, batchStarts, effect), effectLsn)
+      }
       case 'open':
         throw new Error('a session can only be opened by an entry of its own')
       case 'stamp':
@@ -403,6 +429,11 @@ export class StateMachine {
         break
     }
     return this.accept(effectLsn)
+  }
+
+  /** A snapshot is being taken: what it still has to read stays as it is. */
+  private get isHeld(): boolean {
+    return this.restores.holds.lasts(this.time)
   }
 
   private accept(lsn: number, result?: Readonly<Record<string, unknown>>): Decision {
@@ -512,6 +543,8 @@ export class StateMachine {
         return decided('TOPIC_EXISTS', `topic ${command.topic} exists`, { topic: command.topic })
       return this.accept(effectLsn, topicResult(existing, false))
     }
+    const hidden = this.topics.hidden.get(command.topic)
+    if (hidden !== undefined) return restoring(hidden.name, hidden.restore?.id ?? '')
     const tooMany = this.tooManyPartitions(command.partitions)
     if (tooMany !== undefined) return tooMany
     const { partitions, config } = command
@@ -657,16 +690,6 @@ export class StateMachine {
     this.topics.trim(partition, offset, effectLsn)
     this.hash.number(offset)
     this.touched.add(partition)
-  }
-}
-
-function otherKind(group: string, kind: 'share' | 'consumer'): GroupOutcome {
-  return {
-    ok: false,
-    code: 'INCONSISTENT_GROUP_PROTOCOL',
-    message: `${group} is a ${kind} group`,
-    details: { group, kind },
-    decided: true,
   }
 }
 

@@ -76,6 +76,16 @@ export interface PartitionEpoch {
   readonly ends: readonly number[]
 }
 
+/** By which restore a topic was made. Until it is done nobody finds the topic by its name. */
+export interface TopicRestore {
+  readonly id: string
+  /** Number of the topic in the archive. */
+  readonly index: number
+  readonly done: boolean
+  /** Start and end that each partition is to have, u64 each; empty once it is done. */
+  readonly ranges: Uint8Array
+}
+
 export interface TopicState {
   readonly id: number
   readonly name: string
@@ -86,6 +96,23 @@ export interface TopicState {
   config: Readonly<Record<string, string>>
   /** Log time, ms. */
   readonly createdAt: number
+  /** Undefined: made by no restore. */
+  restore?: TopicRestore
+}
+
+/** Whether the topic is being restored: it takes batches of the restore and is not to be seen by anybody. */
+export function isHidden({ restore }: TopicState): boolean {
+  return restore !== undefined && !restore.done
+}
+
+/** What a topic that is being restored is to become. */
+export interface HiddenTopic {
+  readonly restore: string
+  readonly index: number
+  readonly topic: string
+  readonly config: Readonly<Record<string, string>>
+  readonly epochs: readonly (readonly [partitions: number, ends: readonly number[]])[]
+  readonly ranges: Uint8Array
 }
 
 /** Index entries read from the store at once. */
@@ -93,7 +120,12 @@ const pageSize = 64
 
 export class Topics {
   readonly byId = new Map<number, TopicState>()
+  /** Without those that are hidden. */
   readonly byName = new Map<string, TopicState>()
+  /** Topics that are being restored, by the names that they will have. */
+  readonly hidden = new Map<string, TopicState>()
+  /** Topics that restores have made, by the restore and by their number in the archive. */
+  readonly restores = new Map<string, Map<number, TopicState>>()
   nextTopicId = 1
   partitionCount = 0
   /** Bytes of batches given up since the process began. */
@@ -128,6 +160,7 @@ export class Topics {
         ],
         config: row.config as Record<string, string>,
         createdAt: row.createdAt as number,
+        ...(row.r === undefined ? {} : { restore: decodeRestore(row.r as RestoreRow) }),
       })
     }
     for (const [, value] of this.store.range(prefixRange(3))) {
@@ -177,9 +210,55 @@ export class Topics {
     return topic
   }
 
+  /** A topic that has no name yet, `lsn` as for {@link create}. */
+  createHidden(made: HiddenTopic, createdAt: number, lsn: number): TopicState {
+    const { restore: id, index, ranges, topic: name, config } = made
+    const topicId = this.nextTopicId++
+    const count = made.epochs.at(-1)?.[0] ?? 0
+    const topic: TopicState = {
+      id: topicId,
+      name,
+      partitions: Array.from({ length: count }, (_, p) => newPartition(topicId, p)),
+      epochs: made.epochs.map(([partitions, ends]) => ({ partitions, lsn, ends })),
+      config,
+      createdAt,
+      restore: { id, index, done: false, ranges: ranges.slice() },
+    }
+    this.add(topic)
+    this.dirtyTopics.add(topicId)
+    for (const partition of topic.partitions) this.dirtyPartitions.add(partition)
+    return topic
+  }
+
+  /** The restore of the topic is done: it has its name, and its partitions their ranges. `lsn` is the effect LSN: before it the topic was not there. */
+  reveal(
+    topic: TopicState,
+    rangeOf: (partition: number) => { readonly start: number; readonly end: number },
+    lsn: number,
+  ): void {
+    for (const partition of topic.partitions) {
+      const { start, end } = rangeOf(partition.partition)
+      partition.next = end
+      this.trim(partition, start, lsn)
+      this.dirtyPartitions.add(partition)
+    }
+    const { id, index } = topic.restore as TopicRestore
+    topic.restore = { id, index, done: true, ranges: new Uint8Array() }
+    topic.epochs = topic.epochs.map(epoch => ({ ...epoch, lsn }))
+    this.hidden.delete(topic.name)
+    this.byName.set(topic.name, topic)
+    this.dirtyTopics.add(topic.id)
+  }
+
   delete(topic: TopicState): void {
+    const { restore } = topic
     this.byId.delete(topic.id)
-    this.byName.delete(topic.name)
+    ;(isHidden(topic) ? this.hidden : this.byName).delete(topic.name)
+    if (restore !== undefined) {
+      const made = this.restores.get(restore.id)
+      if (made?.get(restore.index) === topic) made.delete(restore.index)
+      if (made?.size === 0) this.restores.delete(restore.id)
+    }
     this.partitionCount -= topic.partitions.length
     this.dirtyTopics.delete(topic.id)
     this.deletions.push({ type: 'delete', key: topicKey(topic.id) })
@@ -396,7 +475,13 @@ export class Topics {
 
   private add(topic: TopicState): void {
     this.byId.set(topic.id, topic)
-    this.byName.set(topic.name, topic)
+    ;(isHidden(topic) ? this.hidden : this.byName).set(topic.name, topic)
+    if (topic.restore !== undefined) {
+      const { id, index } = topic.restore
+      const made = this.restores.get(id)
+      if (made === undefined) this.restores.set(id, new Map([[index, topic]]))
+      else made.set(index, topic)
+    }
     this.partitionCount += topic.partitions.length
   }
 
@@ -450,7 +535,18 @@ function newPartition(topicId: number, partition: number): PartitionState {
 function encodeTopic(topic: TopicState): Uint8Array {
   const { id, name, config, createdAt, epochs } = topic
   const e = epochs.map(({ partitions, lsn, ends }): EpochRow => [partitions, lsn, [...ends]])
-  return packFrame({ id, name, partitions: topic.partitions.length, config, createdAt, e })
+  const r = topic.restore === undefined ? {} : { r: encodeRestore(topic.restore) }
+  return packFrame({ id, name, partitions: topic.partitions.length, config, createdAt, e, ...r })
+}
+
+type RestoreRow = [id: string, index: number, done: boolean, ranges: Uint8Array]
+
+function encodeRestore({ id, index, done, ranges }: TopicRestore): RestoreRow {
+  return [id, index, done, ranges]
+}
+
+function decodeRestore([id, index, done, ranges]: RestoreRow): TopicRestore {
+  return { id, index, done, ranges: ranges.slice() }
 }
 
 type EpochRow = [partitions: number, lsn: number, ends: number[]]

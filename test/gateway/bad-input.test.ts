@@ -5,6 +5,8 @@ import { assert, asyncProperty, uint8Array } from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { operations } from '../../broker/gateway/operations.ts'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
+import { itemHeader } from '../../broker/snapshot/items.ts'
+import { groupRow, packPage, topicRow } from '../../broker/snapshot/rows.ts'
 import { type Frame, handBatch, pack, RawClient, sealBatch } from './raw-client.ts'
 
 let broker: RunningBroker
@@ -57,6 +59,21 @@ afterAll(async () => {
   await broker.close()
 })
 
+const restoredTopic = {
+  topic: 'restored',
+  config: {},
+  createdAt: 0,
+  epochs: [[1, []]] as const,
+  ranges: [[0, 1]] as const,
+}
+const restoredGroup = { group: 'restored', assignor: 'sticky' as const, offsets: [] }
+
+function restoredItems(): Uint8Array {
+  const batch = handBatch([{ value: 'v' }])
+  const header = itemHeader({ offset: 0, next: 1, timestamp: 0, batch })
+  return Buffer.concat([header, batch])
+}
+
 /** A request to each operation that is right but for the field that a test replaces. `listTopics` and the like take none. */
 const valid: Readonly<Record<string, () => Frame>> = {
   produce: () => ({ topic: 'bad', partition: 0, batch: handBatch([{ value: 'v' }]) }),
@@ -87,6 +104,22 @@ const valid: Readonly<Record<string, () => Frame>> = {
   deleteGroup: () => ({ group: 'h' }),
   describeLog: () => ({}),
   snapshot: () => ({}),
+  openSnapshot: () => ({}),
+  readSnapshot: () => ({ snapshot: 's', page: 0 }),
+  renewSnapshot: () => ({ snapshot: 's' }),
+  closeSnapshot: () => ({ snapshot: 's' }),
+  restoreTopic: () => ({ restore: 'r', index: 0, page: packPage([topicRow(restoredTopic)]) }),
+  restoreBatches: () => ({
+    restore: 'r',
+    index: 9,
+    partition: 0,
+    after: 0,
+    items: restoredItems(),
+  }),
+  restoreState: () => ({ restore: 'r', kind: 'groups', page: packPage([groupRow(restoredGroup)]) }),
+  finishRestore: () => ({ restore: 'none', topics: 0 }),
+  dropRestore: () => ({ restore: 'r' }),
+  describeRestore: () => ({ restore: 'r' }),
   switchLog: () => ({ spec: 'memory' }),
   sealLog: () => ({}),
   trimLog: () => ({ lsn: 0 }),
@@ -97,10 +130,6 @@ const valid: Readonly<Record<string, () => Frame>> = {
   closeConnection: () => ({ connection: 2 ** 40 }),
   addNode: () => ({ node: 'n4', peerUrl: 'ws://127.0.0.1:1' }),
   removeNode: () => ({ node: 'n4' }),
-  authenticate: () => ({ auth: { token: 'x' } }),
-  mintToken: () => ({
-    grants: [{ resource: 'topic', pattern: 'literal', name: 'bad', operations: ['read'] }],
-  }),
   health: () => ({}),
   ping: () => ({}),
 }
@@ -134,6 +163,16 @@ const required: Readonly<Record<string, readonly string[]>> = {
   deleteGroup: ['group'],
   describeLog: [],
   snapshot: [],
+  openSnapshot: [],
+  readSnapshot: ['snapshot', 'page'],
+  renewSnapshot: ['snapshot'],
+  closeSnapshot: ['snapshot'],
+  restoreTopic: ['restore', 'index', 'page'],
+  restoreBatches: ['restore', 'index', 'partition', 'after', 'items'],
+  restoreState: ['restore'],
+  finishRestore: ['restore', 'topics'],
+  dropRestore: ['restore'],
+  describeRestore: ['restore'],
   switchLog: ['spec'],
   sealLog: [],
   trimLog: ['lsn'],
@@ -144,8 +183,6 @@ const required: Readonly<Record<string, readonly string[]>> = {
   closeConnection: ['connection'],
   addNode: ['node', 'peerUrl'],
   removeNode: ['node'],
-  authenticate: [],
-  mintToken: ['grants'],
   health: [],
   ping: [],
 }
@@ -165,10 +202,12 @@ const optional: Readonly<Record<string, readonly string[]>> = {
   shareFetch: ['topics', 'maxRecords', 'maxBytes', 'maxWaitMs', 'recordLockDurationMs', 'codecs'],
   shareAcknowledge: ['producer'],
   leaveShareGroup: ['except'],
+  openSnapshot: ['holdMs', 'security'],
+  renewSnapshot: ['holdMs'],
+  restoreState: ['kind', 'page', 'nextProducerId'],
+  describeRestore: ['from'],
   switchLog: ['expectedIndex'],
   trimLog: ['force'],
-  authenticate: ['auth'],
-  mintToken: ['ttlMs'],
 }
 
 /** Wrong for each field: none is text, a list and a map at once. */
@@ -180,8 +219,7 @@ const takes: Readonly<Record<string, (value: unknown) => boolean>> = {
   acks: v => v === -1,
   codecs: v => Array.isArray(v),
   keepsDead: v => v === true,
-  // Nobody asks who one is here.
-  auth: v => typeof v === 'object' && !Array.isArray(v) && !(v instanceof Uint8Array),
+  security: v => v === true,
   batch: v => v instanceof Uint8Array,
 }
 

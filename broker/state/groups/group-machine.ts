@@ -479,6 +479,11 @@ function noMember(group: Group | undefined, name: string, memberId: string): Gro
   )
 }
 
+/** The refusal of a command about a group of another kind. */
+export function otherKind(group: string, kind: 'share' | 'consumer'): GroupOutcome {
+  return refused('INCONSISTENT_GROUP_PROTOCOL', `${group} is a ${kind} group`, { group, kind })
+}
+
 function tooManyGroups(): GroupOutcome {
   return refused('LIMIT_EXCEEDED', `there are ${groupsMax} consumer groups (groupsMax)`, {
     limit: groupsMax,

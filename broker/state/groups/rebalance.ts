@@ -19,7 +19,7 @@ export function topicsOf(
   }
   const { pattern } = member
   if (pattern === undefined) return found
-  const matching = patterns.found(pattern, topics.byId.values())
+  const matching = patterns.found(pattern, topics.byName.values())
   if (found.size === 0) return matching
   for (const id of matching) found.add(id)
   return found

@@ -4,7 +4,6 @@ import type { Target } from '../target.ts'
 import { batches, batchesGzip } from './batches.ts'
 import { checkpoints, entries } from './entries.ts'
 import { frames } from './frames.ts'
-import { logFiles } from './log-files.ts'
 import { requests } from './requests.ts'
 
 export const targets: readonly Target[] = [
@@ -14,5 +13,4 @@ export const targets: readonly Target[] = [
   requests,
   entries,
   checkpoints,
-  logFiles,
 ]
