@@ -11,8 +11,13 @@ export interface CleanupPolicy {
 const minCleanableDirtyRatioDefault = 0.5
 const deleteRetentionMsDefault = 86_400_000
 
+/** Of topics that say nothing: asked for every batch. */
+const deleteOnly: CleanupPolicy = { delete: true, compact: false }
+
 export function cleanupPolicy({ config }: TopicState): CleanupPolicy {
-  const names = (config['cleanup.policy'] ?? 'delete').split(',')
+  const policy = config['cleanup.policy']
+  if (policy === undefined) return deleteOnly
+  const names = policy.split(',')
   return { delete: names.includes('delete'), compact: names.includes('compact') }
 }
 
