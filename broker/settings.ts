@@ -44,7 +44,43 @@ export const settingsTable = {
     default: ['broker', 'logserver'],
   },
   advertisedUrl: text('', 'where clients reach this broker, told to them by the other nodes'),
-  insecurePublic: flag(false, 'accept unauthenticated clients on an address that is not loopback'),
+  insecurePublic: flag(
+    false,
+    'accept clients without a token, or tokens in plain text, on an address that is not loopback',
+  ),
+  authentication: text('none', 'none, or required: nobody gets in without a token'),
+  adminTokenFile: text(
+    '',
+    "file with the administrator's token, made at the first start (default: admin.token in the data directory)",
+  ),
+  jwtJwksUrl: text('', 'where the keys of the issuer of JSON Web Tokens are: https://…/jwks.json'),
+  jwtJwksFile: text('', 'file with the keys of the issuer of JSON Web Tokens, in place of a URL'),
+  jwtIssuer: text('', 'issuer (iss) that a JSON Web Token must have'),
+  jwtAudience: list('audiences (aud), of which a JSON Web Token must have one'),
+  jwtPrincipalClaim: text('sub', 'claim of a JSON Web Token that names the principal'),
+  jwtScopeClaim: text(
+    '',
+    'claim of a JSON Web Token with what it may do at most: topic:orders:read,write …; none: all that its principal may',
+  ),
+  jwtAlgorithms: {
+    ...list('signatures taken of JSON Web Tokens (default: RS256,ES256,EdDSA)'),
+    default: ['RS256', 'ES256', 'EdDSA'],
+  },
+  jwtClockToleranceMs: {
+    ...number(5000, "how far the issuer's clock may be off"),
+    min: 0,
+    max: 300_000,
+  },
+  tlsCertFile: text('', 'PEM certificate of the port for clients, with its chain; none: no TLS'),
+  tlsKeyFile: text('', 'PEM key of that certificate'),
+  tlsTerminatedUpstream: flag(
+    false,
+    'a proxy in front of the broker does TLS: tokens may come in plain text on an address that is not loopback',
+  ),
+  tlsReloadIntervalMs: number(10_000, 'how often certificates are looked at for new ones'),
+  peerTlsCertFile: text('', 'PEM certificate of this node, for the links between nodes'),
+  peerTlsKeyFile: text('', 'PEM key of that certificate'),
+  peerTlsCaFile: text('', 'PEM certificates of the authority that signs those of all nodes'),
   allowedHosts: list('Host headers to accept besides loopback and the bound address'),
   allowedOrigins: list('Origins of web pages to accept besides same-origin and loopback pages'),
   logLevel: text('info', 'pino level: fatal, error, warn, info, debug, trace, silent'),
@@ -263,6 +299,7 @@ export function resolveSettings(sources: SettingSources = {}): Settings {
     resolved[name] = parse(found[0], found[1], setting)
   }
   if (resolved.node !== '') inCluster(resolved, sources)
+  if (resolved.authentication === 'required') withAuthentication(resolved, sources)
   if (resolved.metastore !== 'file' && resolved.metastore !== 'paxos')
     throw invalid(
       `metastore=${String(resolved.metastore)} is not known`,
@@ -271,15 +308,25 @@ export function resolveSettings(sources: SettingSources = {}): Settings {
     )
   const settings = resolved as Settings
   checkTogether(settings)
+  checkSecurity(settings)
   return settings
 }
 
 /** Defaults that a node of a cluster has otherwise; what is given stays. */
-function inCluster(resolved: Record<string, unknown>, { flags, env, file }: SettingSources): void {
-  const given = (name: SettingName): boolean =>
-    (flags?.[name] ?? env?.[environmentName(name)] ?? file?.[name]) !== undefined
-  if (!given('metastore')) resolved.metastore = 'paxos'
-  if (!given('loglet')) resolved.loglet = 'native'
+function inCluster(resolved: Record<string, unknown>, sources: SettingSources): void {
+  if (!isGiven('metastore', sources)) resolved.metastore = 'paxos'
+  if (!isGiven('loglet', sources)) resolved.loglet = 'native'
+}
+
+/** A socket that says nothing about itself costs more where strangers can reach it. */
+const strictHelloTimeoutMs = 5000
+
+function withAuthentication(resolved: Record<string, unknown>, sources: SettingSources): void {
+  if (!isGiven('helloTimeoutMs', sources)) resolved.helloTimeoutMs = strictHelloTimeoutMs
+}
+
+function isGiven(name: SettingName, { flags, env, file }: SettingSources): boolean {
+  return (flags?.[name] ?? env?.[environmentName(name)] ?? file?.[name]) !== undefined
 }
 
 /** Room that a frame needs around the largest batch. */
@@ -300,6 +347,79 @@ function checkTogether(settings: Settings): void {
         small,
         `raise ${large} to ${settings[small] + gap} at least, or lower ${small}`,
       )
+}
+
+/** What belongs together, and what would be less safe than it looks. @throws INVALID_CONFIG */
+function checkSecurity(settings: Settings): void {
+  const { authentication, tlsCertFile, tlsKeyFile, jwtJwksUrl, jwtJwksFile } = settings
+  if (authentication !== 'none' && authentication !== 'required')
+    throw invalid(
+      `authentication=${authentication} is not known`,
+      'authentication',
+      'use none or required',
+    )
+  together(settings, ['tlsCertFile', 'tlsKeyFile'])
+  together(settings, ['peerTlsCertFile', 'peerTlsKeyFile', 'peerTlsCaFile'])
+  if (settings.tlsTerminatedUpstream && tlsCertFile !== '' && tlsKeyFile !== '')
+    throw invalid(
+      'tlsTerminatedUpstream is given, and a certificate too',
+      'tlsTerminatedUpstream',
+      'leave one of them out: either the broker does TLS or the proxy in front of it',
+    )
+  if (jwtJwksUrl === '' && jwtJwksFile === '') return
+  if (jwtJwksUrl !== '' && jwtJwksFile !== '')
+    throw invalid(
+      'both jwtJwksUrl and jwtJwksFile are given',
+      'jwtJwksUrl',
+      'leave one of them out',
+    )
+  if (authentication !== 'required')
+    throw invalid(
+      'JSON Web Tokens are set up, but authentication=none',
+      'authentication',
+      'give --authentication required too',
+    )
+  if (settings.jwtIssuer === '' || settings.jwtAudience.length === 0)
+    throw invalid(
+      'jwtIssuer and jwtAudience are missing: any token of that issuer, made for whatever, would be taken',
+      settings.jwtIssuer === '' ? 'jwtIssuer' : 'jwtAudience',
+      'give both, as the issuer writes them into iss and aud',
+    )
+  checkKeySetUrl(jwtJwksUrl)
+  const unknown = settings.jwtAlgorithms.filter(name => !signatureAlgorithms.includes(name))
+  if (unknown.length > 0 || settings.jwtAlgorithms.length === 0)
+    throw invalid(
+      `jwtAlgorithms: ${unknown.join(', ') || 'none'} is not taken`,
+      'jwtAlgorithms',
+      `use some of ${signatureAlgorithms.join(', ')}: signatures that need a private key`,
+    )
+}
+
+/** Signatures that need a private key; never `none` or an HMAC. */
+const signatureAlgorithms =
+  'RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519'.split(' ')
+
+/** Whoever can change the keys on their way can be anybody. */
+function checkKeySetUrl(text: string): void {
+  if (text === '') return
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isLocal = url?.hostname === 'localhost' || url?.hostname.startsWith('127.') === true
+  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && isLocal)) return
+  throw invalid(
+    'jwtJwksUrl is no https:// address',
+    'jwtJwksUrl',
+    'give an https:// address, or jwtJwksFile',
+  )
+}
+
+function together(settings: Settings, names: readonly SettingName[]): void {
+  const missing = names.filter(name => settings[name] === '')
+  if (missing.length === 0 || missing.length === names.length) return
+  throw invalid(
+    `${missing.join(' and ')} missing: ${names.join(', ')} belong together`,
+    missing[0] ?? '',
+    `give ${missing.map(name => `--${flagName(name)}`).join(' and ')} too`,
+  )
 }
 
 /** `slowConsumerMs` → `LOGLOOM_SLOW_CONSUMER_MS` */

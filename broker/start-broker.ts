@@ -22,7 +22,7 @@ import { checkpointsDir, ClusterNode } from './cluster/cluster-node.ts'
 import { type ClusterConfig, clusterConfigOf } from './cluster/cluster-settings.ts'
 import { type DataDirectory, openDataDirectory } from './data-directory.ts'
 import { diskFindings, diskSpace } from './disk-space.ts'
-import { checkBind, Gateway } from './gateway/gateway.ts'
+import { Gateway } from './gateway/gateway.ts'
 import { GatewayStats } from './gateway/stats.ts'
 import { LogStats } from './metrics/log-stats.ts'
 import type { Metrics } from './metrics/metrics.ts'
@@ -30,6 +30,9 @@ import { packageCommit, packageVersion } from './package-version.ts'
 import { passingDisk } from './passing-disk.ts'
 import { Reminder } from './reminder.ts'
 import { asUnavailable } from './unavailable.ts'
+import type { Certificate } from './security/certificate.ts'
+import { checkBind } from './security/bind.ts'
+import { openAuthenticator, openCertificate } from './security/open-security.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 import { MemoryStore } from './state/memory-store.ts'
 import type { StateStore } from './state/store.ts'
@@ -49,6 +52,8 @@ export interface RunningBroker {
   /** Spec of the open segment. */
   readonly loglet: string
   readonly broker: Broker
+  /** Looks at the certificates for new ones now; what is wrong with them is in the log and in `health`. */
+  reloadCertificates(): void
   /** Drains and stops. Idempotent. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -100,6 +105,8 @@ async function start(
   const reports = reportsTo(logStats, gatewayStats)
   const cluster = await joinCluster(config, directory, version, reports, logger, onFatal)
   if (cluster !== undefined) opened.push(() => cluster.close())
+  const certificate = openCertificate(settings, logger)
+  opened.push(async () => certificate?.close())
   const nodeId = cluster?.self ?? directory?.nodeId ?? 'memory'
   const disk = directory === undefined ? passingDisk() : nodeDisk(directory.path)
   const log = await openLog(settings, directory, disk, reports, logger, onFatal, cluster)
@@ -133,12 +140,21 @@ async function start(
     findings: () => [
       ...(cluster?.findings() ?? []),
       ...(directory === undefined ? [] : diskFindings(directory.path)),
+      ...(certificate?.findings(Date.now()) ?? []),
     ],
     onFatal,
     logger,
   })
   // It closes its log and its store.
   opened.splice(-2, 2, () => broker.close())
+  const authenticator = openAuthenticator({
+    settings,
+    cluster: config,
+    directory: directory?.path,
+    keys: broker.security,
+    fresh: () => broker.sync(),
+    logger,
+  })
   let metrics: Metrics | undefined
   const canary = new CanaryStats()
   const gateway = new Gateway({
@@ -148,6 +164,8 @@ async function start(
     serverId: `${nodeId}-${randomBytes(4).toString('hex')}`,
     logger,
     stats: gatewayStats,
+    authenticator,
+    ...(certificate === undefined ? {} : { certificate }),
     ...(cluster === undefined
       ? {}
       : { brokers: () => cluster.brokers(), nodes: () => cluster.nodes(), cluster }),
@@ -165,6 +183,8 @@ async function start(
         broker: () => broker,
         gateway: gatewayStats,
         log: logStats,
+        authFailures: authenticator.failures,
+        certificates: () => certificatesOf(certificate, cluster),
         ...(directory === undefined ? {} : { dataPath: directory.path }),
       })
       return metrics.render(names)
@@ -183,12 +203,13 @@ async function start(
       cluster?.release()
       await broker.close({ drainMs: settings.drainMs })
       await cluster?.close()
+      certificate?.close()
       directory?.release()
     })()
     return closing
   }
   const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
-  const url = `ws://${host}:${port}`
+  const url = `${certificate === undefined ? 'ws' : 'wss'}://${host}:${port}`
   cluster?.announce(settings.advertisedUrl === '' ? url : settings.advertisedUrl)
   cluster?.onMembers(() => gateway.announceBrokers())
   return {
@@ -198,9 +219,19 @@ async function start(
     data: directory?.path ?? 'memory',
     loglet: broker.health().loglet,
     broker,
+    reloadCertificates: () => {
+      for (const each of certificatesOf(certificate, cluster)) each.reload()
+    },
     close,
     [Symbol.asyncDispose]: close,
   }
+}
+
+function certificatesOf(
+  certificate: Certificate | undefined,
+  cluster: ClusterNode | undefined,
+): readonly Certificate[] {
+  return [certificate, cluster?.certificate].filter(each => each !== undefined)
 }
 
 async function openLog(

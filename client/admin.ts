@@ -26,6 +26,7 @@ import {
   type CreatedToken,
   createAcls,
   createToken,
+  type NewScopedToken,
   deleteAcls,
   listTokens,
   type NewAclBinding,
@@ -398,6 +399,17 @@ export class Admin {
     o: AdminOptions = {},
   ): Promise<{ readonly tokenId: string; readonly principal: string }> {
     return this.#change('revokeToken', { tokenId }, o)
+  }
+
+  /**
+   * A short-lived token that can do at most what `grants` say, of what its principal may: for a page, so that it never sees an API key. It ends with the
+   * credential that this client came with at the latest. @throws LIMIT_EXCEEDED, AUTHORIZATION_FAILED for more than this client's own token allows
+   */
+  mintToken(
+    { grants, ttlMs }: NewScopedToken,
+    o: AdminOptions = {},
+  ): Promise<{ readonly token: string; readonly expiresAt: number }> {
+    return this.#ask('mintToken', ttlMs === undefined ? { grants } : { grants, ttlMs }, o)
   }
 
   /** Those that are there already stay as they are. @returns how many are new. @throws LIMIT_EXCEEDED */

@@ -8,12 +8,15 @@ import { type Frame, LogloomError } from '../wire/index.ts'
 import { type Backoff, type ClientClock, fullJitterMs, pause } from './clock.ts'
 import { asLogloomError, closedError, isTransient, notSentError } from './failures.ts'
 import { type Link, openLink, policyError } from './link.ts'
+import { keepFresh, tokenFrom, type TokenSource } from './credential.ts'
 import { StatusFeed } from './status.ts'
 import type { Tracing } from './tracing/tracing.ts'
 
 export interface ConnectionOptions {
   readonly urls: readonly string[]
   readonly clientId: string
+  readonly token?: TokenSource | undefined
+  readonly ca?: string | readonly string[] | undefined
   /** Bound of one dial, milliseconds. */
   readonly dialTimeoutMs: number
   readonly requestTimeoutMs: number
@@ -48,6 +51,8 @@ const fatalCodes: ReadonlySet<string> = new Set([
   'FORBIDDEN_HOST',
   'FORBIDDEN_ORIGIN',
   'WRONG_PORT',
+  'TOKEN_IN_URL',
+  'AUTHENTICATION_REQUIRED',
 ])
 
 export class Connection {
@@ -66,6 +71,8 @@ export class Connection {
   #link: Link | undefined
   #closedBy: LogloomError | undefined
   #lastError: LogloomError | undefined
+  /** In a row; a token function may have given one that just ended, so it is asked once more. */
+  #tokensRefused = 0
 
   constructor(options: ConnectionOptions) {
     this.#options = options
@@ -214,7 +221,7 @@ export class Connection {
 
   /** One dial and, if it succeeds, the life of that link. Resolves with the time at which it opened. */
   async #useOnce(url: string): Promise<number | undefined> {
-    const { clientId, dialTimeoutMs, brokerTimeoutMs, clock } = this.#options
+    const { clientId, dialTimeoutMs, brokerTimeoutMs, clock, token, ca } = this.#options
     // With others to turn to, one that takes connections and says nothing is not worth a long wait.
     const isAlone = this.#candidates().length === 1
     const timeoutMs = isAlone ? dialTimeoutMs : Math.min(dialTimeoutMs, brokerTimeoutMs)
@@ -222,6 +229,8 @@ export class Connection {
     try {
       link = await openLink(url, {
         clientId,
+        ca,
+        token: await tokenFrom(token, this.#stop.signal),
         signal: this.#stop.signal,
         timeoutMs,
         onGoaway: leaving => this.#leave(leaving),
@@ -238,6 +247,7 @@ export class Connection {
       return undefined
     }
     const openedMs = clock.nowMs()
+    this.#tokensRefused = 0
     this.#link = link
     if (link.brokers.length > 0) this.#learned = link.brokers
     const { serverId, version } = link
@@ -245,8 +255,10 @@ export class Connection {
     for (const waiter of this.#waiters) waiter.resolve(link)
     for (const listener of this.#listeners) listener(link)
     const stopKeepAlive = this.#keepAlive(link)
+    const stopKeepFresh = keepFresh(link, token, this.requestTimeoutMs, clock)
     const { code, reason } = await link.channel.closed
     stopKeepAlive()
+    stopKeepFresh()
     if (this.#link === link) this.#link = undefined
     const message = `the connection to ${url} ended with ${code}${reason ? `: ${reason}` : ''}`
     this.#recover(
@@ -261,9 +273,17 @@ export class Connection {
   #recover(url: string, error: LogloomError, policy = false): void {
     if (this.#closedBy) return
     this.#lastError = error
-    if (fatalCodes.has(error.code) || (policy && error.code !== 'CONNECTION_CLOSED')) {
+    if (this.#isFinal(error) || (policy && error.code !== 'CONNECTION_CLOSED')) {
       this.#shut(error, error)
     } else this.status.publish({ type: 'recovering', url, error })
+  }
+
+  #isFinal(error: LogloomError): boolean {
+    if (error.code !== 'AUTHENTICATION_FAILED') return fatalCodes.has(error.code)
+    // The broker cannot tell now, or the next token may be another one.
+    if (error.retriable) return false
+    const triesMax = typeof this.#options.token === 'function' ? 2 : 1
+    return ++this.#tokensRefused >= triesMax
   }
 
   /** After `goaway` the broker closes once it has answered; one that does not is left anyway. */

@@ -45,6 +45,7 @@ export type {
 } from './group-admin.ts'
 export type { ClientClock } from './clock.ts'
 export type { ClientOptions } from './open-connection.ts'
+export type { TokenSource } from './credential.ts'
 export {
   formatResumeToken,
   type Lsn,
@@ -76,8 +77,10 @@ export type {
   AclFilter,
   CreatedToken,
   NewAclBinding,
+  NewScopedToken,
   NewToken,
   Quota,
+  ScopeGrant,
   TokenListing,
 } from './security-admin.ts'
 export type { ClientStatus } from './status.ts'

@@ -22,6 +22,9 @@ export interface LinkOptions {
   readonly signal: AbortSignal
   /** Bound of the dial and of the hello, milliseconds each. */
   readonly timeoutMs: number
+  /** PEM certificates of the authority that signed the broker's. */
+  readonly ca?: string | readonly string[] | undefined
+  readonly token?: string | undefined
   /** Called once when the broker announces that it goes away. */
   readonly onGoaway: (link: Link) => void
   /** Called when the broker says that the brokers of its log have changed. */
@@ -41,6 +44,8 @@ export class Link {
   readonly limits: BrokerLimits
   /** Other brokers of the same log, by URL, as this one knows them now. */
   brokers: readonly string[]
+  /** How long the broker takes us for who we are, milliseconds from the hello; undefined: for ever. */
+  readonly credentialMs: number | undefined
   /** The broker asked us to leave: nothing new is started here. */
   draining = false
   readonly #pushes: PushRouter
@@ -52,6 +57,7 @@ export class Link {
     this.serverId = textOf(hello['serverId'])
     this.version = textOf(hello['version'])
     this.brokers = brokerUrls(hello['brokers'])
+    this.credentialMs = credentialMs((hello['auth'] ?? {}) as Frame)
     const limits = (hello['limits'] ?? {}) as { readonly [key: string]: unknown }
     const limit = (key: string, fallback: number): number => {
       const value = limits[key]
@@ -92,6 +98,12 @@ export class Link {
     return this.#pushes.onMember(group, memberId, sink)
   }
 
+  /** Says anew who we are. @returns for how long that holds, milliseconds @throws AUTHENTICATION_FAILED */
+  async authenticate(token: string, timeoutMs: number): Promise<number | undefined> {
+    const auth = { token }
+    return credentialMs(await this.channel.request('authenticate', { auth }, { timeoutMs }))
+  }
+
   credit(sub: number, bytes: number): void {
     this.channel.send({ op: 'credit', sub, bytes })
   }
@@ -99,15 +111,19 @@ export class Link {
 
 /** Opens a socket and says hello. @throws UNSUPPORTED_PROTOCOL, CONNECTION_CLOSED, TIMEOUT */
 export async function openLink(url: string, o: LinkOptions): Promise<Link> {
-  const { signal, timeoutMs } = o
-  const socket = await openSocket(url, { signal, timeoutMs })
+  const { signal, timeoutMs, ca, token } = o
+  const socket = await openSocket(url, { signal, timeoutMs, ...(ca === undefined ? {} : { ca }) })
   const pushes = new PushRouter()
   const channel = new RequestChannel(socket, { onPush: frame => pushes.route(frame) })
   const abort = (): void => channel.close()
   signal.addEventListener('abort', abort)
   void channel.closed.then(() => signal.removeEventListener('abort', abort))
   try {
-    const hello = { protocol: protocolVersion, client: o.clientId }
+    const hello = {
+      protocol: protocolVersion,
+      client: o.clientId,
+      ...(token === undefined ? {} : { auth: { token } }),
+    }
     const link = new Link(
       url,
       channel,
@@ -179,6 +195,11 @@ class PushRouter {
   settled(): void {
     if (--this.expecting === 0) this.#early = []
   }
+}
+
+function credentialMs(auth: Frame): number | undefined {
+  const { expiresInMs } = auth
+  return typeof expiresInMs === 'number' ? expiresInMs : undefined
 }
 
 const memberKey = (group: string, memberId: string): string => `${group} ${memberId}`

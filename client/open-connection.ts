@@ -6,12 +6,20 @@ import { LogloomError } from '../wire/index.ts'
 import { type ClientClock, systemClock } from './clock.ts'
 import { Connection } from './connection.ts'
 import { amount } from './amount.ts'
+import type { TokenSource } from './credential.ts'
 import type { TracingOptions } from './tracing/api.ts'
 import { Tracing } from './tracing/tracing.ts'
 
 export interface ClientOptions {
   /** Appears in the broker's logs; default `logloom-client`. */
   readonly clientId?: string
+  /**
+   * Who this client is, for a broker that asks: an API key, a JWT, a scoped token. A function is asked for each connection, and before the token
+   * that it gave ends; one that throws is asked again at the next attempt.
+   */
+  readonly token?: TokenSource
+  /** For `wss://`, in Node: `ca` is PEM certificates of the authority that signed the broker's, in place of those that the system trusts. */
+  readonly tls?: { readonly ca?: string | readonly string[] }
   /** Gives up connecting; an open client is closed by {@link Client.close}. */
   readonly signal?: AbortSignal
   /** How long `connect` waits for the first connection, and the bound of each dial, milliseconds; default 10000. */
@@ -48,12 +56,15 @@ export async function openConnection(
       throw new LogloomError('INVALID_REQUEST', message, {}, { hint: 'use ws://HOST:5640' })
     }
   }
+  for (const each of urls) refuseSecret(each)
   o.signal?.throwIfAborted()
   const connectTimeoutMs = amount('connectTimeoutMs', o.connectTimeoutMs, 10_000, 1)
   const clock = o.clock ?? systemClock
   const connection = new Connection({
     urls,
     clientId: o.clientId ?? 'logloom-client',
+    token: o.token,
+    ca: o.tls?.ca,
     dialTimeoutMs: connectTimeoutMs,
     requestTimeoutMs: amount('requestTimeoutMs', o.requestTimeoutMs, 30_000, 1),
     brokerTimeoutMs: amount('brokerTimeoutMs', o.brokerTimeoutMs, 2000, 1),
@@ -73,4 +84,18 @@ export async function openConnection(
     throw error
   }
   return connection
+}
+
+/** URLs are written to logs, errors and histories. @throws INVALID_REQUEST, which does not repeat the URL */
+function refuseSecret(text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined) return
+  const hasToken = [...url.searchParams.keys()].some(name => /token|auth|secret|passw/i.test(name))
+  if (url.username === '' && url.password === '' && !hasToken) return
+  throw new LogloomError(
+    'INVALID_REQUEST',
+    'the URL carries a user name, a password or a token: they do not belong there',
+    { field: 'url' },
+    { hint: 'use connect(url, { token })' },
+  )
 }

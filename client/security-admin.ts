@@ -15,6 +15,20 @@ export interface NewToken {
   readonly ttlMs?: number
 }
 
+/** One thing that a scoped token may do. */
+export interface ScopeGrant {
+  readonly resource: 'topic' | 'group' | 'cluster'
+  readonly pattern: 'literal' | 'prefixed'
+  readonly name: string
+  readonly operations: readonly AclBinding['operation'][]
+}
+
+export interface NewScopedToken {
+  readonly grants: readonly ScopeGrant[]
+  /** Default 15 minutes, at most 24 hours. */
+  readonly ttlMs?: number
+}
+
 export interface TokenListing {
   readonly tokenId: string
   readonly principal: string

@@ -133,7 +133,7 @@ const table = {
   DATA_DIR_NEWER: spec(false, 'this directory was written by a newer version; upgrade logloom'),
   INSECURE_PUBLIC_BIND: spec(
     false,
-    'bind to 127.0.0.1, or pass --insecure-public to accept unauthenticated clients',
+    'bind to 127.0.0.1, or give --authentication required and a certificate, or pass --insecure-public',
   ),
   DATA_DIR_FOREIGN: spec(
     false,
@@ -146,6 +146,10 @@ const table = {
   ),
   TOO_FEW_NODES: spec(false, 'start the other nodes of the cluster first'),
   PEER_SECRET: spec(false, 'give all nodes of a cluster the same secret'),
+  PEER_CERTIFICATE: spec(
+    false,
+    'give the node a certificate with its node id as DNS name, signed by the authority in peerTlsCaFile',
+  ),
   PEER_CLUSTER: spec(false, 'correct the cluster id, or the URL that leads to another cluster'),
   PEER_PROTOCOL: spec(false, 'upgrade the older node; neighbouring versions understand each other'),
   PEER_UNKNOWN: spec(false, 'add the node to the peer lists of all the others'),
@@ -161,6 +165,19 @@ const table = {
   PEER_DUPLICATE: spec(
     true,
     'a restarted node gets in once its former process is gone; else two nodes have one id: rename one',
+  ),
+  AUTHENTICATION_REQUIRED: spec(
+    false,
+    'send a token: connect(url, { token }), --token-file FILE or LOGLOOM_TOKEN',
+  ),
+  AUTHENTICATION_FAILED: spec(
+    false,
+    'the token is wrong, has expired or was revoked: get a new one; the log of the broker says which',
+  ),
+  AUTHORIZATION_FAILED: spec(false, 'let an administrator allow it: see `logloom acl`'),
+  TOKEN_IN_URL: spec(
+    false,
+    'take the token out of the URL, and make a new one: URLs are written to logs; send it in hello, in a subprotocol or in the Authorization header',
   ),
   FORBIDDEN_HOST: spec(false, 'add the host to allowedHosts'),
   FORBIDDEN_ORIGIN: spec(false, 'add the origin to allowedOrigins'),

@@ -4,6 +4,7 @@
 // talking past each other. Frames carry a mask of zeros: masks protect proxies from pages that choose their bytes, and no page is here;
 // it saves a pass over every byte on both sides.
 
+import { checkServerIdentity, type PeerCertificate, type SecureContext } from 'node:tls'
 import { WebSocket } from 'ws'
 import { LogloomError } from './errors.ts'
 import { type ServerSocket, WsStreamSocket } from './server.ts'
@@ -17,6 +18,8 @@ export interface DialOptions {
   readonly messageChunksMax: number
   /** Until the WebSocket is open, ms. */
   readonly timeoutMs: number
+  /** For a `wss:` URL: this node's certificate and its authority, and the name that the other side's certificate must have. */
+  readonly tls?: { readonly context: SecureContext; readonly name: string } | undefined
 }
 
 /**
@@ -47,6 +50,7 @@ export function dialPeer(
     handshakeTimeout: options.timeoutMs,
     followRedirects: false,
     generateMask: mask => mask.fill(0),
+    ...(options.tls === undefined ? {} : tlsOptions(options.tls)),
   })
   ws.once('upgrade', response => {
     ws.once('open', () => {
@@ -69,5 +73,16 @@ export function dialPeer(
   return () => {
     over = true
     ws.terminate()
+  }
+}
+
+/** ws hands these on to `tls.connect`; its types do not name them all. */
+function tlsOptions({ context, name }: { context: SecureContext; name: string }): object {
+  return {
+    secureContext: context,
+    servername: name,
+    rejectUnauthorized: true,
+    checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+      checkServerIdentity(name, certificate),
   }
 }

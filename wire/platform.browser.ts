@@ -61,9 +61,15 @@ export function decompress(
 
 /** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, or the signal's reason */
 export function openSocket(url: string, options: OpenSocketOptions = {}): Promise<FrameSocket> {
-  const { signal, timeoutMs = 10_000 } = options
+  const { signal, timeoutMs = 10_000, ca } = options
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted()
+    if (ca !== undefined)
+      throw new LogloomError(
+        'INVALID_REQUEST',
+        'a page cannot choose whose certificates it trusts: leave tls.ca out',
+        { field: 'tls.ca' },
+      )
     const ws = connect(url)
     ws.binaryType = 'arraybuffer'
     const socket = new PageSocket(ws)

@@ -47,13 +47,15 @@ export function decompress(
 
 /** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, the broker's code when it refuses, or the signal's reason */
 export function openSocket(url: string, options: OpenSocketOptions = {}): Promise<FrameSocket> {
-  const { signal, timeoutMs = 10_000, frameBytesMax = 64 << 20 } = options
+  const { signal, timeoutMs = 10_000, frameBytesMax = 64 << 20, ca } = options
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted()
     const ws = connect(url, {
       perMessageDeflate: false,
       maxPayload: Math.max(frameBytesMax, wireLimits.frameBytesMax),
       handshakeTimeout: timeoutMs,
+      minVersion: 'TLSv1.2',
+      ...(ca === undefined ? {} : { ca: typeof ca === 'string' ? ca : [...ca] }),
     })
     const abort = (): void => ws.terminate()
     const failed = (error: Error): void => {
@@ -70,7 +72,8 @@ export function openSocket(url: string, options: OpenSocketOptions = {}): Promis
       request.destroy()
       failed(refusal(url, response.statusCode ?? 0, response.statusMessage ?? ''))
     })
-    const onError = (error: Error): void => failed(unreachable(url, error.message, error))
+    const onError = (error: Error): void =>
+      failed(unreachable(url, error.message, error, tlsHint(error)))
     ws.on('error', onError)
   })
 }
@@ -97,13 +100,39 @@ function refusal(url: string, status: number, text: string): LogloomError {
     : unreachable(url, `HTTP ${status} ${text}`)
 }
 
-function unreachable(url: string, reason: string, cause?: Error): LogloomError {
+function unreachable(
+  url: string,
+  reason: string,
+  cause?: Error,
+  hint = 'start the broker, or check the URL',
+): LogloomError {
   return new LogloomError(
     'CONNECTION_CLOSED',
     `cannot connect to ${url}: ${reason}`,
     {},
-    { cause, hint: 'start the broker, or check the URL' },
+    { cause, hint },
   )
+}
+
+const untrusted = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+])
+
+/** What is to be done about an error of TLS; undefined for others. */
+function tlsHint(error: Error): string | undefined {
+  const { code = '' } = error as NodeJS.ErrnoException
+  if (untrusted.has(code))
+    return 'name the authority that signed the certificate: connect(url, { tls: { ca } }), --ca-file FILE or NODE_EXTRA_CA_CERTS'
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return 'dial a name that is in the certificate of the broker'
+  if (code === 'CERT_HAS_EXPIRED') return 'renew the certificate of the broker'
+  return code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'EPROTO'
+    ? 'the port does not speak TLS: use ws://, or check the URL'
+    : undefined
 }
 
 /** Reading begins when the owner sets `onMessage`: what came right behind the handshake, a close included, waits until then. */

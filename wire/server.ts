@@ -38,6 +38,8 @@ export interface SocketServerOptions {
   /** Pieces that one message may arrive in, on a bad link; default 16,384. */
   readonly messageChunksMax?: number
   readonly verify: (request: IncomingMessage) => UpgradeVerdict
+  /** Which of the subprotocols that a client offers is answered; default the first. */
+  readonly chooseProtocol?: (offered: ReadonlySet<string>) => string | false
   readonly onSocket: (socket: ServerSocket, request: IncomingMessage) => void
 }
 
@@ -58,6 +60,7 @@ export function createSocketServer(options: SocketServerOptions): SocketServer {
     maxFragments: 1024,
     // 2 MiB in the small segments of a bad link.
     maxBufferedChunks: options.messageChunksMax ?? 16_384,
+    ...(options.chooseProtocol === undefined ? {} : { handleProtocols: options.chooseProtocol }),
   })
   return {
     handleUpgrade: (request, socket, head) => {

@@ -20,6 +20,8 @@ export interface OpenSocketOptions {
   readonly timeoutMs?: number
   /** Largest message taken from the broker; default 64 MiB. */
   readonly frameBytesMax?: number
+  /** PEM certificates of the authority that signed the broker's, in place of the system's; not in pages. */
+  readonly ca?: string | readonly string[]
 }
 
 const reasonBytesMax = 123

@@ -6,6 +6,7 @@ import { LogloomError } from '../../wire/errors.ts'
 import type { BenchOptions, LatencyOptions, SwitchOptions } from './bench-command.ts'
 import { closedLoad, OpenLoad, quantile } from './bench-load.ts'
 import { withBroker } from './broker-client.ts'
+import { identity } from './identity.ts'
 import { note, writeJson, writeText } from './output.ts'
 import { onStopSignal } from './stop-signal.ts'
 import { formatFields, formatTable } from './table.ts'
@@ -154,7 +155,9 @@ async function withTopic(
       .admin()
       .createTopic({ topic, partitions, config }, { ifNotExists: true })
     const others = await Promise.all(
-      Array.from({ length: o.clients - 1 }, () => connect(o.url, { clientId: 'logloom-bench' })),
+      Array.from({ length: o.clients - 1 }, () =>
+        connect(o.url, { clientId: 'logloom-bench', ...identity() }),
+      ),
     )
     try {
       await work([first, ...others])

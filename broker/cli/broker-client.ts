@@ -6,6 +6,7 @@
 import type { Connection } from '../../client/connection.ts'
 import type { Client, ClientStatus } from '../../client/index.ts'
 import { LogloomError } from '../../wire/errors.ts'
+import { identity } from './identity.ts'
 
 const options = { clientId: 'logloom-cli', lazy: true } as const
 
@@ -13,7 +14,7 @@ const options = { clientId: 'logloom-cli', lazy: true } as const
 export async function withBroker<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
   // Loaded here, so that help and `start` do without it.
   const { connect } = await import('../../client/index.ts')
-  const client = await connect(url, options)
+  const client = await connect(url, { ...options, ...identity() })
   try {
     await reached(client.status(), url)
     return await work(client)
@@ -28,7 +29,7 @@ export async function withConnection<T>(
   work: (connection: Connection) => Promise<T>,
 ): Promise<T> {
   const { openConnection } = await import('../../client/open-connection.ts')
-  const connection = await openConnection(url, options)
+  const connection = await openConnection(url, { ...options, ...identity() })
   try {
     await reached(connection.status.read(), url)
     return await work(connection)
@@ -44,6 +45,8 @@ async function reached(statuses: AsyncIterable<ClientStatus>, url: string): Prom
   for await (const status of statuses) {
     if (status.type === 'open') return
     if (status.type === 'closed') throw status.error ?? unreachable(url, undefined)
+    if (status.type === 'recovering' && status.error.code === 'AUTHENTICATION_FAILED')
+      throw status.error
     if (status.type === 'recovering' && --left <= 0) throw unreachable(url, status.error)
   }
 }

@@ -3,6 +3,7 @@
 // Guarantees: always an answer per node, in the order of the URLs; a node that cannot be reached has the status `unreachable` and says why.
 
 import type * as http from 'node:http'
+import { identity, tokenNow } from './identity.ts'
 
 /** The body of `GET /health`; of a node that cannot be reached only status and problems. */
 export interface HealthBody {
@@ -62,8 +63,9 @@ async function ask(url: string, serving: boolean, signal: AbortSignal): Promise<
 
 function bodyOf(status: number, text: string): HealthBody {
   try {
-    const body = JSON.parse(text) as HealthBody
-    if (typeof body.status === 'string' && Array.isArray(body.problems)) return body
+    const body = JSON.parse(text) as HealthBody & { problems?: readonly string[] }
+    // Whoever does not say who they are is told no more than the status.
+    if (typeof body.status === 'string') return { ...body, problems: body.problems ?? [] }
   } catch {
     // Told below.
   }
@@ -77,7 +79,15 @@ async function get(address: URL, signal: AbortSignal): Promise<{ status: number;
     address.protocol === 'https:' ? 'node:https' : 'node:http'
   )
   return new Promise((resolve, reject) => {
-    const call = request(address, { timeout: askTimeoutMs, agent: false, signal }, reply => {
+    const token = tokenNow()
+    const options = {
+      timeout: askTimeoutMs,
+      agent: false,
+      signal,
+      ...identity().tls,
+      ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
+    }
+    const call = request(address, options, reply => {
       let text = ''
       reply.setEncoding('utf8')
       reply.on('data', (piece: string) => {

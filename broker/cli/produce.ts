@@ -7,6 +7,7 @@
 import { connect, LogloomError, type Client, type Producer } from '../../client/index.ts'
 import { checkTopicName } from '../../wire/index.ts'
 import { causeText } from './broker-client.ts'
+import { identity } from './identity.ts'
 import { onStopSignal } from './stop-signal.ts'
 import { LineSplitter } from './lines.ts'
 import { note } from './output.ts'
@@ -32,6 +33,7 @@ export async function produce(topic: string, o: ProduceOptions): Promise<void> {
   const startedMs = performance.now()
   const { deliveryTimeoutMs } = o
   const client = await connect(o.url, {
+    ...identity(),
     clientId: 'logloom-produce',
     lazy: true,
     deliveryTimeoutMs,

@@ -11,12 +11,14 @@ import { addDevCommand } from './dev-command.ts'
 import { addHealthCommand } from './health-command.ts'
 import { addLogCommand } from './log-command.ts'
 import type { Format } from './failure.ts'
+import { addIdentityOptions } from './identity.ts'
 import { brokerUrls, examples } from './options.ts'
 import { note, print } from './output.ts'
 import { addProduceCommand } from './produce-command.ts'
 import { addSnapshotCommand } from './snapshot-command.ts'
 import { addStartCommand } from './start-command.ts'
 import { addGroupCommand } from './group-command.ts'
+import { addTokenCommand } from './token-command.ts'
 import { addTopicCommand } from './topic-command.ts'
 
 /** Builds the command tree. */
@@ -35,14 +37,15 @@ export function buildProgram(version: string, format: Format): Command {
         .choices(['table', 'json'])
         .default('table'),
     )
-    .addHelpText(
-      'after',
-      examples(
-        'logloom start',
-        'echo hello | logloom produce greetings',
-        'logloom consume greetings -e',
-      ),
-    )
+  addIdentityOptions(program, format)
+  program.addHelpText(
+    'after',
+    examples(
+      'logloom start',
+      'echo hello | logloom produce greetings',
+      'logloom consume greetings -e',
+    ),
+  )
   addStartCommand(program)
   addDevCommand(program)
   addTopicCommand(program)
@@ -52,6 +55,7 @@ export function buildProgram(version: string, format: Format): Command {
   addGroupCommand(program)
   addSnapshotCommand(program)
   addClusterCommand(program)
+  addTokenCommand(program)
   addHealthCommand(program)
   addBenchCommand(program)
   configure(program, format)

@@ -52,6 +52,9 @@ export async function start(
   const running = await Promise.race([starting, stopped])
   if (running === undefined) process.exit(exitCodes.ok)
   await announce(running, format)
+  // Without certificates a hang-up is what it always was.
+  if (resolved.tlsCertFile !== '' || resolved.peerTlsCertFile !== '')
+    process.on('SIGHUP', () => running.reloadCertificates())
   await stopped
   await running.close()
 }

@@ -19,6 +19,7 @@ import { LogloomError } from '../../wire/errors.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import type { NodeStatus } from '../gateway/context.ts'
 import type { Finding } from '../health.ts'
+import { Certificate } from '../security/certificate.ts'
 import { CheckpointExchange } from './checkpoint-exchange.ts'
 import { clusterFindings, outcastError } from './cluster-health.ts'
 import { type ClusterConfig, isPeerUrl } from './cluster-settings.ts'
@@ -61,6 +62,8 @@ export class ClusterNode {
   readonly provider: NativeLogletProvider
   readonly membership: Membership
   readonly checkpoints: CheckpointExchange
+  /** Of the links between nodes; undefined without TLS. */
+  readonly certificate: Certificate | undefined
   /** @throws DATA_DIR_FOREIGN when a majority of the nodes says that the data directory is of another cluster */
   readonly checkDirectory: () => void
   private readonly config: ClusterConfig
@@ -86,8 +89,10 @@ export class ClusterNode {
     peers: PeerList,
     incarnation: string,
     checkDirectory: () => void,
+    certificate: Certificate | undefined,
   ) {
     this.checkDirectory = checkDirectory
+    this.certificate = certificate
     const { config, disk, store, version, onFatal, onSync } = options
     this.peers = peers
     const clock = nodeClock
@@ -191,9 +196,10 @@ export class ClusterNode {
     const stored = await loadPeers(disk)
     const peers = new Map([...Object.entries(stored?.peers ?? {}), ...config.peers])
     const born = await storedBirth(disk, registerDir)
+    const certificate = openPeerCertificate(config, logger)
     let node: ClusterNode | undefined
     let foreign: LogloomError | undefined
-    const net = await PeerNet.listen({
+    const listening = PeerNet.listen({
       self,
       birth: () => node?.acceptor.birth ?? born,
       onForeign: error => {
@@ -211,11 +217,23 @@ export class ClusterNode {
       logger,
       clock: nodeClock,
       version,
+      ...(certificate === undefined ? {} : { certificate }),
+    })
+    const net = await listening.catch((error: unknown) => {
+      certificate?.close()
+      throw error
     })
     const list = new PeerList(self, peers, stored?.joining ?? [], net, disk)
-    node = new ClusterNode(options, net, list, incarnation, () => {
-      if (foreign !== undefined) throw foreign
-    })
+    node = new ClusterNode(
+      options,
+      net,
+      list,
+      incarnation,
+      () => {
+        if (foreign !== undefined) throw foreign
+      },
+      certificate,
+    )
     return node
   }
 
@@ -266,7 +284,7 @@ export class ClusterNode {
   findings(): readonly Finding[] {
     const segments = this.log?.chain.segments ?? []
     const last = segments.at(-1)
-    return clusterFindings({
+    const found = clusterFindings({
       self: this.self,
       nodes: this.nodes(),
       members: this.members(),
@@ -275,6 +293,7 @@ export class ClusterNode {
       voters: this.acceptor.members,
       outcast: this.outcast,
     })
+    return [...found, ...(this.certificate?.findings(Date.now()) ?? [])]
   }
 
   /** Sealed segments that have fewer copies than they were made with. */
@@ -302,6 +321,12 @@ export class ClusterNode {
       throw new LogloomError(
         'INVALID_CONFIG',
         `${url} is not ws://HOST:PORT of a listener for nodes`,
+      )
+    const scheme = this.certificate === undefined ? 'ws' : 'wss'
+    if (!url.startsWith(`${scheme}:`))
+      throw new LogloomError(
+        'INVALID_CONFIG',
+        `${url}: the links between the nodes of this cluster are ${scheme}://`,
       )
     const known = this.peers.all.get(node)
     if (known !== undefined && !this.peers.joining.has(node))
@@ -419,7 +444,18 @@ export class ClusterNode {
       this.sequencers.close()
       await this.logServer?.close()
       await this.net.close()
+      this.certificate?.close()
     })()
     return this.closing
   }
+}
+
+/** @throws INVALID_CONFIG */
+function openPeerCertificate(
+  { tls }: ClusterConfig,
+  logger: BrokerLogger,
+): Certificate | undefined {
+  if (tls === undefined) return undefined
+  const { reloadMs, ...files } = tls
+  return Certificate.open('nodes', { certSetting: 'peerTlsCertFile', ...files }, reloadMs, logger)
 }

@@ -3,6 +3,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { type NodeId, nodeIdPattern } from '../../loglets/net.ts'
 import { LogloomError } from '../../wire/errors.ts'
+import { isLoopback } from '../gateway/origin.ts'
 import { flagName, type SettingName, type Settings, settingsTable } from '../settings.ts'
 import { secretBytesMin } from './peer-limits.ts'
 import { isSocketUrl } from './socket-url.ts'
@@ -18,10 +19,19 @@ export interface ClusterConfig {
   readonly clusterId: string
   readonly clusterSecret: string
   readonly roles: ReadonlySet<Role>
+  /** Files for TLS between nodes; undefined: no TLS. */
+  readonly tls: PeerTlsFiles | undefined
   /** The cluster exists and takes this node in: it has no vote before that. */
   readonly join: boolean
   /** What is taken, but had better be otherwise. */
   readonly warnings: readonly string[]
+}
+
+export interface PeerTlsFiles {
+  readonly certFile: string
+  readonly keyFile: string
+  readonly caFile: string
+  readonly reloadMs: number
 }
 
 /** What means something in a cluster only. */
@@ -34,6 +44,9 @@ const clusterOnly = [
   'clusterSecretFile',
   'roles',
   'advertisedUrl',
+  'peerTlsCertFile',
+  'peerTlsKeyFile',
+  'peerTlsCaFile',
 ] as const satisfies readonly SettingName[]
 
 /** Undefined for a broker without a cluster. @throws INVALID_CONFIG */
@@ -64,7 +77,9 @@ export function clusterConfigOf(settings: Settings): ClusterConfig | undefined {
       `node ${node} is not in peers: name every node of the cluster, this one too`,
     )
   const secret = secretOf(settings)
+  const tls = tlsOf(settings, peers)
   return {
+    tls,
     self: node,
     peers,
     listen: { host: peerHost, port: Number(new URL(own).port) },
@@ -72,8 +87,33 @@ export function clusterConfigOf(settings: Settings): ClusterConfig | undefined {
     clusterSecret: secret.text,
     roles: rolesOf(settings),
     join: settings.join,
-    warnings: secret.warnings,
+    warnings: [...secret.warnings, ...plainText(peerHost, tls)],
   }
+}
+
+/** Both ends of a link have certificates, or neither has. */
+function tlsOf(settings: Settings, peers: ReadonlyMap<NodeId, string>): PeerTlsFiles | undefined {
+  const { peerTlsCertFile: certFile, peerTlsKeyFile: keyFile, peerTlsCaFile: caFile } = settings
+  const scheme = certFile === '' ? 'ws:' : 'wss:'
+  for (const [node, url] of peers)
+    if (new URL(url).protocol !== scheme)
+      throw invalid(
+        'peers',
+        `node ${node} has the address ${url}, but ${certFile === '' ? 'no certificate for the links between nodes is given' : 'the links between nodes have certificates'}`,
+        certFile === ''
+          ? 'give --peer-tls-cert-file, --peer-tls-key-file and --peer-tls-ca-file, or write ws:// in peers'
+          : 'write wss:// for all nodes in peers',
+      )
+  if (certFile === '') return undefined
+  return { certFile, keyFile, caFile, reloadMs: settings.tlsReloadIntervalMs }
+}
+
+function plainText(peerHost: string, tls: PeerTlsFiles | undefined): readonly string[] {
+  return tls !== undefined || isLoopback(peerHost)
+    ? []
+    : [
+        `nodes talk in plain text on ${peerHost}: the secret keeps others out, but who sees the network sees all records; give --peer-tls-cert-file`,
+      ]
 }
 
 /** Settings without effect are refused, not stored. */

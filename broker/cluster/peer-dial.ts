@@ -6,6 +6,7 @@ import { LogloomError } from '../../wire/errors.ts'
 import { type Frame, packFrame, unpackFrame } from '../../wire/frame.ts'
 import { dialPeer } from '../../wire/peer-socket.ts'
 import type { ServerSocket } from '../../wire/server.ts'
+import type { Certificate } from '../security/certificate.ts'
 import { checkWelcome, helloFrame, type Identity, newNonce, readChallenge } from './handshake.ts'
 import { PeerConnection } from './peer-connection.ts'
 import {
@@ -19,6 +20,7 @@ export interface PeerDialOptions {
   readonly me: Identity
   readonly to: NodeId
   readonly url: string
+  readonly certificate: Certificate | undefined
   readonly peerTimeoutMs: number
   readonly now: () => number
   readonly onConnection: (connection: PeerConnection) => void
@@ -27,7 +29,7 @@ export interface PeerDialOptions {
 
 /** Dials once; calls one of the two back, once, unless it was given up: what it returns does that. */
 export function dial(options: PeerDialOptions): () => void {
-  const { me, to, url, onConnection, onFailure } = options
+  const { me, to, url, certificate, onConnection, onFailure } = options
   let opened: ServerSocket | undefined
   let over = false
   const stop = (): void => {
@@ -47,7 +49,12 @@ export function dial(options: PeerDialOptions): () => void {
   )
   const giveUp = dialPeer(
     url,
-    { frameBytesMax: peerFrameBytesMax, messageChunksMax, timeoutMs: handshakeMsMax },
+    {
+      frameBytesMax: peerFrameBytesMax,
+      messageChunksMax,
+      timeoutMs: handshakeMsMax,
+      tls: certificate && { context: certificate.context, name: to },
+    },
     socket => {
       opened = socket
       const dialerNonce = newNonce()

@@ -16,6 +16,7 @@ import {
 import type { LogloomError } from '../../wire/errors.ts'
 import { map, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
+import type { Certificate } from '../security/certificate.ts'
 import { CallTable } from './call-table.ts'
 import type { Identity, Peer } from './handshake.ts'
 import { packCall, readError } from './messages.ts'
@@ -27,6 +28,7 @@ export interface PeerLinkOptions {
   readonly me: Identity
   readonly to: NodeId
   readonly url: string
+  readonly certificate: Certificate | undefined
   readonly peerTimeoutMs: number
   readonly now: () => number
   /** Uniform in [0, 1). */
@@ -116,13 +118,14 @@ export class PeerLink {
   }
 
   private dial(): void {
-    const { me, to, url, peerTimeoutMs, now } = this.options
+    const { me, to, url, certificate, peerTimeoutMs, now } = this.options
     // A failure may be told before the way to give up is known.
     let failed = false
     const giveUp = dial({
       me,
       to,
       url,
+      certificate,
       peerTimeoutMs,
       now,
       onConnection: connection => this.opened(connection),

@@ -2,8 +2,10 @@
 //
 // Guarantees: whoever is not authenticated costs little: few sockets, few bytes, a short time, no decoding of more than a handshake frame.
 
-import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { checkServerIdentity, type TLSSocket } from 'node:tls'
 import { LogloomError } from '../../wire/errors.ts'
 import { packFrame, unpackFrame } from '../../wire/frame.ts'
 import { peerSubprotocol } from '../../wire/peer-socket.ts'
@@ -13,6 +15,7 @@ import {
   type SocketServer,
   type UpgradeVerdict,
 } from '../../wire/server.ts'
+import { type Certificate, minVersion } from '../security/certificate.ts'
 import {
   challengeFrame,
   checkHello,
@@ -33,6 +36,7 @@ import {
 
 export interface PeerListenerOptions {
   readonly me: Identity
+  readonly certificate: Certificate | undefined
   readonly peerTimeoutMs: number
   readonly now: () => number
   /** Why an authenticated node is not let in; undefined lets it in. */
@@ -50,23 +54,16 @@ export class PeerListener {
 
   constructor(options: PeerListenerOptions) {
     this.options = options
-    this.http = createServer(
-      {
-        headersTimeout: handshakeMsMax,
-        requestTimeout: handshakeMsMax,
-        connectionsCheckingInterval: handshakeMsMax / 4,
-      },
-      (_request, response) => {
-        response.writeHead(426, { 'content-type': 'text/plain', connection: 'close' })
-        response.end('this port is for the nodes of the cluster\n')
-      },
-    )
+    this.http = serverFor(options.certificate, (_request, response) => {
+      response.writeHead(426, { 'content-type': 'text/plain', connection: 'close' })
+      response.end('this port is for the nodes of the cluster\n')
+    })
     this.http.maxConnections = listenerSocketsMax
     this.sockets = createSocketServer({
       frameBytesMax: peerFrameBytesMax,
       messageChunksMax,
       verify: request => this.verify(request),
-      onSocket: socket => this.greet(socket),
+      onSocket: (socket, request) => this.greet(socket, request),
     })
     this.http.on('upgrade', (request, socket, head) =>
       this.sockets.handleUpgrade(request, socket, head),
@@ -148,8 +145,8 @@ export class PeerListener {
     return { ok: true }
   }
 
-  private greet(socket: ServerSocket): void {
-    const { me, now, peerTimeoutMs, admit, onConnection } = this.options
+  private greet(socket: ServerSocket, request: IncomingMessage): void {
+    const { me, certificate, now, peerTimeoutMs, admit, onConnection } = this.options
     const challenge = newNonce()
     this.strangers.set(socket, now())
     let bytes = 0
@@ -167,6 +164,7 @@ export class PeerListener {
       if (!this.strangers.has(socket)) return
       try {
         const { peer, welcome } = checkHello(me, unpackFrame(message), challenge)
+        if (certificate !== undefined) checkCertificate(request.socket as TLSSocket, peer)
         const refused = admit(peer)
         if (refused !== undefined) throw refused
         this.strangers.delete(socket)
@@ -193,6 +191,41 @@ export class PeerListener {
     socket.terminate()
     this.options.onRefusal(new LogloomError('BAD_FRAME', reason), socket.remoteAddress)
   }
+}
+
+/** With a certificate only those get a word in whose own is signed by the same authority. */
+function serverFor(certificate: Certificate | undefined, handle: RequestListener): Server {
+  const times = {
+    headersTimeout: handshakeMsMax,
+    requestTimeout: handshakeMsMax,
+    connectionsCheckingInterval: handshakeMsMax / 4,
+  }
+  if (certificate === undefined) return createServer(times, handle)
+  const server = createTlsServer(
+    {
+      ...times,
+      ...certificate.current,
+      minVersion,
+      requestCert: true,
+      rejectUnauthorized: true,
+      handshakeTimeout: handshakeMsMax,
+    },
+    handle,
+  )
+  server.on('tlsClientError', (_error, socket) => socket.destroy())
+  certificate.onChange(() => server.setSecureContext({ ...certificate.current, minVersion }))
+  return server
+}
+
+/** The secret is all nodes' alike: the certificate says which of them it is. @throws PEER_CERTIFICATE */
+function checkCertificate(socket: TLSSocket, { node }: Peer): void {
+  const wrong = checkServerIdentity(node, socket.getPeerCertificate())
+  if (wrong === undefined) return
+  throw new LogloomError(
+    'PEER_CERTIFICATE',
+    `node ${node} has a certificate of another name: ${wrong.message}`,
+    { expected: node },
+  )
 }
 
 function refusal(status: number, code: string, message: string): UpgradeVerdict {

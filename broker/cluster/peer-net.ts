@@ -19,6 +19,7 @@ import { majority } from '../../loglets/majority.ts'
 import type { Clock, Random } from '../../loglets/ports.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import type { BrokerLogger } from '../broker-options.ts'
+import type { Certificate } from '../security/certificate.ts'
 import { CallTable } from './call-table.ts'
 import {
   foreignBirth,
@@ -69,6 +70,8 @@ export interface PeerNetOptions {
    * none once one of them knows it again.
    */
   readonly onUnknown?: (by: readonly NodeId[]) => void
+  /** With it all links are TLS, and both sides of each show a certificate with the name of their node. */
+  readonly certificate?: Certificate
   /** For rolling upgrades and tests; what this version speaks by default. */
   readonly protocols?: ProtocolRange
 }
@@ -158,6 +161,7 @@ export class PeerNet implements Net {
     this.tickedAt = clock.now()
     this.listener = new PeerListener({
       me: this.me,
+      certificate: options.certificate,
       peerTimeoutMs: this.peerTimeoutMs,
       now: () => clock.now(),
       admit: peer => this.admit(peer),
@@ -215,6 +219,7 @@ export class PeerNet implements Net {
         me: this.me,
         to: node,
         url,
+        certificate: this.options.certificate,
         peerTimeoutMs: this.peerTimeoutMs,
         now: () => clock.now(),
         random: () => random.next(),

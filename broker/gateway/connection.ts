@@ -12,7 +12,7 @@ import type { ServerSocket } from '../../wire/server.ts'
 import { anonymous, type Principal } from '../security/principal.ts'
 import { asUnavailable } from '../unavailable.ts'
 import type { GatewayContext } from './context.ts'
-import { hello } from './hello.ts'
+import { credentialOf, helloReply, checkHello } from './hello.ts'
 import type { Membership } from './membership.ts'
 import { operations } from './operations.ts'
 import { Output, type Reservation } from './output.ts'
@@ -20,7 +20,7 @@ import { LaneCounter } from './produce.ts'
 import { count } from './stats.ts'
 import { credit, type Subscription } from './subscription.ts'
 
-export const closeCode = { goingAway: 1001, policy: 1008, slow: 3008 } as const
+export const closeCode = { goingAway: 1001, policy: 1008, expired: 3005, slow: 3008 } as const
 
 /** What one request holds while it runs. */
 export interface Call extends Reservation {
@@ -32,6 +32,12 @@ export interface Call extends Reservation {
 
 let connectionsMade = 0
 const clientNameShown = 100
+/** A hello is small: nobody who is not known yet may send more. */
+const helloBytesMax = 65_536
+/** Frames that wait while it is found out who sent them. */
+const waitingFramesMax = 64
+/** Tries to say anew who one is, on one connection. */
+const credentialTriesMax = 5
 
 export class Connection {
   closed = false
@@ -48,6 +54,10 @@ export class Connection {
   private readonly context: GatewayContext
   private readonly socket: ServerSocket
   private greeted = false
+  private readonly offeredToken: string | undefined
+  /** Came while it was found out who is there. */
+  private waiting: Uint8Array[] | undefined
+  private credentialTries = 0
   private requestsInFlight = 0
   private bytesInFlight = 0
   private paused = false
@@ -68,7 +78,10 @@ export class Connection {
     context: GatewayContext,
     socket: ServerSocket,
     onGone: (connection: Connection) => void,
+    /** Of the subprotocol. */
+    offeredToken?: string,
   ) {
+    this.offeredToken = offeredToken
     this.context = context
     this.socket = socket
     this.output = new Output(socket, context.settings)
@@ -219,6 +232,35 @@ export class Connection {
     else this.afterOutput()
   }
 
+  /** From the shared sweep, and when a key was revoked: ends a connection whose credential has ended. */
+  checkCredential(): void {
+    if (this.closed || !this.greeted || this.context.authenticator.isCurrent(this.principal)) return
+    this.close(closeCode.expired, 'the credential of this connection has ended: send a new one')
+  }
+
+  /**
+   * Takes another credential of the same principal: `authenticate` (protocol.md 12.1).
+   * @throws AUTHENTICATION_FAILED, AUTHENTICATION_REQUIRED, INVALID_REQUEST
+   */
+  async authenticate(token: string | undefined): Promise<Principal> {
+    const { authenticator } = this.context
+    try {
+      const principal = await authenticator.authenticate(token, this.socket.remoteAddress)
+      if (principal.name !== this.principal.name)
+        throw new LogloomError(
+          'AUTHENTICATION_FAILED',
+          'the token is of another principal than this connection: open another one',
+        )
+      this.principal = principal
+      this.credentialTries = 0
+      return principal
+    } catch (error) {
+      if (++this.credentialTries >= credentialTriesMax)
+        setImmediate(() => this.refuse(asKnown(error)))
+      throw error
+    }
+  }
+
   /** Says that the broker stops; what is in flight is answered, what comes later is refused. */
   goAway(): void {
     this.send({ op: 'goaway' })
@@ -250,6 +292,7 @@ export class Connection {
     return {
       id: this.id,
       client: this.client,
+      principal: this.principal.name,
       remoteAddress: this.socket.remoteAddress,
       openedAt: this.openedAt,
       requestsInFlight: this.requestsInFlight,
@@ -266,6 +309,7 @@ export class Connection {
 
   private receive(bytes: Uint8Array): void {
     if (this.closed) return
+    if (!this.greeted && this.mustWait(bytes)) return
     let frame: Frame
     try {
       frame = unpackFrame(bytes)
@@ -284,15 +328,59 @@ export class Connection {
 
   private hello(frame: Frame): void {
     const id = typeof frame.id === 'number' ? frame.id : null
+    const { authenticator } = this.context
     try {
-      const reply = hello(this.context, frame)
-      this.greeted = true
+      checkHello(frame)
       this.client = String(frame.client).slice(0, clientNameShown)
-      this.cancelHello()
-      this.send({ id, ...reply })
+      if (!authenticator.required) this.greet(id, anonymous)
+      else void this.identify(id, credentialOf(frame) ?? this.offeredToken)
     } catch (error) {
-      this.refuse(error as LogloomError, id)
+      this.refuse(asKnown(error), id)
     }
+  }
+
+  /** Nothing more is read until it is known who is there; the hello's deadline goes on. */
+  private async identify(id: number | null, token: string | undefined): Promise<void> {
+    this.waiting = []
+    this.socket.pause()
+    try {
+      const { authenticator } = this.context
+      const principal = await authenticator.authenticate(token, this.socket.remoteAddress)
+      if (this.closed) return
+      this.greet(id, principal)
+    } catch (error) {
+      this.refuse(asKnown(error), id)
+      return
+    }
+    const { waiting } = this
+    this.waiting = undefined
+    if (!this.paused) this.socket.resume()
+    for (const bytes of waiting) this.receive(bytes)
+  }
+
+  private greet(id: number | null, principal: Principal): void {
+    this.principal = principal
+    this.greeted = true
+    this.cancelHello()
+    this.send({ id, ...helloReply(this.context, principal) })
+  }
+
+  /** Before the hello is answered: true when the frame is not to be looked at, now or ever. */
+  private mustWait(bytes: Uint8Array): boolean {
+    const isMuch = this.context.authenticator.required && bytes.length > helloBytesMax
+    if (isMuch || (this.waiting?.length ?? 0) >= waitingFramesMax) {
+      this.refuse(
+        new LogloomError(
+          'BAD_FRAME',
+          isMuch
+            ? `${bytes.length} bytes before it is known who sends them, the limit is ${helloBytesMax} (helloBytesMax)`
+            : `more than ${waitingFramesMax} frames before the hello was answered (waitingFramesMax)`,
+        ),
+      )
+      return true
+    }
+    this.waiting?.push(bytes)
+    return this.waiting !== undefined
   }
 
   private creditFrame(frame: Frame): void {
@@ -476,6 +564,12 @@ export class Connection {
     this.subscriptions = undefined
     this.stalled = undefined
   }
+}
+
+function asKnown(error: unknown): LogloomError {
+  return error instanceof LogloomError
+    ? error
+    : new LogloomError('INTERNAL', 'the broker could not find out who this is')
 }
 
 function checkAcks(acks: unknown): void {

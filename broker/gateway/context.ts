@@ -1,6 +1,7 @@
 // What every handler of the gateway can reach: the broker, the settings, the shared timers and the counters.
 
 import type { Broker } from '../broker.ts'
+import type { Authenticator } from '../security/authenticator.ts'
 import type { Frame } from '../../wire/frame.ts'
 import type { Settings } from '../settings.ts'
 import type { SharedReads } from './shared-reads.ts'
@@ -61,6 +62,7 @@ export interface GatewayContext {
   readonly serverId: string
   readonly timers: Timers
   readonly stats: GatewayStats
+  readonly authenticator: Authenticator
   readonly topics: TopicDirectory
   readonly reads: SharedReads
   readonly snapshots: SnapshotDesk

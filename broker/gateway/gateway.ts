@@ -2,6 +2,7 @@
 // connections share.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { LogloomError } from '../../wire/errors.ts'
 import { wireLimits } from '../../wire/limits.ts'
@@ -14,12 +15,17 @@ import {
 } from '../../wire/server.ts'
 import type { Broker } from '../broker.ts'
 import type { BrokerLogger } from '../broker-options.ts'
+import type { Authenticator } from '../security/authenticator.ts'
+import { type Certificate, minVersion } from '../security/certificate.ts'
+import { chosenProtocol, offeredToken } from '../security/subprotocol.ts'
+import { hasSecret } from '../security/url-secrets.ts'
 import type { Settings } from '../settings.ts'
 import { closeCode, Connection } from './connection.ts'
 import { type ConsoleFile, consoleHeaders, readConsoleFiles } from './console-files.ts'
 import { SnapshotDesk } from '../snapshot/desk.ts'
 import type { BrokerAddress, GatewayContext, ClusterChanges, NodeStatus } from './context.ts'
-import { hostAllowed, type HostRules, isLoopback, originAllowed } from './origin.ts'
+import { bearerOf, httpAccess } from './http-access.ts'
+import { hostAllowed, type HostRules, originAllowed } from './origin.ts'
 import { page, pageHeaders } from './page.ts'
 import { SharedReads } from './shared-reads.ts'
 import { count, GatewayStats } from './stats.ts'
@@ -37,6 +43,9 @@ export interface GatewayOptions {
     names?: string,
   ) => Promise<{ readonly contentType: string; readonly text: string }>
   readonly stats: GatewayStats
+  readonly authenticator: Authenticator
+  /** With it the port speaks TLS only. */
+  readonly certificate?: Certificate
   /** Brokers of the same log; see {@link GatewayContext}. */
   readonly brokers?: () => readonly BrokerAddress[]
   readonly nodes?: () => readonly NodeStatus[]
@@ -45,6 +54,8 @@ export interface GatewayOptions {
 
 const tickMs = 20
 const outputSweepMs = 500
+/** Until a TLS handshake is through, ms. */
+const tlsHandshakeMsMax = 5000
 const drainPollMs = 5
 /** How long a stop waits at least for peers to take the close frame. */
 const closeGraceMs = 200
@@ -59,6 +70,7 @@ export class Gateway {
   private readonly connections = new Set<Connection>()
   private readonly sweeps: ReturnType<typeof setInterval>[] = []
   private draining = false
+  private unwatch: () => void = () => {}
   /** Read when somebody asks for the first. */
   private consoleFiles: ReadonlyMap<string, ConsoleFile> | undefined
 
@@ -73,6 +85,7 @@ export class Gateway {
       serverId,
       timers: this.timers,
       stats: options.stats,
+      authenticator: options.authenticator,
       topics: new TopicDirectory(broker, settings),
       reads: new SharedReads(broker),
       snapshots: new SnapshotDesk(() => performance.now()),
@@ -87,19 +100,17 @@ export class Gateway {
           'a request failed inside the broker',
         ),
     }
-    this.http = createServer(
-      { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2000 },
-      (request, response) => {
-        this.handle(request, response).catch(error => {
-          this.context.onInternalError(error, 'http')
-          response.destroy()
-        })
-      },
-    )
+    this.http = serverFor(options.certificate, (request, response) => {
+      this.handle(request, response).catch(error => {
+        this.context.onInternalError(error, 'http')
+        response.destroy()
+      })
+    })
     this.sockets = createSocketServer({
       frameBytesMax: settings.frameBytesMax,
       verify: request => this.verify(request),
-      onSocket: socket => this.accept(socket),
+      chooseProtocol: chosenProtocol,
+      onSocket: (socket, request) => this.accept(socket, request),
     })
     this.http.on('upgrade', (request, socket, head) =>
       this.sockets.handleUpgrade(request, socket, head),
@@ -138,9 +149,18 @@ export class Gateway {
     })
     this.sweep(wireLimits.pingIntervalMs, connection => connection.ping())
     this.sweep(outputSweepMs, connection => connection.checkOutput(performance.now()))
+    if (this.options.authenticator.required) this.watchCredentials()
     this.options.stats.bufferedBytes = () =>
       [...this.connections].reduce((sum, connection) => sum + connection.output.bytes, 0)
     return (this.http.address() as AddressInfo).port
+  }
+
+  /** What has expired is found by the sweep, what was revoked at once. */
+  private watchCredentials(): void {
+    this.sweep(outputSweepMs, connection => connection.checkCredential())
+    this.unwatch = this.options.broker.security.onChange(() => {
+      for (const connection of this.connections) connection.checkCredential()
+    })
   }
 
   /** Takes nothing new, tells everyone, waits for requests in flight, closes. */
@@ -153,6 +173,7 @@ export class Gateway {
     await this.allGone(Math.max(deadline, performance.now() + closeGraceMs))
     for (const connection of this.connections) connection.terminate()
     for (const interval of this.sweeps) clearInterval(interval)
+    this.unwatch()
     this.timers.close()
     this.sockets.close()
     this.http.closeAllConnections()
@@ -213,6 +234,12 @@ export class Gateway {
         code: 'FORBIDDEN_ORIGIN',
         message: `origin ${origin ?? ''} is not allowed: add it to allowedOrigins`,
       }
+    if (hasSecret(request.url ?? ''))
+      return {
+        status: 400,
+        code: 'TOKEN_IN_URL',
+        message: 'a token in a URL ends up in logs: this one should be replaced',
+      }
     if (this.draining)
       return { status: 503, code: 'SHUTTING_DOWN', message: 'the broker is going away' }
     if (this.connections.size >= connectionsMax)
@@ -224,9 +251,10 @@ export class Gateway {
     return undefined
   }
 
-  private accept(socket: ServerSocket): void {
+  private accept(socket: ServerSocket, request: IncomingMessage): void {
     const { stats } = this.options
-    this.connections.add(new Connection(this.context, socket, this.forget))
+    const token = offeredToken(request.headers['sec-websocket-protocol'])
+    this.connections.add(new Connection(this.context, socket, this.forget, token))
     stats.opened++
     stats.connections++
   }
@@ -251,8 +279,15 @@ export class Gateway {
     const [path, query = ''] = (request.url ?? '/').split('?')
     if (request.method !== 'GET' && request.method !== 'HEAD')
       reply(response, 405, 'text/plain', 'only GET\n')
-    else if (path === '/health') this.replyHealth(response)
+    else if (path === '/health') await this.replyHealth(request, response)
     else if (path === '/metrics') {
+      const denied = await httpAccess(this.context, request)
+      if (denied !== undefined) {
+        const headers = denied.status === 401 ? { 'www-authenticate': 'Bearer' } : {}
+        const { code, message, hint } = denied.error
+        const body = JSON.stringify({ error: { code, message, hint } })
+        return reply(response, denied.status, 'application/json', body, headers)
+      }
       const names = new URLSearchParams(query).get('names')
       if (names !== null && names !== 'kafka_exporter')
         return reply(response, 400, 'text/plain', 'names: only kafka_exporter is known\n')
@@ -263,8 +298,9 @@ export class Gateway {
     } else if (path?.startsWith('/console/') === true) {
       this.replyConsole(response, path.slice('/console/'.length))
     } else if (path === '/') {
-      const { broker, version } = this.options
-      reply(response, 200, 'text/html; charset=utf-8', page(version, broker.health()), pageHeaders)
+      const { broker, version, authenticator } = this.options
+      const shown = authenticator.required ? undefined : { version, health: broker.health() }
+      reply(response, 200, 'text/html; charset=utf-8', page(shown), pageHeaders)
     } else reply(response, 404, 'text/plain', 'not found; try /health or /metrics\n')
   }
 
@@ -277,13 +313,38 @@ export class Gateway {
     else reply(response, 404, 'text/plain', 'no such file of the console; try /console/\n')
   }
 
-  private replyHealth(response: ServerResponse): void {
+  private async replyHealth(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const health = this.options.broker.health()
     const { version } = this.options
     const status = this.draining ? 'unavailable' : health.status
-    const body = JSON.stringify({ ...health, status, version })
+    // A load balancer needs no more; what is wrong is told to those who may know.
+    const isStranger =
+      bearerOf(request) === undefined
+        ? this.options.authenticator.required
+        : (await httpAccess(this.context, request)) !== undefined
+    const body = JSON.stringify(isStranger ? { status } : { ...health, status, version })
     reply(response, status === 'unavailable' ? 503 : 200, 'application/json', body)
   }
+}
+
+/** With a certificate it speaks TLS only: whoever does not is cut. */
+function serverFor(
+  certificate: Certificate | undefined,
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+): Server {
+  const times = {
+    headersTimeout: 10_000,
+    requestTimeout: 30_000,
+    connectionsCheckingInterval: 2000,
+  }
+  if (certificate === undefined) return createServer(times, handle)
+  const server = createTlsServer(
+    { ...times, ...certificate.current, minVersion, handshakeTimeout: tlsHandshakeMsMax },
+    handle,
+  )
+  server.on('tlsClientError', (_error, socket) => socket.destroy())
+  certificate.onChange(() => server.setSecureContext({ ...certificate.current, minVersion }))
+  return server
 }
 
 /** Nodes have a port of their own. */
@@ -302,18 +363,6 @@ function pollOnce(): Promise<void> {
   return new Promise(resolve => {
     setTimeout(resolve, drainPollMs)
   })
-}
-
-/** Refuses to serve strangers by accident. @throws INSECURE_PUBLIC_BIND */
-export function checkBind(settings: Settings): void {
-  if (isLoopback(settings.host) || settings.insecurePublic) return
-  throw new LogloomError(
-    'INSECURE_PUBLIC_BIND',
-    `${settings.host} is reachable by others and this version has no authentication`,
-    {
-      host: settings.host,
-    },
-  )
 }
 
 function reply(

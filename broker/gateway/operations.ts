@@ -1,6 +1,7 @@
 // The table of operations: what a request's `op` means (protocol.md).
 
 import type { Frame } from '../../wire/frame.ts'
+import { authenticate, mintToken } from './authentication.ts'
 import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { closeConnection, describeBroker, listConnections } from './describe-broker.ts'
@@ -135,6 +136,8 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
   ['listAcls', admin(listAcls)],
   ['setQuota', admin(setQuota)],
   ['listQuotas', admin(listQuotas)],
+  ['authenticate', admin(authenticate)],
+  ['mintToken', admin(mintToken)],
   ['health', admin(health)],
   ['ping', admin(() => ({}))],
 ])

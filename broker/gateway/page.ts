@@ -7,15 +7,11 @@ export const pageHeaders = {
   'referrer-policy': 'no-referrer',
 } as const
 
-export function page(version: string, health: BrokerHealth): string {
-  const rows = [
-    ['status', health.status],
-    ['version', version],
-    ['loglet', health.loglet],
-    ['tail', String(health.tail)],
-    ['applied', String(health.applied)],
-    ...health.problems.map(problem => ['problem', problem]),
-  ]
+/** Undefined shows nothing but the way on: strangers look. */
+export function page(
+  shown: { readonly version: string; readonly health: BrokerHealth } | undefined,
+): string {
+  const rows = shown === undefined ? [] : rowsOf(shown.version, shown.health)
   const body = rows
     .map(
       ([name = '', value = '']) =>
@@ -34,6 +30,17 @@ ${body}
 </table>
 </html>
 `
+}
+
+function rowsOf(version: string, health: BrokerHealth): string[][] {
+  return [
+    ['status', health.status],
+    ['version', version],
+    ['loglet', health.loglet],
+    ['tail', String(health.tail)],
+    ['applied', String(health.applied)],
+    ...health.problems.map(problem => ['problem', problem]),
+  ]
 }
 
 function escape(text: string): string {

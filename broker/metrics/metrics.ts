@@ -5,6 +5,8 @@ import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { Broker } from '../broker.ts'
 import type { CanaryStats } from '../canary.ts'
 import type { ReplicaCount } from '../cluster/segment-copies.ts'
+import type { AuthFailures } from '../security/authenticator.ts'
+import type { Certificate } from '../security/certificate.ts'
 import { diskSpace } from '../disk-space.ts'
 import { type GatewayStats, latencyBuckets } from '../gateway/stats.ts'
 import { Families, one } from './families.ts'
@@ -12,6 +14,7 @@ import { groupMetrics, shareGroupMetrics } from './group-metrics.ts'
 import { kafkaExporterPage } from './kafka-exporter.ts'
 import { logMetrics } from './log-metrics.ts'
 import type { LogStats } from './log-stats.ts'
+import { securityMetrics } from './security-metrics.ts'
 import { topicMetrics } from './topic-metrics.ts'
 import { connectionMetrics, trafficMetrics } from './traffic-metrics.ts'
 
@@ -30,6 +33,8 @@ export interface MetricsOptions {
   readonly canary?: CanaryStats
   /** Of the segments of a cluster's log; a broker alone has none. */
   readonly replicas?: () => readonly ReplicaCount[]
+  readonly authFailures?: AuthFailures
+  readonly certificates?: () => readonly Certificate[]
   /** Directory whose file system is reported; absent for a broker in memory. */
   readonly dataPath?: string
 }
@@ -71,6 +76,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   shareGroupMetrics(families, groups)
   logMetrics(families, options)
   connectionMetrics(families, gateway)
+  securityMetrics(families, options)
   return {
     render: async names => ({
       contentType: registry.contentType,

@@ -179,6 +179,12 @@ const overview: Dashboard = {
           { expr: rate('logloom_ws_rejected_total', 'reason'), legend: '{{reason}}' },
         ]),
         graph(
+          'Failed authentications',
+          'By what was presented. The log of the broker says from where, and why.',
+          'ops',
+          [{ expr: rate('logloom_auth_failures_total', 'mechanism'), legend: '{{mechanism}}' }],
+        ),
+        graph(
           'Readers that came back',
           'At the offset where they were, or to find it trimmed.',
           'ops',

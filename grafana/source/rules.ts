@@ -119,6 +119,15 @@ export const alerts: readonly Alert[] = [
     summary: 'the disk of {{ $labels.instance }} will be full within four hours',
   },
   {
+    name: 'LogloomCertExpiring',
+    value: 'logloom_tls_cert_expiry_timestamp_seconds - time()',
+    condition: '< 7 * 86400',
+    for: '10m',
+    severity: 'warning',
+    summary:
+      'the certificate of {{ $labels.instance }} for {{ $labels.listener }} ends in {{ $value | humanizeDuration }}',
+  },
+  {
     name: 'LogloomEventLoopBlocked',
     value: 'nodejs_eventloop_lag_p99_seconds{job="logloom"}',
     condition: '> 0.5',

@@ -48,12 +48,15 @@ export interface Recovered {
 interface Whole {
   readonly kind: 'whole'
   readonly at: number
+  readonly end: number
   readonly header: RecordHeader
 }
 
 interface Problem {
   readonly kind: 'problem'
   readonly at: number
+  /** Where it ends, if a header says so that stands in its place. */
+  readonly end: number
   readonly from: number
   /** Position at which sense begins again; undefined as long as nothing says so. */
   to: number | undefined
@@ -70,31 +73,31 @@ export async function recoverFile(file: DiskFile, first: number, salt: number): 
   /** CRC of the record before; undefined after a bad stretch, where the chain cannot be followed. */
   let crc: number | undefined = salt
   let open: Problem | undefined
-  const problem = (at: number, to: number | undefined, detail: string): void => {
-    const found: Problem = { kind: 'problem', at, from: expected, to, detail }
+  const problem = (at: number, end: number, to: number | undefined, detail: string): void => {
+    const found: Problem = { kind: 'problem', at, end, from: expected, to, detail }
     doubtful.push(found)
     open = to === undefined ? found : undefined
     crc = undefined
   }
   for await (const item of scanRecords(file, fileHeaderBytes, size, salt)) {
     if (item.kind === 'bad') {
-      problem(item.from, undefined, `no record at byte ${item.from}`)
+      problem(item.from, item.from, undefined, `no record at byte ${item.from}`)
       continue
     }
-    const { at, header, whole } = item
+    const { at, header, whole, end } = item
     const detail = mismatch(at, header, expected, crc)
     if (detail !== undefined) {
-      problem(at, undefined, `record at byte ${at}: ${detail}`)
+      problem(at, at, undefined, `record at byte ${at}: ${detail}`)
       continue
     }
     if (open !== undefined) open.to = header.position
     open = undefined
     if (whole) {
-      doubtful.push({ kind: 'whole', at, header })
+      doubtful.push({ kind: 'whole', at, end, header })
       expected = nextOf(header)
       crc = header.crc
     } else {
-      problem(at, nextOf(header), `record at byte ${at}: its bytes do not match their CRC`)
+      problem(at, end, nextOf(header), `record at byte ${at}: its bytes do not match their CRC`)
       expected = nextOf(header)
     }
     watermark = Math.max(watermark, header.watermark)
@@ -130,6 +133,8 @@ function mismatch(
 class Certain {
   next: number
   lastCrc: number
+  /** File offset behind the last record. */
+  end = fileHeaderBytes
   sealed = false
   readonly index = new SparseIndex()
   readonly damage: Damage[] = []
@@ -140,6 +145,7 @@ class Certain {
   }
 
   add(item: Whole | Problem): void {
+    this.end = Math.max(this.end, item.end)
     if (item.kind === 'problem') {
       const { from, to, detail } = item
       if (to === undefined || to <= from) return
@@ -166,13 +172,14 @@ async function judge(
   const tornAt = doubtful[tear]?.at
   const { next, sealed, damage, index } = certain
   const common = { damage, index, tornAt }
+  // The watermark is the end of a record, unless bytes came in before it: what is certain is not cut in two.
+  const certainEnd = Math.max(watermark, certain.end)
   const content = after.filter(({ header }) => isContent(header.type))
   const last = after.at(-1)
   if (content.length === 0) {
     // Watermark records carry nothing that could be missed, so they may stay although nothing vouches for themselves.
     const vouched = tear < 0 && after.every(({ header }) => header.type === recordType.watermark)
-    const durableEnd =
-      vouched && last !== undefined ? last.at + recordHeaderBytes + last.header.length : watermark
+    const durableEnd = vouched && last !== undefined ? last.end : certainEnd
     const lastCrc = vouched && last !== undefined ? last.header.crc : certain.lastCrc
     return { ...common, next, sealed, durableEnd, vouched, lastCrc, suffixStart: next, suffix: [] }
   }
@@ -187,7 +194,7 @@ async function judge(
     ...common,
     next: nextOf((content.at(-1) as Whole).header),
     sealed: sealed || content.some(({ header }) => header.type === recordType.seal),
-    durableEnd: watermark,
+    durableEnd: certainEnd,
     vouched: false,
     lastCrc: certain.lastCrc,
     suffixStart: (suffix[0] as SuffixRecord).position,

@@ -5,6 +5,7 @@ import type { DiskFile } from '../ports.ts'
 import {
   bodyMatches,
   decodeRecordHeader,
+  fileHeaderBytes,
   findRecord,
   recordHeaderBytes,
   type RecordHeader,
@@ -18,6 +19,8 @@ export type Scanned =
       readonly header: RecordHeader
       /** False: the body is not the one that was written. */
       readonly whole: boolean
+      /** File offset at which the record ends, as far as its length can be believed. */
+      readonly end: number
       /** The body; a view that is valid until the next step. */
       readonly body: Uint8Array
     }
@@ -26,7 +29,10 @@ export type Scanned =
 
 const windowBytes = 1 << 20
 
-/** Records of the file with that salt, from file offset `from` up to `size`. */
+/**
+ * Records of the file with that salt, from file offset `from` up to `size`. A header that does not follow the record before may be a copy that
+ * strayed: unless its body is whole, its length is not believed, and what lies behind the header is looked at.
+ */
 export async function* scanRecords(
   file: DiskFile,
   from: number,
@@ -35,6 +41,8 @@ export async function* scanRecords(
 ): AsyncGenerator<Scanned> {
   const window = new Window(file, size, salt)
   let at = from
+  /** CRC of the record before; undefined where that is not known. */
+  let previous = from === fileHeaderBytes ? salt : undefined
   while (at < size) {
     const head = await window.get(at, recordHeaderBytes)
     const header = decodeRecordHeader(head, 0, salt)
@@ -42,19 +50,29 @@ export async function* scanRecords(
       const next = await window.find(at + 1)
       yield { kind: 'bad', from: at, to: next }
       at = next
+      previous = undefined
       continue
     }
     const end = at + recordHeaderBytes + header.length
     // Shorter when the file ends first; such a record is not whole, but what its header says still counts.
     const record = await window.get(at, end - at)
+    const whole = bodyMatches(record, 0, header)
+    const isInPlace = whole || header.previousCrc === previous
     yield {
       kind: 'record',
       at,
       header,
-      whole: bodyMatches(record, 0, header),
+      whole,
+      end: isInPlace ? end : at + recordHeaderBytes,
       body: record.subarray(recordHeaderBytes),
     }
-    at = end
+    previous = isInPlace ? header.crc : undefined
+    if (isInPlace) at = end
+    else {
+      const next = await window.find(at + 1)
+      yield { kind: 'bad', from: at + recordHeaderBytes, to: next }
+      at = next
+    }
   }
 }
 

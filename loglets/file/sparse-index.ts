@@ -22,6 +22,8 @@ export class SparseIndex {
 
   add(position: number, at: number): void {
     const lastAt = this.points.at(-1)
+    // A copy that strayed: positions rise.
+    if (position <= (this.points.at(-2) ?? -1)) return
     this.since++
     if (lastAt !== undefined && this.since <= pointRecords && at - lastAt < pointBytes) return
     this.points.push(position, at)

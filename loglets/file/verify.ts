@@ -96,15 +96,24 @@ async function isUnborn(segment: SegmentFile): Promise<boolean> {
   return segment.first > 0 && (await (await segment.file()).size()) < fileHeaderBytes
 }
 
-/** All that lies in `[segment.first, end)` was durable once. */
-async function verifyDurable(segment: SegmentFile, end: number, found: Findings): Promise<void> {
+/** All that lies in `[segment.first, end)` was durable once; it lies in the first `bytes` of the file. */
+async function verifyDurable(
+  segment: SegmentFile,
+  end: number,
+  found: Findings,
+  bytes?: number,
+): Promise<void> {
   const file = await segment.file()
   const detail = `damage in ${segment.path}`
-  const size = await file.size()
+  const size = bytes ?? (await file.size())
+  let next = segment.first
   for await (const item of scanRecords(file, fileHeaderBytes, size, segment.salt)) {
     if (item.kind === 'bad' || !item.whole || item.header.type !== recordType.data) continue
     const { position, length } = item.header
     if (position >= end) break
+    // A copy that strayed.
+    if (position < next) continue
+    next = position + 1
     found.expect(position, detail)
     found.entry(position, length)
   }
@@ -114,13 +123,13 @@ async function verifyDurable(segment: SegmentFile, end: number, found: Findings)
 async function verifyNewest(id: string, segment: SegmentFile, found: Findings): Promise<void> {
   await checkNewest(id, segment)
   const { path, first, salt } = segment
-  const { sealed, suffixStart, suffix, next, tornAt } = await recoverFile(
+  const { sealed, suffixStart, suffix, next, tornAt, durableEnd } = await recoverFile(
     await segment.file(),
     first,
     salt,
   )
   found.sealed = sealed
-  await verifyDurable(segment, suffixStart, found)
+  await verifyDurable(segment, suffixStart, found, durableEnd)
   for (const { type, position, body } of suffix)
     if (type === recordType.data) found.entry(position, body.length)
   if (tornAt === undefined) return

@@ -117,6 +117,7 @@ it('a peer port that is in use is told as one, with its own remedy', async () =>
         version: '0',
         birth: () => undefined,
       },
+      certificate: undefined,
       peerTimeoutMs: 1000,
       now: () => 0,
       admit: () => undefined,

@@ -130,6 +130,10 @@ const valid: Readonly<Record<string, () => Frame>> = {
   closeConnection: () => ({ connection: 2 ** 40 }),
   addNode: () => ({ node: 'n4', peerUrl: 'ws://127.0.0.1:1' }),
   removeNode: () => ({ node: 'n4' }),
+  authenticate: () => ({ auth: { token: 'x' } }),
+  mintToken: () => ({
+    grants: [{ resource: 'topic', pattern: 'literal', name: 'bad', operations: ['read'] }],
+  }),
   health: () => ({}),
   ping: () => ({}),
 }
@@ -183,6 +187,8 @@ const required: Readonly<Record<string, readonly string[]>> = {
   closeConnection: ['connection'],
   addNode: ['node', 'peerUrl'],
   removeNode: ['node'],
+  authenticate: [],
+  mintToken: ['grants'],
   health: [],
   ping: [],
 }
@@ -208,6 +214,8 @@ const optional: Readonly<Record<string, readonly string[]>> = {
   describeRestore: ['from'],
   switchLog: ['expectedIndex'],
   trimLog: ['force'],
+  authenticate: ['auth'],
+  mintToken: ['ttlMs'],
 }
 
 /** Wrong for each field: none is text, a list and a map at once. */
@@ -219,6 +227,8 @@ const takes: Readonly<Record<string, (value: unknown) => boolean>> = {
   acks: v => v === -1,
   codecs: v => Array.isArray(v),
   keepsDead: v => v === true,
+  // Nobody asks who one is here.
+  auth: v => typeof v === 'object' && !Array.isArray(v) && !(v instanceof Uint8Array),
   security: v => v === true,
   batch: v => v instanceof Uint8Array,
 }

@@ -12,6 +12,7 @@ const doors: Readonly<Record<string, RegExp>> = {
   lmdb: /^broker\/state\/lmdb-store\.ts$/,
   'prom-client': /^broker\/metrics\//,
   pino: /^broker\/logger\.ts$/,
+  jose: /^broker\/security\/(jwt|jwks)\.ts$/,
   re2js: /^broker\/state\/groups\/pattern\.ts$/,
   commander: /^broker\/cli\//,
 }

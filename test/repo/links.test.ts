@@ -46,6 +46,10 @@ describe('error codes', () => {
       'LOGLOOM_URL',
       'LOGLOOM_PORT',
       'LOGLOOM_NUM_PARTITIONS',
+      'LOGLOOM_TOKEN',
+      'LOGLOOM_TOKEN_FILE',
+      'LOGLOOM_CA_FILE',
+      'NODE_EXTRA_CA_CERTS',
     ])
     const unknown = ['docs/operations.md', 'docs/cli.md', 'docs/protocol.md'].flatMap(page => {
       const text = readFileSync(join(rootDirectory, page), 'utf8')

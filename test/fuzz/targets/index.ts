@@ -4,6 +4,7 @@ import type { Target } from '../target.ts'
 import { batches, batchesGzip } from './batches.ts'
 import { checkpoints, entries } from './entries.ts'
 import { frames } from './frames.ts'
+import { logFiles } from './log-files.ts'
 import { requests } from './requests.ts'
 
 export const targets: readonly Target[] = [
@@ -13,4 +14,5 @@ export const targets: readonly Target[] = [
   requests,
   entries,
   checkpoints,
+  logFiles,
 ]

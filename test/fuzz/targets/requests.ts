@@ -6,6 +6,7 @@
 import { Gateway } from '../../../broker/gateway/gateway.ts'
 import { operations } from '../../../broker/gateway/operations.ts'
 import { GatewayStats } from '../../../broker/gateway/stats.ts'
+import { openAuthenticator } from '../../../broker/security/open-security.ts'
 import { resolveSettings } from '../../../broker/settings.ts'
 import { type RunningBroker, startBroker } from '../../../broker/start-broker.ts'
 import { encodeBatch } from '../../../wire/batch.ts'
@@ -107,6 +108,14 @@ class World {
       logger,
       metrics: () => Promise.resolve({ contentType: '', text: '' }),
       stats: new GatewayStats(settings.metricsTopicsMax),
+      authenticator: openAuthenticator({
+        settings,
+        cluster: undefined,
+        directory: undefined,
+        keys: running.broker.security,
+        fresh: () => running.broker.sync(),
+        logger,
+      }),
     })
   }
 
