@@ -73,7 +73,7 @@ export function openSocket(url: string, options: OpenSocketOptions = {}): Promis
       failed(refusal(url, response.statusCode ?? 0, response.statusMessage ?? ''))
     })
     const onError = (error: Error): void =>
-      failed(unreachable(url, error.message, error, tlsHint(error)))
+      failed(unreachable(url, error.message, error, tlsHint(url, error)))
     ws.on('error', onError)
   })
 }
@@ -100,17 +100,12 @@ function refusal(url: string, status: number, text: string): LogloomError {
     : unreachable(url, `HTTP ${status} ${text}`)
 }
 
-function unreachable(
-  url: string,
-  reason: string,
-  cause?: Error,
-  hint = 'start the broker, or check the URL',
-): LogloomError {
+function unreachable(url: string, reason: string, cause?: Error, hint?: string): LogloomError {
   return new LogloomError(
     'CONNECTION_CLOSED',
     `cannot connect to ${url}: ${reason}`,
-    {},
-    { cause, hint },
+    hint === undefined ? {} : { tls: true },
+    { cause, hint: hint ?? 'start the broker, or check the URL' },
   )
 }
 
@@ -123,8 +118,13 @@ const untrusted = new Set([
 ])
 
 /** What is to be done about an error of TLS; undefined for others. */
-function tlsHint(error: Error): string | undefined {
+function tlsHint(url: string, error: Error): string | undefined {
   const { code = '' } = error as NodeJS.ErrnoException
+  // One side speaks TLS and the other does not: which one hangs up first is chance.
+  if (code === 'ECONNRESET')
+    return url.startsWith('wss:')
+      ? 'the port may not speak TLS: use ws://, or check the URL'
+      : 'the port may speak TLS only: use wss://, or check the URL'
   if (untrusted.has(code))
     return 'name the authority that signed the certificate: connect(url, { tls: { ca } }), --ca-file FILE or NODE_EXTRA_CA_CERTS'
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')

@@ -53,7 +53,10 @@ async function reached(statuses: AsyncIterable<ClientStatus>, url: string): Prom
 
 function unreachable(url: string, cause: LogloomError | undefined): LogloomError {
   const why = cause ? `: ${causeText(cause)}` : ''
-  const hint = 'start a broker with `logloom start`, or name its address with --url'
+  const hint =
+    cause?.details['tls'] === true
+      ? cause.hint
+      : 'start a broker with `logloom start`, or name its address with --url'
   return new LogloomError('CONNECTION_CLOSED', `no broker at ${url}${why}`, {}, { cause, hint })
 }
 

@@ -121,12 +121,12 @@ export class Certificate {
   private look(isAsked: boolean): void {
     try {
       const { material, context, endsAt } = load(this.files)
+      if (endsAt <= Date.now() && endsAt < this.endsAt)
+        throw new Error(`${this.files.certFile} holds a certificate that has expired already`)
       this.refused = undefined
       this.problem = undefined
       const { cert, key, ca } = this.material
       if (material.cert === cert && material.key === key && material.ca === ca) return
-      if (endsAt <= Date.now() && endsAt < this.endsAt)
-        throw new Error(`${this.files.certFile} holds a certificate that has expired already`)
       this.material = material
       this.secureContext = context
       this.endsAt = endsAt
