@@ -155,8 +155,10 @@ function fieldOf(line: Buffer, name: string, number: number): string | null {
   } catch (cause) {
     throw notAnObject(number, cause)
   }
-  if (typeof value !== 'object' || value === null) throw notAnObject(number, undefined)
-  const field = (value as { [name: string]: unknown })[name]
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw notAnObject(number, undefined)
+  // Its own: every object inherits a `constructor`.
+  const field = Object.hasOwn(value, name) ? (value as { [name: string]: unknown })[name] : null
   if (field === undefined || field === null) return null
   return typeof field === 'string' ? field : JSON.stringify(field)
 }

@@ -56,6 +56,10 @@ export function compileFormat(format: string): RecordWriter {
     writers.push((_, sink) => sink.bytes(bytes))
     literal = []
   }
+  const push = (text: string): void => {
+    // One by one: a format may be longer than what one call takes.
+    for (const byte of Buffer.from(text)) literal.push(byte)
+  }
   for (const token of format.match(/%.?|\\x[0-9a-fA-F]{2}|\\.?|[^%\\]+/gsu) ?? []) {
     if (token.startsWith('%') && token !== '%%') {
       const writer = verbs[token.slice(1)]
@@ -67,9 +71,9 @@ export function compileFormat(format: string): RecordWriter {
     } else if (token.startsWith('\\')) {
       const text = escapes[token.slice(1)]
       if (text === undefined) throw unknown('escape', token, String.raw`\n \r \t \0 \\ \xNN`)
-      literal.push(...Buffer.from(text))
+      push(text)
     } else {
-      literal.push(...Buffer.from(token === '%%' ? '%' : token))
+      push(token === '%%' ? '%' : token)
     }
   }
   flush()

@@ -5,9 +5,11 @@
 //   member    decided by the register
 //   gone      decided by the register: its connections end, and it is not let in any more
 
-import type { NodeId } from '../../loglets/net.ts'
+import { type NodeId, nodeIdPattern } from '../../loglets/net.ts'
 import { makeDir, readFile, replaceFile } from '../../loglets/metastore/atomic-file.ts'
+import { MetaStoreCorruptError } from '../../loglets/metastore/metastore.ts'
 import type { Disk } from '../../loglets/ports.ts'
+import { isSocketUrl } from './socket-url.ts'
 
 export interface PeerLinks {
   addPeer(node: NodeId, url: string): void
@@ -22,12 +24,33 @@ export interface StoredPeers {
 const dir = 'metastore'
 const fileName = 'peers.json'
 
-/** Undefined when nothing was ever stored. */
+/** Undefined when nothing was ever stored. @throws {MetaStoreCorruptError} */
 export async function loadPeers(disk: Disk): Promise<StoredPeers | undefined> {
   const bytes = await readFile(disk, `${dir}/${fileName}`)
-  return bytes === undefined
-    ? undefined
-    : (JSON.parse(new TextDecoder().decode(bytes)) as StoredPeers)
+  return bytes === undefined ? undefined : parsePeers(new TextDecoder().decode(bytes))
+}
+
+function parsePeers(text: string): StoredPeers {
+  try {
+    const { peers, joining } = JSON.parse(text) as { peers?: unknown; joining?: unknown }
+    const isList = Array.isArray(joining) && joining.every(isNodeId)
+    if (isList && typeof peers === 'object' && peers !== null) {
+      const pairs = Object.entries(peers)
+      if (
+        pairs.every(([node, url]) => isNodeId(node) && typeof url === 'string' && isSocketUrl(url))
+      )
+        return { peers: Object.fromEntries(pairs), joining }
+    }
+  } catch {
+    // Reported below.
+  }
+  throw new MetaStoreCorruptError(
+    `${dir}/${fileName} is no list of peers: delete it; the node then begins with those of its --peers`,
+  )
+}
+
+function isNodeId(value: unknown): value is NodeId {
+  return typeof value === 'string' && nodeIdPattern.test(value)
 }
 
 export class PeerList {

@@ -144,7 +144,9 @@ function decode(bytes: Uint8Array, dir: string): Register {
     throw corrupt(`holds ${value.length} bytes instead of ${view.getUint32(16)}`)
   if (view.getUint32(20) !== checksum(bytes.subarray(0, headerBytes), value))
     throw corrupt('has a wrong checksum')
-  return { value, version: Number(view.getBigUint64(8)) }
+  const version = Number(view.getBigUint64(8))
+  if (!Number.isSafeInteger(version)) throw corrupt(`has the impossible version ${version}`)
+  return { value, version }
 }
 
 /** Of the header before its checksum, and the value. */

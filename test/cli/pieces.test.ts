@@ -62,6 +62,11 @@ describe('a record format', () => {
     expect(text).toBe('[][] -1 -1')
   })
 
+  it('may be as long as an argument can be', () => {
+    const literal = 'x'.repeat(131_000)
+    expect(written(literal, record).length).toBe(131_000)
+  })
+
   it('refuses what it does not know', () => {
     for (const format of ['%q', '%', String.raw`\q`, '\\']) {
       expect(() => compileFormat(format), format).toThrow(UsageError)

@@ -82,6 +82,22 @@ describe('logloom produce', () => {
     expect(records.map(record => record.value)).toEqual(lines)
   })
 
+  it('takes no key from what every object inherits, and refuses lists', async () => {
+    const broker = await startBroker()
+    const lines = ['{"constructor":"own"}', '{"n":1}']
+    await broker.run(['produce', 'own', '--key-field', 'constructor'], { input: lines.join('\n') })
+    const records = await consumed(broker, ['own', '-e'])
+    expect(records.map(record => record.key)).toEqual(['own', null])
+    const inherited = await broker.run(['produce', 'own', '--key-field', '__proto__'], {
+      input: '{}',
+    })
+    expect(inherited.code).toBe(0)
+    const last = (await consumed(broker, ['own', '-e'])).at(-1)
+    expect(last).toMatchObject({ key: null, value: '{}' })
+    const list = await broker.run(['produce', 'own', '--key-field', 'length'], { input: '[1]' })
+    expect(list.stderr).toContain('line 1 is not a JSON object')
+  })
+
   it('names the line that is no JSON object', async () => {
     const broker = await startBroker()
     const input = '{"id":1}\nnonsense\n'

@@ -6,6 +6,8 @@ import { checkpoints, entries } from './entries.ts'
 import { frames } from './frames.ts'
 import { logFiles } from './log-files.ts'
 import { requests } from './requests.ts'
+import { arguments_, commandLines, settings, specs } from './texts.ts'
+import { chains, metastore, peers } from './values.ts'
 
 export const targets: readonly Target[] = [
   frames,
@@ -15,4 +17,11 @@ export const targets: readonly Target[] = [
   entries,
   checkpoints,
   logFiles,
+  chains,
+  metastore,
+  peers,
+  settings,
+  specs,
+  arguments_,
+  commandLines,
 ]
