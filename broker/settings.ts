@@ -18,6 +18,7 @@ interface Setting {
 }
 
 const mib = 1 << 20
+const throttled = 'it is served, told throttleMs, and not read until that is over'
 
 export const settingsTable = {
   host: text('127.0.0.1', 'address to listen on'),
@@ -90,6 +91,14 @@ export const settingsTable = {
     ...number(10_000, 'how long a stop waits for requests in flight', 'connections are closed'),
     min: 0,
   },
+  drainSpreadMs: {
+    ...number(
+      5000,
+      'over how long a stop spreads what it tells its connections; few of them take less',
+      'the last ones are told',
+    ),
+    min: 0,
+  },
   appendsInFlightMax: number(
     8,
     'entries being appended at once',
@@ -101,6 +110,19 @@ export const settingsTable = {
     'the rest goes into the next entry; one larger proposal has an entry of its own',
   ),
   backlogBytesMax: number(64 * mib, 'bytes proposed and not answered, whole process', 'THROTTLED'),
+  memoryBudgetBytes: {
+    ...number(
+      0,
+      'held for clients, whole process; 0: a quarter of the heap’s limit or of the container’s memory, 64 MiB to 1 GiB',
+      'from three quarters of it on writes are THROTTLED, from all of it on reads wait',
+    ),
+    min: 0,
+  },
+  queueTimeTargetMs: number(
+    500,
+    'how long writes may wait in the broker when more come than it can do',
+    'THROTTLED for whoever has more than its share',
+  ),
   tailCacheBytes: {
     ...number(
       64 * mib,
@@ -203,6 +225,21 @@ export const settingsTable = {
   recordsPerPublishMax: number(1000, 'records in one publish', 'LIMIT_EXCEEDED'),
   partitionsPerTopicMax: number(10_000, 'partitions of one topic', 'INVALID_PARTITIONS'),
   connectionsMax: number(20_000, 'open connections', 'the upgrade is refused with 503'),
+  connectionsPerAddressMax: number(
+    1000,
+    'sockets of one address that is not loopback (of IPv6 its /64)',
+    'further ones are dropped',
+  ),
+  handshakesPerSecondMax: number(
+    1000,
+    'upgrades per second, and a quarter of it from one address that is not loopback',
+    'the upgrade is refused with 503 and Retry-After',
+  ),
+  strangersMax: number(
+    2000,
+    'sockets that have not said hello, from the first packet on',
+    'the oldest is dropped',
+  ),
   requestsInFlightMax: number(
     1024,
     'unanswered requests of one connection',
@@ -237,6 +274,21 @@ export const settingsTable = {
     'silence before hello',
     'the connection is closed with 1008',
   ),
+  messageTimeoutMs: number(
+    30_000,
+    'from the first byte of a WebSocket message that was seen to its last',
+    'the connection is closed with 1008',
+  ),
+  quotaProducerByteRate: quota('bytes per second that a principal may produce', throttled),
+  quotaConsumerByteRate: quota('bytes per second that a principal may read', throttled),
+  quotaRequestRate: quota('requests per second of a principal', throttled),
+  quotaConnections: quota('connections of a principal', 'QUOTA_EXCEEDED, closed with 1013'),
+  quotaInFlightBytes: quota(
+    'bytes of unanswered requests of a principal',
+    'its sockets are not read until replies went out',
+  ),
+  quotaTopics: quota('topics that a principal has made', 'QUOTA_EXCEEDED'),
+  quotaPartitions: quota('partitions of the topics that a principal has made', 'QUOTA_EXCEEDED'),
   metricsPerPartition: flag(
     false,
     'series of each partition at /metrics as well: its offsets and bytes, and the lag of groups',
@@ -299,7 +351,6 @@ export function resolveSettings(sources: SettingSources = {}): Settings {
     resolved[name] = parse(found[0], found[1], setting)
   }
   if (resolved.node !== '') inCluster(resolved, sources)
-  if (resolved.authentication === 'required') withAuthentication(resolved, sources)
   if (resolved.metastore !== 'file' && resolved.metastore !== 'paxos')
     throw invalid(
       `metastore=${String(resolved.metastore)} is not known`,
@@ -318,13 +369,6 @@ function inCluster(resolved: Record<string, unknown>, sources: SettingSources): 
   if (!isGiven('loglet', sources)) resolved.loglet = 'native'
 }
 
-/** A socket that says nothing about itself costs more where strangers can reach it. */
-const strictHelloTimeoutMs = 5000
-
-function withAuthentication(resolved: Record<string, unknown>, sources: SettingSources): void {
-  if (!isGiven('helloTimeoutMs', sources)) resolved.helloTimeoutMs = strictHelloTimeoutMs
-}
-
 function isGiven(name: SettingName, { flags, env, file }: SettingSources): boolean {
   return (flags?.[name] ?? env?.[environmentName(name)] ?? file?.[name]) !== undefined
 }
@@ -339,6 +383,9 @@ function checkTogether(settings: Settings): void {
     ['outputBytesHigh', 'outputBytesMax', 0],
     ['fetchBytesMax', 'outputBytesMax', frameOverheadBytes],
     ['batchBytesMax', 'backlogBytesMax', frameOverheadBytes],
+    ...(settings.memoryBudgetBytes === 0
+      ? []
+      : ([['fetchBytesMax', 'memoryBudgetBytes', frameOverheadBytes]] as const)),
   ] as const
   for (const [small, large, gap] of ordered)
     if (settings[small] + gap > settings[large])
@@ -482,6 +529,11 @@ function number(
   limit?: string,
 ): Setting & { type: 'number'; default: number } {
   return { type: 'number', default: value, doc, ...(limit === undefined ? {} : { limit }) }
+}
+
+/** Of principals that have no quota of their own; 0: none. */
+function quota(doc: string, limit: string): ReturnType<typeof number> {
+  return { ...number(0, `${doc}, by default; 0: no limit`, limit), min: 0 }
 }
 
 function flag(value: boolean, doc: string): Setting & { type: 'boolean' } {

@@ -81,7 +81,11 @@ const table = {
   UNKNOWN_SUBSCRIPTION: spec(false, 'subscribe first; subscriptions end with their connection'),
   LIMIT_EXCEEDED: spec(false, 'stay below the limit named in the message'),
   STORAGE_FULL: spec(true, 'free disk space below the data directory; nothing was written'),
-  THROTTLED: spec(true, 'retry after a back-off'),
+  THROTTLED: spec(true, 'retry after `retryAfterMs`, or a back-off where there is none'),
+  QUOTA_EXCEEDED: spec(
+    false,
+    'use less of what the message names, or have the quota raised: `logloom quota set`, or the setting quota… for all',
+  ),
   SHUTTING_DOWN: spec(true, 'reconnect; the broker is going away'),
   OUTCOME_UNKNOWN: spec(
     false,

@@ -58,7 +58,7 @@ export function dialPeer(
       if (over) ws.terminate()
       else {
         over = true
-        onOpen(new WsStreamSocket(ws, response.socket, response.socket.remoteAddress ?? ''))
+        onOpen(new WsStreamSocket(ws, response.socket, response.socket))
       }
     })
   })

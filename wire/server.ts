@@ -21,7 +21,12 @@ export interface ServerSocket extends FrameSocket {
   /** Calls `listener` with the size of every chunk that comes, beginning with the next one; one listener at a time. */
   watchBytes(listener: (bytes: number) => void): void
   readonly remoteAddress: string
+  readonly remotePort: number
+  /** Bytes of a message that has not come whole. */
+  readonly partialBytes: number
   onPong: () => void
+  /** A ping came; it is answered by itself. */
+  onPing: () => void
   /** A text message came; the protocol has none. */
   onText: () => void
   /** The socket's output buffer ran empty after having been full. */
@@ -31,7 +36,14 @@ export interface ServerSocket extends FrameSocket {
 /** A refusal is answered with `status`, and `code` as status text and in a JSON body. */
 export type UpgradeVerdict =
   | { readonly ok: true }
-  | { readonly ok: false; readonly status: number; readonly code: string; readonly message: string }
+  | {
+      readonly ok: false
+      readonly status: number
+      readonly code: string
+      readonly message: string
+      /** When it is worth trying again. */
+      readonly retryAfterSeconds?: number
+    }
 
 export interface SocketServerOptions {
   readonly frameBytesMax: number
@@ -70,10 +82,7 @@ export function createSocketServer(options: SocketServerOptions): SocketServer {
         return
       }
       server.handleUpgrade(request, socket, head, ws =>
-        options.onSocket(
-          new WsStreamSocket(ws, socket, request.socket.remoteAddress ?? ''),
-          request,
-        ),
+        options.onSocket(new WsStreamSocket(ws, socket, request.socket), request),
       )
     },
     close: () => server.close(),
@@ -82,10 +91,24 @@ export function createSocketServer(options: SocketServerOptions): SocketServer {
 
 function refuse(socket: Duplex, verdict: UpgradeVerdict & { ok: false }): void {
   const body = JSON.stringify({ error: { code: verdict.code, message: verdict.message } })
+  const retryAfter =
+    verdict.retryAfterSeconds === undefined ? '' : `retry-after: ${verdict.retryAfterSeconds}\r\n`
   socket.on('error', () => {})
   socket.end(
-    `HTTP/1.1 ${verdict.status} ${verdict.code}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    `HTTP/1.1 ${verdict.status} ${verdict.code}\r\nconnection: close\r\n${retryAfter}content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
+}
+
+/** The other end of a TCP connection. */
+export interface Peer {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+}
+
+/** What ws holds of a message in the making: fragments that are whole, and bytes of the next one. */
+interface Receiver {
+  readonly _messageLength?: number
+  readonly _bufferedBytes?: number
 }
 
 /** A WebSocket together with the stream below it. */
@@ -93,23 +116,27 @@ export class WsStreamSocket implements ServerSocket {
   onMessage: (bytes: Uint8Array) => void = () => {}
   onClose: (code: number, reason: string) => void = () => {}
   onPong: () => void = () => {}
+  onPing: () => void = () => {}
   onText: () => void = () => {}
   onDrain: () => void = () => {}
   readonly remoteAddress: string
+  readonly remotePort: number
   private readonly ws: WebSocket
   private readonly stream: Duplex
   private onBytes: ((bytes: number) => void) | undefined
 
-  constructor(ws: WebSocket, stream: Duplex, remoteAddress: string) {
+  constructor(ws: WebSocket, stream: Duplex, peer: Peer) {
     this.ws = ws
     this.stream = stream
-    this.remoteAddress = remoteAddress
+    this.remoteAddress = peer.remoteAddress ?? ''
+    this.remotePort = peer.remotePort ?? 0
     ws.binaryType = 'nodebuffer'
     ws.on('message', (data, isBinary) => {
       if (isBinary) this.onMessage(data as Buffer)
       else this.onText()
     })
     ws.on('pong', () => this.onPong())
+    ws.on('ping', () => this.onPing())
     ws.on('close', (code, reason) => this.onClose(code, reason.toString()))
     // A close follows every error.
     ws.on('error', () => {})
@@ -118,6 +145,12 @@ export class WsStreamSocket implements ServerSocket {
 
   get bufferedAmount(): number {
     return this.ws.bufferedAmount
+  }
+
+  get partialBytes(): number {
+    // Of no public interface: a test sees to it that ws still has them.
+    const { _receiver: receiver } = this.ws as unknown as { _receiver?: Receiver | null }
+    return (receiver?._bufferedBytes ?? 0) + (receiver?._messageLength ?? 0)
   }
 
   send(bytes: Uint8Array): void {

@@ -1,7 +1,7 @@
 // One WebSocket connection: hello, requests in flight, replies, pushes, and the bounds that keep a peer from costing more than its share
 // (protocol.md 1.2, docs/limits.md).
 //
-//   in    requests in flight (number, bytes) or output waiting beyond a limit ⇒ the socket is not read
+//   in    requests in flight (number, bytes) or output waiting beyond a limit, or a quota not paid for ⇒ the socket is not read
 //   out   output beyond `outputBytesHigh` ⇒ pushes and fetches wait; unread for `slowConsumerMs`, or beyond `outputBytesMax` ⇒ 3008
 //
 // Knows nothing of what operations mean. A closed connection takes nothing new and sends nothing more, but counts until its socket is gone.
@@ -13,6 +13,9 @@ import { anonymous, type Principal } from '../security/principal.ts'
 import { asUnavailable } from '../unavailable.ts'
 import type { GatewayContext } from './context.ts'
 import { credentialOf, helloReply, checkHello } from './hello.ts'
+import type { Account, ThrottleKind } from './load/account.ts'
+import { requestOverheadBytes } from './load/memory-budget.ts'
+import { ShedLanes } from './load/shed-lanes.ts'
 import type { Membership } from './membership.ts'
 import { operations } from './operations.ts'
 import { Output, type Reservation } from './output.ts'
@@ -20,12 +23,20 @@ import { LaneCounter } from './produce.ts'
 import { count } from './stats.ts'
 import { credit, type Subscription } from './subscription.ts'
 
-export const closeCode = { goingAway: 1001, policy: 1008, expired: 3005, slow: 3008 } as const
+export const closeCode = {
+  goingAway: 1001,
+  policy: 1008,
+  tryLater: 1013,
+  expired: 3005,
+  slow: 3008,
+} as const
 
 /** What one request holds while it runs. */
 export interface Call extends Reservation {
   /** Time it waited for records to come: no part of its duration. */
   parkedMs: number
+  /** Batch bytes of its reply. */
+  readBytes: number
   /** When the log's answer to a produce was known, by the monotonic clock. */
   decidedAt?: number
 }
@@ -38,9 +49,19 @@ const helloBytesMax = 65_536
 const waitingFramesMax = 64
 /** Tries to say anew who one is, on one connection. */
 const credentialTriesMax = 5
+/** Pings of the peer between two sweeps, half a second. */
+const pingsPerSweepMax = 50
+/** Writes that are refused for lack of room in one second before whoever goes on sending is not read for a while. */
+const shedsPerSecondMax = 200
+const shedMuteMs = 200
+/** From the close frame until the socket is dropped, whether it was answered or not. */
+const closeWaitMsMax = 5000
+/** How often a debt is looked at again: the quota may have changed. */
+const debtLookMs = 1000
 
 export class Connection {
   closed = false
+  private closedAt = 0
   /** The broker is about to stop: what waits for records answers now. */
   leaving = false
   readonly output: Output
@@ -61,6 +82,17 @@ export class Connection {
   private requestsInFlight = 0
   private bytesInFlight = 0
   private paused = false
+  /** Not read until a quota is paid for. */
+  private mutedUntil: number | undefined
+  private cancelMute: (() => void) | undefined
+  private cancelPump: (() => void) | undefined
+  private shedLanes: ShedLanes | undefined
+  private sheds = 0
+  private shedsSince = 0
+  private pings = 0
+  private partialBytes = 0
+  /** Since when the same message has been coming in. */
+  private partialSince: number | undefined
   private answeredPing = true
   private lanes: LaneCounter | undefined
   private memberships: Map<string, Membership> | undefined
@@ -72,6 +104,8 @@ export class Connection {
   private parked: Set<() => void> | undefined
   private cancelHello: () => void
   private readonly onGone: (connection: Connection) => void
+  /** Its principal's; set by the hello. */
+  private account: Account | undefined
 
   /** `onGone` is called once, when the socket is gone. */
   constructor(
@@ -84,7 +118,7 @@ export class Connection {
     this.offeredToken = offeredToken
     this.context = context
     this.socket = socket
-    this.output = new Output(socket, context.settings)
+    this.output = new Output(socket, context.settings, context.load.budget)
     this.onGone = onGone
     socket.onMessage = bytes => this.receive(bytes)
     socket.onText = () =>
@@ -93,10 +127,14 @@ export class Connection {
       )
     socket.onClose = code => {
       this.end(code)
+      this.output.gone()
       this.onGone(this)
     }
     socket.onPong = () => {
       this.answeredPing = true
+    }
+    socket.onPing = () => {
+      this.pings++
     }
     socket.onDrain = () => this.afterOutput()
     const { helloTimeoutMs } = context.settings
@@ -126,10 +164,34 @@ export class Connection {
     this.pumping.add(subscription)
   }
 
-  /** Runs a subscription's pump once the output takes more. */
-  pumpWhenDrained(subscription: Subscription): void {
+  /** Runs a subscription's pump once there is room again, and its quota is paid for. */
+  pumpLater(subscription: Subscription): void {
     this.stalled ??= new Set()
     this.stalled.add(subscription)
+    // Who waits for the output hears of it by itself.
+    if (this.output.isFull) return
+    const { load, timers } = this.context
+    const waitMs = Math.min(this.readDebtMs, debtLookMs)
+    if (waitMs === 0 && load.budget.isExhausted) load.budget.whenLess(this.pumpStalled)
+    else this.cancelPump ??= timers.after(waitMs, this.pumpStalled)
+  }
+
+  /** Whether something may be pushed now. */
+  get mayPush(): boolean {
+    return !this.output.isFull && !this.context.load.budget.isExhausted && this.readDebtMs === 0
+  }
+
+  /** A subscription pushes batches of so many bytes. @returns ms that its principal has to wait for more */
+  payForPush(bytes: number): number {
+    const { account } = this
+    return account === undefined || account.isFree ? 0 : this.pay(account, 'consume', bytes)
+  }
+
+  private get readDebtMs(): number {
+    const { account } = this
+    if (account === undefined || account.isFree) return 0
+    this.context.load.accounts.refresh(account)
+    return account.debtMs('consume', performance.now())
   }
 
   /** @throws LIMIT_EXCEEDED when the lane has too much in flight */
@@ -225,11 +287,43 @@ export class Connection {
 
   /** From the shared sweep, often: closes a peer that does not read. */
   checkOutput(now: number): void {
-    if (this.closed) return
-    const { slowConsumerMs } = this.context.settings
+    this.output.recount()
+    if (this.closed) {
+      // Who does not read does not see the close frame, either.
+      if (now - this.closedAt > closeWaitMsMax) this.socket.terminate()
+      return
+    }
+    const { slowConsumerMs, messageTimeoutMs } = this.context.settings
     if (this.output.isStalled(now))
       this.close(closeCode.slow, `slow: output waited ${slowConsumerMs} ms (slowConsumerMs)`)
+    else if (this.pings > pingsPerSweepMax)
+      this.refuse(
+        new LogloomError(
+          'LIMIT_EXCEEDED',
+          `${this.pings} pings in half a second, ${pingsPerSweepMax} are allowed (pingsPerSweepMax)`,
+          { limit: pingsPerSweepMax, actual: this.pings },
+        ),
+      )
+    else if (this.isMessageLate(now))
+      this.refuse(
+        new LogloomError(
+          'BAD_FRAME',
+          `a message did not come whole within ${messageTimeoutMs} ms (messageTimeoutMs)`,
+        ),
+      )
     else this.afterOutput()
+    this.pings = 0
+  }
+
+  /** Counts what came of a message, and since when it has been coming. */
+  private isMessageLate(now: number): boolean {
+    const { partialBytes } = this.socket
+    this.context.load.budget.add('partial', partialBytes - this.partialBytes)
+    this.partialBytes = partialBytes
+    // What is not read cannot come.
+    if (partialBytes === 0 || this.paused) this.partialSince = undefined
+    else this.partialSince ??= now
+    return now - (this.partialSince ?? now) > this.context.settings.messageTimeoutMs
   }
 
   /** From the shared sweep, and when a key was revoked: ends a connection whose credential has ended. */
@@ -310,6 +404,7 @@ export class Connection {
   private receive(bytes: Uint8Array): void {
     if (this.closed) return
     if (!this.greeted && this.mustWait(bytes)) return
+    this.partialSince = undefined
     let frame: Frame
     try {
       frame = unpackFrame(bytes)
@@ -359,6 +454,9 @@ export class Connection {
   }
 
   private greet(id: number | null, principal: Principal): void {
+    const { accounts, door } = this.context.load
+    this.account = accounts.enter(principal)
+    door.greeted(this.socket)
     this.principal = principal
     this.greeted = true
     this.cancelHello()
@@ -410,22 +508,42 @@ export class Connection {
       })
       return
     }
+    const { accounts, admission, budget } = this.context.load
+    const account = this.account as Account
+    const heldBytes = bytes + requestOverheadBytes
+    accounts.refresh(account)
     this.requestsInFlight++
     this.bytesInFlight += bytes
+    account.inFlightBytes += bytes
+    budget.add('requests', heldBytes)
     this.pauseIfFull()
     const start = performance.now()
     const silent = acks === 0 && operation.api === 'produce'
-    const call: Call = { parkedMs: 0, reservedBytes: 0 }
+    const call: Call = { parkedMs: 0, reservedBytes: 0, readBytes: 0 }
+    let isAdmitted = false
     const done = (reply: Frame | undefined, error: unknown): void => {
       this.requestsInFlight--
       this.bytesInFlight -= bytes
+      account.answered(bytes)
+      budget.add('requests', -heldBytes)
+      if (isAdmitted) admission.leave(account, heldBytes)
+      const throttleMs =
+        account.isFree || op === 'ping'
+          ? 0
+          : this.payFor(account, isAdmitted ? bytes : 0, call.readBytes)
+      const throttle = throttleMs > 0 ? { throttleMs } : undefined
       const known = error === undefined ? undefined : this.known(error, String(op))
       this.context.stats.request(
         operation.api,
         known?.code ?? 'ok',
         (performance.now() - start - call.parkedMs) / 1000,
       )
-      if (!silent) this.reply(id, known === undefined ? { ...reply } : { error: known.toWire() })
+      if (!silent)
+        this.reply(id, {
+          ...(known === undefined ? reply : { error: known.toWire() }),
+          ...throttle,
+        })
+      if (throttleMs > 0) this.mute(throttleMs)
       if (call.decidedAt !== undefined)
         this.context.stats.stage('reply', (performance.now() - call.decidedAt) / 1000)
       this.output.release(call)
@@ -434,6 +552,10 @@ export class Connection {
     try {
       if (this.leaving) throw new LogloomError('SHUTTING_DOWN', 'the broker is going away')
       checkAcks(acks)
+      if (operation.api === 'produce' && bringsRecords(frame)) {
+        this.admit(account, frame, heldBytes)
+        isAdmitted = true
+      }
       const reply = operation.handle(this.context, frame, this, call)
       if (reply instanceof Promise)
         reply.then(
@@ -444,6 +566,77 @@ export class Connection {
     } catch (error) {
       done(undefined, error)
     }
+  }
+
+  /** Lets a write in, or refuses it before anything was done. @throws THROTTLED, OUT_OF_ORDER_SEQUENCE */
+  private admit(account: Account, frame: Frame, heldBytes: number): void {
+    const missing = this.shedLanes?.missing(frame)
+    if (missing !== undefined)
+      throw new LogloomError(
+        'OUT_OF_ORDER_SEQUENCE',
+        `sequence ${missing} of this lane was refused (THROTTLED): it comes first`,
+        { expected: missing },
+      )
+    const refusal = this.context.load.admission.enter(account, heldBytes)
+    if (refusal === undefined) return
+    this.shedLanes ??= new ShedLanes()
+    this.shedLanes.note(frame)
+    this.muteStubborn()
+    throw refusal
+  }
+
+  /** Whoever goes on sending what is refused is not read for a while: refusals cost something, too. */
+  private muteStubborn(): void {
+    const now = performance.now()
+    if (now - this.shedsSince > 1000) {
+      this.sheds = 0
+      this.shedsSince = now
+    }
+    if (++this.sheds > shedsPerSecondMax) this.mute(shedMuteMs)
+  }
+
+  /** @returns ms that the principal has to wait, by the rate that it is furthest behind */
+  private payFor(account: Account, writtenBytes: number, readBytes: number): number {
+    const requestMs = this.pay(account, 'request', 1)
+    const produceMs = writtenBytes === 0 ? 0 : this.pay(account, 'produce', writtenBytes)
+    const consumeMs = readBytes === 0 ? 0 : this.pay(account, 'consume', readBytes)
+    return Math.max(requestMs, produceMs, consumeMs)
+  }
+
+  private pay(account: Account, kind: ThrottleKind, amount: number): number {
+    const ms = account.pay(kind, amount, performance.now())
+    if (ms > 0) this.context.stats.throttled(kind, ms / 1000)
+    return ms
+  }
+
+  /** Does not read the socket for `ms`, and then until all is paid for. */
+  private mute(ms: number): void {
+    if (this.closed) return
+    const now = performance.now()
+    this.mutedUntil = Math.max(this.mutedUntil ?? 0, now + ms)
+    this.cancelMute ??= this.context.timers.after(Math.min(ms, debtLookMs), () => {
+      this.cancelMute = undefined
+      this.unmuteIfPaid()
+    })
+    this.pauseIfFull()
+  }
+
+  private unmuteIfPaid(): void {
+    const { account } = this
+    if (this.closed || account === undefined || this.mutedUntil === undefined) return
+    this.context.load.accounts.refresh(account)
+    const now = performance.now()
+    // A quota that was raised ends the wait early; other connections of the principal may have made it longer.
+    const leftMs = account.isFree
+      ? 0
+      : Math.max(
+          account.debtMs('request', now),
+          account.debtMs('produce', now),
+          account.debtMs('consume', now),
+        )
+    this.mutedUntil = undefined
+    if (leftMs > 0) this.mute(leftMs)
+    else this.resumeIfPossible()
   }
 
   private reply(id: number, fields: Frame): void {
@@ -471,7 +664,8 @@ export class Connection {
     if (this.closed) return
     count(this.context.stats.rejected, error.code)
     this.send({ id, error: error.toWire() })
-    this.close(closeCode.policy, `${error.code}: ${error.message}`)
+    const code = error.retriable ? closeCode.tryLater : closeCode.policy
+    this.close(code, `${error.code}: ${error.message}`)
   }
 
   private send(frame: Frame): void {
@@ -490,7 +684,7 @@ export class Connection {
     if (due === undefined || this.closed) return
     const served: Subscription[] = []
     for (const subscription of due) {
-      if (this.output.isFull) this.pumpWhenDrained(subscription)
+      if (this.output.isFull) this.pumpLater(subscription)
       else {
         subscription.pump()
         served.push(subscription)
@@ -505,27 +699,36 @@ export class Connection {
     if (this.closed) return
     if (this.paused) return
     const { requestsInFlightMax, bytesInFlightMax } = this.context.settings
+    const isOverQuota = this.account?.isFull === true
     if (
       this.requestsInFlight < requestsInFlightMax &&
       this.bytesInFlight < bytesInFlightMax &&
+      this.mutedUntil === undefined &&
+      !isOverQuota &&
       !this.output.isFull
     )
       return
+    if (isOverQuota) this.account?.whenLess(this.resumeIfPossible)
     this.paused = true
     this.context.stats.pausedConnections++
     this.socket.pause()
   }
 
-  private resumeIfPossible(): void {
+  private readonly resumeIfPossible = (): void => {
     if (!this.paused || this.closed) return
     const { requestsInFlightMax, bytesInFlightMax } = this.context.settings
     // Half-way hysteresis, so that a busy socket is not switched at every reply.
     if (
       this.requestsInFlight > requestsInFlightMax / 2 ||
       this.bytesInFlight > bytesInFlightMax / 2 ||
+      this.mutedUntil !== undefined ||
       this.output.isFull
     )
       return
+    if (this.account?.isFull === true) {
+      this.account.whenLess(this.resumeIfPossible)
+      return
+    }
     this.paused = false
     this.context.stats.pausedConnections--
     this.socket.resume()
@@ -535,9 +738,16 @@ export class Connection {
   private afterOutput(): void {
     if (this.closed || !this.output.drained()) return
     this.resumeIfPossible()
+    this.pumpStalled()
+  }
+
+  private readonly pumpStalled = (): void => {
+    this.cancelPump?.()
+    this.cancelPump = undefined
     const { stalled } = this
     this.stalled = undefined
-    if (stalled !== undefined) for (const subscription of stalled) this.pumpSoon(subscription)
+    if (stalled === undefined || this.closed) return
+    for (const subscription of stalled) this.pumpSoon(subscription)
   }
 
   private wakeParked(): void {
@@ -549,8 +759,14 @@ export class Connection {
   private end(code: number): void {
     if (this.closed) return
     this.closed = true
+    this.closedAt = performance.now()
     this.leaving = true
     this.cancelHello()
+    this.cancelMute?.()
+    this.cancelPump?.()
+    this.context.load.budget.add('partial', -this.partialBytes)
+    this.partialBytes = 0
+    if (this.account !== undefined) this.context.load.accounts.leave(this.account)
     if (this.paused) this.context.stats.pausedConnections--
     count(this.context.stats.closed, code)
     this.endSubscriptions()
@@ -570,6 +786,11 @@ function asKnown(error: unknown): LogloomError {
   return error instanceof LogloomError
     ? error
     : new LogloomError('INTERNAL', 'the broker could not find out who this is')
+}
+
+/** Offsets and acknowledgements alone are no writes that overload refuses: they free what is held. */
+function bringsRecords({ op, batches }: Frame): boolean {
+  return op !== 'publish' || !Array.isArray(batches) || batches.length > 0
 }
 
 function checkAcks(acks: unknown): void {

@@ -4,6 +4,7 @@ import type { Broker } from '../broker.ts'
 import type { Authenticator } from '../security/authenticator.ts'
 import type { Frame } from '../../wire/frame.ts'
 import type { Settings } from '../settings.ts'
+import type { LoadControl } from './load/load-control.ts'
 import type { SharedReads } from './shared-reads.ts'
 import type { SnapshotDesk } from '../snapshot/desk.ts'
 import type { GatewayStats } from './stats.ts'
@@ -66,6 +67,8 @@ export interface GatewayContext {
   readonly topics: TopicDirectory
   readonly reads: SharedReads
   readonly snapshots: SnapshotDesk
+  /** What may come in when much does. */
+  readonly load: LoadControl
   /** Brokers of the same log that clients may turn to, this one included; empty for a broker alone. */
   readonly brokers: () => readonly BrokerAddress[]
   /** Every node of the cluster; empty for a broker alone. */

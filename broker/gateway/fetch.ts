@@ -60,6 +60,7 @@ export async function fetch(
       const { items, next } = await formatItems(result, from, format)
       const traffic = context.stats.topic(topic.name)
       traffic.fetchBytes += result.bytes
+      call.readBytes = result.bytes
       traffic.fetchRecords += countRecords(result)
       return { items, next, start: result.start, end: result.end, partitions }
     }

@@ -20,11 +20,13 @@ import { type Certificate, minVersion } from '../security/certificate.ts'
 import { chosenProtocol, offeredToken } from '../security/subprotocol.ts'
 import { hasSecret } from '../security/url-secrets.ts'
 import type { Settings } from '../settings.ts'
-import { closeCode, Connection } from './connection.ts'
+import { Connection } from './connection.ts'
 import { type ConsoleFile, consoleHeaders, readConsoleFiles } from './console-files.ts'
 import { SnapshotDesk } from '../snapshot/desk.ts'
 import type { BrokerAddress, GatewayContext, ClusterChanges, NodeStatus } from './context.ts'
+import { Drain } from './drain.ts'
 import { bearerOf, httpAccess } from './http-access.ts'
+import { LoadControl } from './load/load-control.ts'
 import { hostAllowed, type HostRules, originAllowed } from './origin.ts'
 import { page, pageHeaders } from './page.ts'
 import { SharedReads } from './shared-reads.ts'
@@ -56,13 +58,19 @@ const tickMs = 20
 const outputSweepMs = 500
 /** Until a TLS handshake is through, ms. */
 const tlsHandshakeMsMax = 5000
-const drainPollMs = 5
-/** How long a stop waits at least for peers to take the close frame. */
-const closeGraceMs = 200
+/** From accept to the last header; also for sockets that never say a word. */
+const headersTimeoutMsMax = 4000
+const requestTimeoutMsMax = 4500
+/** An HTTP connection without a request. */
+const keepAliveMsMax = 4000
+const httpCheckMs = 500
+/** What a client is told that has to come back later. */
+const retryAfterSecondsMax = 3
 
 export class Gateway {
   private readonly options: GatewayOptions
   private readonly context: GatewayContext
+  private readonly load: LoadControl
   private readonly rules: HostRules
   private readonly http: Server
   private readonly sockets: SocketServer
@@ -78,6 +86,9 @@ export class Gateway {
     const { broker, settings, version, serverId, logger } = options
     this.options = options
     this.rules = settings
+    this.load = new LoadControl(settings, broker.security, options.stats)
+    this.load.budget.backlog = () => broker.backlogBytes
+    options.stats.load = this.load
     this.context = {
       broker,
       settings,
@@ -89,6 +100,7 @@ export class Gateway {
       topics: new TopicDirectory(broker, settings),
       reads: new SharedReads(broker),
       snapshots: new SnapshotDesk(() => performance.now()),
+      load: this.load,
       brokers: options.brokers ?? (() => []),
       nodes: options.nodes ?? (() => []),
       cluster: options.cluster,
@@ -115,6 +127,8 @@ export class Gateway {
     this.http.on('upgrade', (request, socket, head) =>
       this.sockets.handleUpgrade(request, socket, head),
     )
+    this.http.maxConnections = settings.connectionsMax + settings.strangersMax
+    this.http.on('connection', socket => this.load.door.accepted(socket))
     this.http.on('clientError', (_error, socket) => socket.destroy())
   }
 
@@ -163,41 +177,17 @@ export class Gateway {
     })
   }
 
-  /** Takes nothing new, tells everyone, waits for requests in flight, closes. */
+  /** Takes nothing new, tells everyone, waits for requests in flight, closes; spread over time when there are many (drain.ts). */
   async drain(ms: number): Promise<void> {
     this.draining = true
     this.http.close()
-    for (const connection of this.connections) connection.goAway()
-    const deadline = performance.now() + ms
-    await this.closeIdle(deadline)
-    await this.allGone(Math.max(deadline, performance.now() + closeGraceMs))
-    for (const connection of this.connections) connection.terminate()
+    await new Drain(this.connections, this.options.settings.drainSpreadMs).run(ms)
     for (const interval of this.sweeps) clearInterval(interval)
     this.unwatch()
     this.timers.close()
+    this.load.close()
     this.sockets.close()
     this.http.closeAllConnections()
-  }
-
-  /** Closes each connection once everything that it asked was answered, and all of them at the deadline. */
-  private async closeIdle(deadline: number): Promise<void> {
-    for (;;) {
-      const isLate = performance.now() >= deadline
-      let open = 0
-      for (const connection of this.connections) {
-        if (connection.closed) continue
-        if (connection.idle || isLate)
-          connection.close(closeCode.goingAway, 'the broker is going away')
-        else open++
-      }
-      if (open === 0) return
-      await pollOnce()
-    }
-  }
-
-  /** Peers that read get their last replies and the close code before their sockets are dropped. */
-  private async allGone(deadline: number): Promise<void> {
-    while (this.connections.size > 0 && performance.now() < deadline) await pollOnce()
   }
 
   private sweep(ms: number, visit: (connection: Connection) => void): void {
@@ -209,17 +199,29 @@ export class Gateway {
   }
 
   private verify(request: IncomingMessage): UpgradeVerdict {
-    const refused = this.refusal(request) ?? refusedNode(request)
+    const refused = this.refusal(request) ?? refusedNode(request) ?? this.crowded(request)
     if (refused !== undefined) {
-      count(this.options.stats.rejected, refused.code)
-      return { ok: false, ...refused }
+      const { status, reason = refused.code } = refused
+      count(this.options.stats.rejected, reason)
+      // Those who were refused together are not to come back together.
+      const seconds = 1 + Math.floor(Math.random() * retryAfterSecondsMax)
+      return { ok: false, ...refused, ...(status === 503 ? { retryAfterSeconds: seconds } : {}) }
     }
     return { ok: true }
   }
 
-  private refusal(
-    request: IncomingMessage,
-  ): { status: number; code: string; message: string } | undefined {
+  private crowded(request: IncomingMessage): Refusal | undefined {
+    if (this.load.door.mayUpgrade(request.socket)) return undefined
+    const { handshakesPerSecondMax } = this.options.settings
+    return {
+      status: 503,
+      code: 'THROTTLED',
+      reason: 'HANDSHAKE_RATE',
+      message: `more than ${handshakesPerSecondMax} upgrades in a second, or a quarter of that from one address (handshakesPerSecondMax)`,
+    }
+  }
+
+  private refusal(request: IncomingMessage): Refusal | undefined {
     const { host, origin } = request.headers
     const { connectionsMax } = this.options.settings
     if (!hostAllowed(host, this.rules))
@@ -333,9 +335,10 @@ function serverFor(
   handle: (request: IncomingMessage, response: ServerResponse) => void,
 ): Server {
   const times = {
-    headersTimeout: 10_000,
-    requestTimeout: 30_000,
-    connectionsCheckingInterval: 2000,
+    headersTimeout: headersTimeoutMsMax,
+    requestTimeout: requestTimeoutMsMax,
+    keepAliveTimeout: keepAliveMsMax,
+    connectionsCheckingInterval: httpCheckMs,
   }
   if (certificate === undefined) return createServer(times, handle)
   const server = createTlsServer(
@@ -347,22 +350,22 @@ function serverFor(
   return server
 }
 
+interface Refusal {
+  readonly status: number
+  readonly code: string
+  readonly message: string
+  /** As it is counted, if not by its code. */
+  readonly reason?: string
+}
+
 /** Nodes have a port of their own. */
-function refusedNode(
-  request: IncomingMessage,
-): { status: number; code: string; message: string } | undefined {
+function refusedNode(request: IncomingMessage): Refusal | undefined {
   if (request.headers['sec-websocket-protocol'] !== peerSubprotocol) return undefined
   return {
     status: 400,
     code: 'WRONG_PORT',
     message: 'this port is for clients, nodes dial the ports in peers',
   }
-}
-
-function pollOnce(): Promise<void> {
-  return new Promise(resolve => {
-    setTimeout(resolve, drainPollMs)
-  })
 }
 
 function reply(

@@ -5,6 +5,7 @@
 
 import type { ServerSocket } from '../../wire/server.ts'
 import type { Settings } from '../settings.ts'
+import type { MemoryBudget } from './load/memory-budget.ts'
 
 /** Output that a reply in the making may still need. */
 export interface Reservation {
@@ -20,17 +21,22 @@ interface Waiter {
 export class Output {
   private readonly socket: ServerSocket
   private readonly settings: Settings
+  private readonly budget: MemoryBudget
+  /** Of what waits, as the budget knows it. */
+  private countedBytes = 0
   private corked = false
   private ended = false
+  private isGone = false
   /** Since when more than `outputBytesHigh` waits and the peer has read nothing. */
   private fullSince: number | undefined
   private fullBytes = 0
   private reservedBytes = 0
   private waiters: Waiter[] | undefined
 
-  constructor(socket: ServerSocket, settings: Settings) {
+  constructor(socket: ServerSocket, settings: Settings, budget: MemoryBudget) {
     this.socket = socket
     this.settings = settings
+    this.budget = budget
   }
 
   /** Bytes that wait. */
@@ -40,7 +46,14 @@ export class Output {
 
   /** True while nothing more should be made. */
   get isFull(): boolean {
-    return this.ended || this.socket.bufferedAmount > this.settings.outputBytesHigh
+    if (this.ended) return true
+    const { bufferedAmount } = this.socket
+    if (bufferedAmount <= this.settings.outputBytesHigh * this.budget.outputShare) return false
+    if (this.fullSince === undefined) {
+      this.fullSince = performance.now()
+      this.fullBytes = bufferedAmount
+    }
+    return true
   }
 
   /** Sends one frame, given in one piece or several. False: more waits than any peer may have waiting. */
@@ -53,12 +66,8 @@ export class Output {
     const [whole] = pieces
     if (pieces.length === 1 && whole !== undefined) this.socket.send(whole)
     else this.socket.sendPieces(pieces)
-    const { bufferedAmount } = this.socket
-    if (bufferedAmount > this.settings.outputBytesHigh && this.fullSince === undefined) {
-      this.fullSince = performance.now()
-      this.fullBytes = bufferedAmount
-    }
-    return bufferedAmount <= this.settings.outputBytesMax
+    this.recount()
+    return this.socket.bufferedAmount <= this.settings.outputBytesMax
   }
 
   /** Lets go what this turn has written so far. */
@@ -66,6 +75,15 @@ export class Output {
     if (!this.corked) return
     this.corked = false
     this.socket.uncork()
+    this.recount()
+  }
+
+  /** Tells the budget what waits now: the socket says nothing of what it has written. */
+  recount(): void {
+    const bytes = this.isGone ? 0 : this.socket.bufferedAmount
+    if (bytes === this.countedBytes) return
+    this.budget.add('output', bytes - this.countedBytes)
+    this.countedBytes = bytes
   }
 
   /** Resolves, or returns at once, when a reply of about `bytes` may be made. */
@@ -77,6 +95,7 @@ export class Output {
     return new Promise(resolve => {
       this.waiters ??= []
       this.waiters.push({ holder, bytes, resolve })
+      this.budget.whenLess(this.grantLater)
     })
   }
 
@@ -84,12 +103,14 @@ export class Output {
   release(holder: Reservation, keepBytes = 0): void {
     if (holder.reservedBytes <= keepBytes) return
     this.reservedBytes -= holder.reservedBytes - keepBytes
+    this.budget.add('reserved', keepBytes - holder.reservedBytes)
     holder.reservedBytes = keepBytes
     this.grant()
   }
 
   /** After the socket wrote something. True when output was full and is not any more. */
   drained(): boolean {
+    this.recount()
     if (this.fullSince === undefined || this.isFull) return false
     this.fullSince = undefined
     this.grant()
@@ -112,19 +133,28 @@ export class Output {
     this.grant()
   }
 
+  /** The socket is gone, and all that waited with it. */
+  gone(): void {
+    this.isGone = true
+    this.recount()
+  }
+
   private hasRoom(bytes: number): boolean {
     if (this.ended) return true
     if (this.isFull) return false
     const room = this.settings.outputBytesMax / 2
-    return (
+    const fits =
       this.reservedBytes === 0 || this.socket.bufferedAmount + this.reservedBytes + bytes <= room
-    )
+    return fits && this.budget.hasRoom(bytes)
   }
 
   private take(holder: Reservation, bytes: number): void {
     holder.reservedBytes += bytes
     this.reservedBytes += bytes
+    this.budget.add('reserved', bytes)
   }
+
+  private readonly grantLater = (): void => this.grant()
 
   private grant(): void {
     const { waiters } = this
@@ -135,5 +165,7 @@ export class Output {
       next.resolve()
     }
     if (waiters.length === 0) this.waiters = undefined
+    // Another connection may be what it waits for.
+    else this.budget.whenLess(this.grantLater)
   }
 }

@@ -169,7 +169,7 @@ async function poll(
       if (taken.length > 0)
         return {
           waitedMs,
-          records: await deliver(context, { group: name, memberId }, taken, format),
+          records: await deliver(context, { group: name, memberId }, taken, format, call),
         }
       connection.output.release(call)
     }
@@ -268,6 +268,7 @@ async function deliver(
   who: { readonly group: string; readonly memberId: string },
   taken: readonly TakenRow[],
   format: ReadFormat,
+  call: Call,
 ): Promise<readonly Frame[]> {
   const byPlace = new Map<string, { readonly place: Place; readonly runs: Acquired[] }>()
   for (const [topicId, partition, ...run] of taken) {
@@ -281,7 +282,7 @@ async function deliver(
     for (const { place, runs } of byPlace.values()) {
       const topic = context.broker.topicById(place[0])
       if (topic === undefined) continue
-      const items = await itemsOf(context, place, runs, format)
+      const items = await itemsOf(context, place, runs, format, call)
       records.push({ topic: topic.name, partition: place[1], acquired: runs, items })
       const traffic = context.stats.topic(topic.name)
       traffic.fetchRecords += runs.reduce((sum, [, count]) => sum + count, 0)
@@ -309,6 +310,7 @@ async function itemsOf(
   [topicId, partition]: Place,
   runs: readonly Acquired[],
   format: ReadFormat,
+  call: Call,
 ): Promise<readonly Frame[]> {
   const items: Frame[] = []
   const traffic = stats.topic(broker.topicById(topicId)?.name ?? '')
@@ -323,6 +325,7 @@ async function itemsOf(
       }
       const result = await broker.read(topicId, partition, from, 1)
       traffic.fetchBytes += result.bytes
+      call.readBytes += result.bytes
       const formatted = await formatItems(result, from, format)
       // Views of the cache do not outlive this turn.
       for (const { batch, ...item } of formatted.items)

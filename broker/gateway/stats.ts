@@ -1,6 +1,8 @@
 // Counters of the gateway: plain numbers on the hot path, turned into metrics when somebody scrapes.
 
 import type { ErrorCode } from '../../wire/errors.ts'
+import { type ThrottleKind, throttleKinds } from './load/account.ts'
+import type { LoadControl } from './load/load-control.ts'
 
 /** Name under which topics beyond the cap are counted; a real topic of this name shares it. */
 const overflowTopic = '_other'
@@ -78,7 +80,7 @@ export class GatewayStats {
   opened = 0
   /** Output waiting on all connections; asked at a scrape. */
   bufferedBytes: () => number = () => 0
-  readonly closed = zeros([1001, 1006, 1008, 1009, 3008])
+  readonly closed = zeros([1001, 1006, 1008, 1009, 1013, 3008])
   readonly rejected = zeros<string>([
     'FORBIDDEN_HOST',
     'FORBIDDEN_ORIGIN',
@@ -86,7 +88,15 @@ export class GatewayStats {
     'LIMIT_EXCEEDED',
     'BAD_FRAME',
     'HELLO_REQUIRED',
+    'QUOTA_EXCEEDED',
+    'HANDSHAKE_RATE',
+    'ADDRESS_LIMIT',
+    'STRANGER_LIMIT',
   ])
+  /** Seconds that principals were made to wait by their quotas. */
+  readonly throttles = zeros<ThrottleKind>(throttleKinds)
+  /** Set once the gateway is there. */
+  load: LoadControl | undefined
   /** `api` → code → count. */
   readonly requests = new Map<Api, Map<string, number>>(
     apis.map(api => [api, zeros<string>(['ok', ...watchedCodes])]),
@@ -108,6 +118,10 @@ export class GatewayStats {
     const codes = this.requests.get(api) as Map<string, number>
     codes.set(code, (codes.get(code) ?? 0) + 1)
     this.durations.get(api)?.observe(seconds)
+  }
+
+  throttled(kind: ThrottleKind, seconds: number): void {
+    this.throttles.set(kind, (this.throttles.get(kind) ?? 0) + seconds)
   }
 
   stage(stage: Stage, seconds: number): void {

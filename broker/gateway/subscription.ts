@@ -15,6 +15,7 @@ import { count } from './stats.ts'
 
 /** One push is about this large at most. */
 const pushBytesMax = 256 * 1024
+const pushBytesMin = 16 * 1024
 
 interface Start {
   readonly next: number
@@ -92,7 +93,7 @@ export class Subscription {
       })
     const state = this.context.topics.partition(topicState, this.partition)
     this.tellPartitions(topicState, state.next)
-    while (!this.ended && this.credit > 0 && !this.connection.output.isFull) {
+    while (!this.ended && this.credit > 0 && this.connection.mayPush) {
       // Before the first record that knows of them.
       this.tellPartitions(topicState, state.next)
       const end = this.until ?? state.next
@@ -108,7 +109,7 @@ export class Subscription {
         topicId: this.topic.id,
         partition: this.partition,
         from: this.next,
-        maxBytes: Math.min(this.credit, pushBytesMax),
+        maxBytes: Math.min(this.credit, this.pushBytes),
         until: this.until,
         format: this.format,
       })
@@ -121,13 +122,22 @@ export class Subscription {
     }
     const end = this.until ?? state.next
     const hasMore = !this.ended && this.credit > 0 && this.next < end
-    if (hasMore) this.connection.pumpWhenDrained(this)
+    if (hasMore) this.connection.pumpLater(this)
   }
 
   private push(items: Uint8Array, next: number, bytes: number, end: number): void {
     this.next = next
     this.credit -= bytes
-    this.connection.pushPacked({ op: 'deliver', sub: this.id, next, bytes, end }, 'items', items)
+    const throttleMs = this.connection.payForPush(bytes)
+    const throttle = throttleMs > 0 ? { throttleMs } : {}
+    const frame = { op: 'deliver', sub: this.id, next, bytes, end, ...throttle }
+    this.connection.pushPacked(frame, 'items', items)
+  }
+
+  /** Of one push: smaller, the more waits on all connections; in steps, so that subscriptions go on sharing their reads. */
+  private get pushBytes(): number {
+    const { outputShare } = this.context.load.budget
+    return Math.max(pushBytesMin, pushBytesMax * 2 ** Math.floor(Math.log2(outputShare)))
   }
 
   /** Partitions were added: the client learns it ahead of every record that came after them. Costs no credit. */

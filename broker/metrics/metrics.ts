@@ -16,7 +16,7 @@ import { logMetrics } from './log-metrics.ts'
 import type { LogStats } from './log-stats.ts'
 import { securityMetrics } from './security-metrics.ts'
 import { topicMetrics } from './topic-metrics.ts'
-import { connectionMetrics, trafficMetrics } from './traffic-metrics.ts'
+import { connectionMetrics, loadMetrics, trafficMetrics } from './traffic-metrics.ts'
 
 export interface MetricsOptions {
   readonly version: string
@@ -77,6 +77,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   logMetrics(families, options)
   connectionMetrics(families, gateway)
   securityMetrics(families, options)
+  loadMetrics(families, gateway)
   return {
     render: async names => ({
       contentType: registry.contentType,

@@ -8,6 +8,9 @@ import {
   recordBuckets,
   type TopicTraffic,
 } from '../gateway/stats.ts'
+import { shedReasons } from '../gateway/load/admission.ts'
+import type { LoadControl } from '../gateway/load/load-control.ts'
+import { heldKinds } from '../gateway/load/memory-budget.ts'
 import { type Families, one } from './families.ts'
 
 export interface TrafficSources {
@@ -65,6 +68,44 @@ export function trafficMetrics(families: Families, { broker, gateway }: TrafficS
   )
   families.gauge('logloom_backlog_bytes', 'Bytes proposed and not answered', [], () =>
     one(broker()?.backlogBytes),
+  )
+}
+
+/** What is held for clients, what gets in, and who has to wait. */
+export function loadMetrics(families: Families, gateway: GatewayStats): void {
+  const load = (): LoadControl | undefined => gateway.load
+  families.gauge('logloom_held_bytes', 'Bytes held for clients', ['kind'], function* () {
+    const budget = load()?.budget
+    if (budget !== undefined)
+      for (const kind of heldKinds) yield [{ kind }, budget.heldOf(kind)] as const
+  })
+  families.gauge('logloom_memory_budget_bytes', 'Bytes that may be held for clients', [], () =>
+    one(load()?.budget.hardBytes),
+  )
+  families.gauge('logloom_writes_under_way_bytes', 'Bytes of writes without an answer', [], () =>
+    one(load()?.admission.underWay),
+  )
+  families.gauge(
+    'logloom_write_window_bytes',
+    'Bytes of writes that may be under way at the present rate',
+    [],
+    () => one(load()?.admission.windowBytes),
+  )
+  families.counter('logloom_shed_total', 'Writes refused with THROTTLED', ['reason'], function* () {
+    const admission = load()?.admission
+    if (admission !== undefined)
+      for (const reason of shedReasons) yield [{ reason }, admission.shed[reason]] as const
+  })
+  families.counter(
+    'logloom_quota_throttle_seconds_total',
+    'Time that principals were made to wait by their quotas',
+    ['kind'],
+    function* () {
+      for (const [kind, seconds] of gateway.throttles) yield [{ kind }, seconds]
+    },
+  )
+  families.gauge('logloom_ws_strangers', 'Sockets that have not said hello', [], () =>
+    one(load()?.door.strangerCount),
   )
 }
 

@@ -152,6 +152,50 @@ const overview: Dashboard = {
       ],
     },
     {
+      title: 'Load',
+      panels: [
+        graph(
+          'Held for clients',
+          'Against the budget: writes are refused from three quarters of it on.',
+          'bytes',
+          [
+            {
+              expr: 'sum by (kind) (logloom_held_bytes{instance=~"$instance"})',
+              legend: '{{kind}}',
+            },
+            {
+              expr: 'sum(logloom_memory_budget_bytes{instance=~"$instance"})',
+              legend: 'budget',
+            },
+          ],
+        ),
+        graph(
+          'Writes under way',
+          'Against what the broker answers in queueTimeTargetMs.',
+          'bytes',
+          [
+            {
+              expr: 'logloom_writes_under_way_bytes{instance=~"$instance"}',
+              legend: '{{instance}}',
+            },
+            {
+              expr: 'logloom_write_window_bytes{instance=~"$instance"}',
+              legend: '{{instance}} window',
+            },
+          ],
+        ),
+        graph('Writes refused', 'THROTTLED, before anything was done; clients try again.', 'ops', [
+          { expr: rate('logloom_shed_total', 'reason'), legend: '{{reason}}' },
+        ]),
+        graph(
+          'Throttled by quotas',
+          'Seconds that principals were made to wait, per second.',
+          'short',
+          [{ expr: rate('logloom_quota_throttle_seconds_total', 'kind'), legend: '{{kind}}' }],
+        ),
+      ],
+    },
+    {
       title: 'Connections',
       panels: [
         graph('Connections', 'Open ones, by broker.', 'short', [
@@ -177,6 +221,9 @@ const overview: Dashboard = {
         ),
         graph('Refused upgrades', 'By the reason that was given.', 'ops', [
           { expr: rate('logloom_ws_rejected_total', 'reason'), legend: '{{reason}}' },
+        ]),
+        graph('Sockets without a hello', 'Many of them are an attack or a storm.', 'short', [
+          { expr: 'logloom_ws_strangers{instance=~"$instance"}', legend: '{{instance}}' },
         ]),
         graph(
           'Failed authentications',

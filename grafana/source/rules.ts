@@ -137,6 +137,15 @@ export const alerts: readonly Alert[] = [
       'requests to {{ $labels.instance }} wait {{ $value | humanizeDuration }} (p99) for the event loop',
   },
   {
+    name: 'LogloomShedding',
+    value: 'sum by (instance, reason) (rate(logloom_shed_total[5m]))',
+    condition: '> 0',
+    for: '5m',
+    severity: 'warning',
+    summary:
+      '{{ $labels.instance }} refuses {{ $value }} writes per second ({{ $labels.reason }}): it is beyond its capacity',
+  },
+  {
     name: 'LogloomCanaryLost',
     value: 'increase(logloom_canary_lost_total[10m])',
     condition: '> 0',

@@ -6,10 +6,13 @@ export class FakeSocket implements ServerSocket {
   onMessage: (bytes: Uint8Array) => void = () => {}
   onClose: (code: number, reason: string) => void = () => {}
   onPong: () => void = () => {}
+  onPing: () => void = () => {}
   onText: () => void = () => {}
   onDrain: () => void = () => {}
   readonly bufferedAmount = 0
   readonly remoteAddress = '127.0.0.1'
+  readonly remotePort = 1
+  readonly partialBytes = 0
   isClosed = false
   private readonly onSend: (bytes: Uint8Array) => void
 

@@ -32,7 +32,7 @@ describe('a consumer that stops reading', () => {
     broker = await startBroker({
       loglet: 'memory',
       port: 0,
-      slowConsumerMs: 300,
+      slowConsumerMs: 1000,
       outputBytesHigh,
     })
     producer = await RawClient.connect(broker.url)
