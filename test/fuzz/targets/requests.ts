@@ -173,7 +173,10 @@ class World {
     const socket = new FakeSocket(bytes => this.receive(bytes))
     this.socket = socket
     // As from the upgrade of an HTTP request.
-    ;(this.gateway as unknown as { accept(made: FakeSocket): void }).accept(socket)
+    ;(this.gateway as unknown as { accept(made: FakeSocket, request: object): void }).accept(
+      socket,
+      { headers: {}, url: '/', socket: {} },
+    )
     this.waiting.clear()
     socket.onMessage(packFrame({ op: 'hello', id: 0, protocol: 1, client: 'fuzz' }))
     return socket
