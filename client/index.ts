@@ -23,6 +23,7 @@ export type {
   ConnectionDescription,
 } from './broker-description.ts'
 export { type Client, connect } from './client.ts'
+export { ce, type CloudEvent, type CloudEventOptions, fromCloudEvent } from './cloud-event.ts'
 export type {
   Consumer,
   GroupBatch,
