@@ -1,7 +1,8 @@
 // The console: one page over the SDK's own WebSocket to the broker that serves it. Views follow the address behind `#/`.
 
-import { connect, type Client } from '../../client/index.ts'
+import type { Client } from '../../client/index.ts'
 import { fill, h } from './dom.ts'
+import { isSignedIn, signIn, signOut, startAgain } from './sign-in.ts'
 import { Stats } from './stats.ts'
 import { showError, type View } from './view.ts'
 import { connectionsView } from './views/connections.ts'
@@ -21,6 +22,7 @@ const views: Readonly<Record<string, { readonly title: string; readonly show: Vi
 const main = element('main')
 const nav = element('nav')
 const status = element('status')
+const account = element('account')
 let shown = new AbortController()
 
 function element(id: string): HTMLElement {
@@ -59,12 +61,14 @@ async function tellStatus(client: Client, stats: Stats): Promise<void> {
   for await (const now of client.status()) {
     state = now.type
     tell()
+    if (now.type === 'closed') startAgain(now.error)
   }
 }
 
 async function start(): Promise<void> {
   const url = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}`
-  const client = await connect(url, { clientId: 'console' })
+  const client = await signIn(url, main, state => fill(status, state))
+  if (isSignedIn()) account.append(h('button', { type: 'button', onclick: signOut }, 'Sign out'))
   const stats = new Stats(client)
   void tellStatus(client, stats)
   addEventListener('hashchange', () => {
