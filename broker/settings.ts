@@ -82,6 +82,7 @@ export const settingsTable = {
   peerTlsCertFile: text('', 'PEM certificate of this node, for the links between nodes'),
   peerTlsKeyFile: text('', 'PEM key of that certificate'),
   peerTlsCaFile: text('', 'PEM certificates of the authority that signs those of all nodes'),
+  superUsers: list('principals that may do everything: User:alice,User:bob'),
   allowedHosts: list('Host headers to accept besides loopback and the bound address'),
   allowedOrigins: list('Origins of web pages to accept besides same-origin and loopback pages'),
   logLevel: text('info', 'pino level: fatal, error, warn, info, debug, trace, silent'),

@@ -9,8 +9,10 @@
 import { LogloomError } from '../../wire/errors.ts'
 import { type Frame, packFrame, packFrameHead, unpackFrame } from '../../wire/frame.ts'
 import type { ServerSocket } from '../../wire/server.ts'
+import type { Access } from '../security/authorizer.ts'
 import { anonymous, type Principal } from '../security/principal.ts'
 import { asUnavailable } from '../unavailable.ts'
+import { auditLine, isAudited } from './audit.ts'
 import type { GatewayContext } from './context.ts'
 import { credentialOf, helloReply, checkHello } from './hello.ts'
 import type { Account, ThrottleKind } from './load/account.ts'
@@ -19,6 +21,7 @@ import { ShedLanes } from './load/shed-lanes.ts'
 import type { Membership } from './membership.ts'
 import { operations } from './operations.ts'
 import { Output, type Reservation } from './output.ts'
+import { permit } from './permissions.ts'
 import { LaneCounter } from './produce.ts'
 import { count } from './stats.ts'
 import { credit, type Subscription } from './subscription.ts'
@@ -65,8 +68,9 @@ export class Connection {
   /** The broker is about to stop: what waits for records answers now. */
   leaving = false
   readonly output: Output
-  /** Who it is; set by the hello. */
-  principal: Principal = anonymous
+  /** What it may do; undefined: everything. */
+  access: Access | undefined
+  private who: Principal = anonymous
   /** Of this process: no other connection ever has it. */
   readonly id = ++connectionsMade
   private readonly openedAt = Date.now()
@@ -102,6 +106,7 @@ export class Connection {
   /** Subscriptions that have more to push than the output takes, longest waiting first. */
   private stalled: Set<Subscription> | undefined
   private parked: Set<() => void> | undefined
+  private rechecks: Set<() => void> | undefined
   private cancelHello: () => void
   private readonly onGone: (connection: Connection) => void
   /** Its principal's; set by the hello. */
@@ -143,6 +148,17 @@ export class Connection {
         new LogloomError('HELLO_REQUIRED', `no hello within ${helloTimeoutMs} ms (helloTimeoutMs)`),
       ),
     )
+  }
+
+  /** Who it is; set by the hello. */
+  get principal(): Principal {
+    return this.who
+  }
+
+  set principal(principal: Principal) {
+    this.who = principal
+    this.access = this.context.authorizer.accessOf(principal)
+    this.recheck()
   }
 
   /** Sends a frame that answers nothing. */
@@ -268,6 +284,41 @@ export class Connection {
     return () => {
       this.parked?.delete(fn)
     }
+  }
+
+  /** Calls `fn` when rights may have changed. Returns the way to forget it. */
+  onRecheck(fn: () => void): () => void {
+    this.rechecks ??= new Set()
+    this.rechecks.add(fn)
+    return () => {
+      this.rechecks?.delete(fn)
+    }
+  }
+
+  /** Rights may have changed: ends what is not allowed any more. */
+  recheck(): void {
+    const { access, rechecks } = this
+    if (access === undefined || this.closed) return
+    for (const subscription of this.subscriptions?.values() ?? []) subscription.recheck()
+    for (const [key, membership] of this.memberships ?? [])
+      if (!membership.recheck(access)) this.memberships?.delete(key)
+    this.rechecks = undefined
+    for (const wake of rechecks ?? []) wake()
+  }
+
+  /** Counts and tells a request that was denied, or what had begun and is denied now. */
+  denied(op: string, { details }: LogloomError): void {
+    const { operation, resource, name } = details
+    this.context.onDenied({
+      principal: this.who.name,
+      address: this.socket.remoteAddress,
+      client: this.client,
+      op,
+      audit: isAudited(op),
+      ...(typeof operation === 'string' ? { operation } : {}),
+      ...(typeof resource === 'string' ? { resource } : {}),
+      ...(typeof name === 'string' ? { name } : {}),
+    })
   }
 
   /** From the shared sweep, every `pingIntervalMs`. */
@@ -521,6 +572,7 @@ export class Connection {
     const silent = acks === 0 && operation.api === 'produce'
     const call: Call = { parkedMs: 0, reservedBytes: 0, readBytes: 0 }
     let isAdmitted = false
+    const audit = operation.api === 'admin' ? this.auditOf(String(op), frame) : undefined
     const done = (reply: Frame | undefined, error: unknown): void => {
       this.requestsInFlight--
       this.bytesInFlight -= bytes
@@ -533,6 +585,8 @@ export class Connection {
           : this.payFor(account, isAdmitted ? bytes : 0, call.readBytes)
       const throttle = throttleMs > 0 ? { throttleMs } : undefined
       const known = error === undefined ? undefined : this.known(error, String(op))
+      if (known?.code === 'AUTHORIZATION_FAILED') this.denied(String(op), known)
+      else audit?.(known)
       this.context.stats.request(
         operation.api,
         known?.code ?? 'ok',
@@ -552,6 +606,7 @@ export class Connection {
     try {
       if (this.leaving) throw new LogloomError('SHUTTING_DOWN', 'the broker is going away')
       checkAcks(acks)
+      if (this.access !== undefined) permit(String(op), this.access, frame)
       if (operation.api === 'produce' && bringsRecords(frame)) {
         this.admit(account, frame, heldBytes)
         isAdmitted = true
@@ -637,6 +692,18 @@ export class Connection {
     this.mutedUntil = undefined
     if (leftMs > 0) this.mute(leftMs)
     else this.resumeIfPossible()
+  }
+
+  /** How to write down what became of it. Apart, so that no other request keeps its frame for this. */
+  private auditOf(
+    op: string,
+    frame: Frame,
+  ): ((error: LogloomError | undefined) => void) | undefined {
+    if (!isAudited(op)) return undefined
+    const { name: principal, tokenId } = this.who
+    const key = tokenId === undefined ? {} : { tokenId }
+    const who = { principal, ...key, address: this.socket.remoteAddress, client: this.client }
+    return error => this.context.onAudit({ ...who, ...auditLine(op, frame, error) })
   }
 
   private reply(id: number, fields: Frame): void {

@@ -3,6 +3,8 @@
 import type { Broker } from '../broker.ts'
 import type { Authenticator } from '../security/authenticator.ts'
 import type { Frame } from '../../wire/frame.ts'
+import type { Authorizer } from '../security/authorizer.ts'
+import type { Denial } from '../security/denial-log.ts'
 import type { Settings } from '../settings.ts'
 import type { LoadControl } from './load/load-control.ts'
 import type { SharedReads } from './shared-reads.ts'
@@ -79,5 +81,9 @@ export interface GatewayContext {
   readonly startedAt: number
   /** The oldest first. */
   readonly connections: () => Iterable<OpenConnection>
+  readonly authorizer: Authorizer
+  readonly onDenied: (denial: Denial) => void
+  /** A line for the log, see audit.ts. */
+  readonly onAudit: (line: Frame) => void
   readonly onInternalError: (error: unknown, op: string) => void
 }

@@ -37,6 +37,7 @@ export async function fetch(
   for (;;) {
     const turn = connection.output.reserve(call, Math.max(maxBytes, 1))
     if (turn !== undefined) await turn
+    connection.access?.must('topic', topic.name, 'read')
     if (broker.topicById(topic.id) === undefined)
       throw new LogloomError('UNKNOWN_TOPIC', `topic ${topic.name} was deleted`, {
         topic: topic.name,
@@ -113,13 +114,14 @@ function appendOrTimeout(
 ): Promise<void> {
   return new Promise(resolve => {
     const wake = (): void => {
-      stopListening()
-      cancel()
-      forget()
+      for (const stop of stops) stop()
       resolve()
     }
-    const stopListening = context.broker.onAppend(topic.id, partition, wake)
-    const cancel = context.timers.after(Math.max(0, ms), wake)
-    const forget = connection.onLeaving(wake)
+    const stops = [
+      context.broker.onAppend(topic.id, partition, wake),
+      context.timers.after(Math.max(0, ms), wake),
+      connection.onLeaving(wake),
+    ]
+    if (connection.access !== undefined) stops.push(connection.onRecheck(wake))
   })
 }

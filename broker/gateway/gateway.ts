@@ -19,6 +19,8 @@ import type { Authenticator } from '../security/authenticator.ts'
 import { type Certificate, minVersion } from '../security/certificate.ts'
 import { chosenProtocol, offeredToken } from '../security/subprotocol.ts'
 import { hasSecret } from '../security/url-secrets.ts'
+import { Authorizer } from '../security/authorizer.ts'
+import { DenialLog } from '../security/denial-log.ts'
 import type { Settings } from '../settings.ts'
 import { Connection } from './connection.ts'
 import { type ConsoleFile, consoleHeaders, readConsoleFiles } from './console-files.ts'
@@ -66,6 +68,8 @@ const keepAliveMsMax = 4000
 const httpCheckMs = 500
 /** What a client is told that has to come back later. */
 const retryAfterSecondsMax = 3
+/** Between a change of ACLs and the look at what they end. */
+const recheckMs = 50
 
 export class Gateway {
   private readonly options: GatewayOptions
@@ -75,10 +79,15 @@ export class Gateway {
   private readonly http: Server
   private readonly sockets: SocketServer
   private readonly timers = new Timers(tickMs)
+  private readonly denials: DenialLog
+  private readonly stopListening: () => void
   private readonly connections = new Set<Connection>()
   private readonly sweeps: ReturnType<typeof setInterval>[] = []
   private draining = false
   private unwatch: () => void = () => {}
+  /** Of the ACLs, up to which connections were looked at or are about to be. */
+  private lookedAt = -1
+  private looksSoon = false
   /** Read when somebody asks for the first. */
   private consoleFiles: ReadonlyMap<string, ConsoleFile> | undefined
 
@@ -89,6 +98,8 @@ export class Gateway {
     this.load = new LoadControl(settings, broker.security, options.stats)
     this.load.budget.backlog = () => broker.backlogBytes
     options.stats.load = this.load
+    this.denials = new DenialLog(logger, (ms, fn) => this.timers.after(ms, fn))
+    this.stopListening = broker.security.onChange(this.rightsChanged)
     this.context = {
       broker,
       settings,
@@ -106,6 +117,12 @@ export class Gateway {
       cluster: options.cluster,
       startedAt: performance.now(),
       connections: () => this.connections,
+      authorizer: new Authorizer(broker.security, settings.superUsers),
+      onDenied: denial => {
+        options.stats.deny(denial.operation, denial.resource)
+        this.denials.add(denial)
+      },
+      onAudit: line => logger.info(line, 'audit'),
       onInternalError: (error, op) =>
         logger.error(
           { op, error: error instanceof Error ? (error.stack ?? error.message) : String(error) },
@@ -184,6 +201,8 @@ export class Gateway {
     await new Drain(this.connections, this.options.settings.drainSpreadMs).run(ms)
     for (const interval of this.sweeps) clearInterval(interval)
     this.unwatch()
+    this.stopListening()
+    this.denials.flush()
     this.timers.close()
     this.load.close()
     this.sockets.close()
@@ -261,6 +280,22 @@ export class Gateway {
     stats.connections++
   }
 
+  /** What is under way and not allowed any more ends soon: one look for all changes that come together. */
+  private readonly rightsChanged = (): void => {
+    const { aclVersion } = this.options.broker.security
+    if (aclVersion === this.lookedAt) return
+    this.lookedAt = aclVersion
+    this.looksSoon ||= this.lookSoon()
+  }
+
+  private lookSoon(): true {
+    this.timers.after(recheckMs, () => {
+      this.looksSoon = false
+      for (const connection of this.connections) connection.recheck()
+    })
+    return true
+  }
+
   private readonly forget = (connection: Connection): void => {
     this.connections.delete(connection)
     this.options.stats.connections--
@@ -283,7 +318,7 @@ export class Gateway {
       reply(response, 405, 'text/plain', 'only GET\n')
     else if (path === '/health') await this.replyHealth(request, response)
     else if (path === '/metrics') {
-      const denied = await httpAccess(this.context, request)
+      const denied = await httpAccess(this.context, request, true)
       if (denied !== undefined) {
         const headers = denied.status === 401 ? { 'www-authenticate': 'Bearer' } : {}
         const { code, message, hint } = denied.error

@@ -5,19 +5,28 @@ import { LogloomError } from '../../wire/errors.ts'
 import { optArray, optBool, optInt } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
 import { checkTopicName } from '../../wire/topic-name.ts'
+import type { Access } from '../security/authorizer.ts'
 import { claimKey, committed, type Group, membersOf, placesIn } from '../state/groups/group.ts'
 import { placeKey } from '../state/share/share-group.ts'
 import type { PartitionState } from '../state/topics.ts'
+import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { groupName } from './groups.ts'
 import { offsetSpec } from './offset-spec.ts'
 import { shareDescription, shareListing, sharePlaces } from './share-admin.ts'
 import { acceptedOrThrow } from './produce.ts'
 
-export async function listGroups(context: GatewayContext): Promise<Frame> {
+/** Those that may be described. */
+export async function listGroups(
+  context: GatewayContext,
+  _frame: Frame,
+  { access }: Connection,
+): Promise<Frame> {
   const { broker } = context
   await broker.fresh()
-  const groups = [...broker.groups()].map(group => ({
+  const isShown = ({ name }: { readonly name: string }): boolean =>
+    access?.maySee('group', name) !== false
+  const groups = [...broker.groups()].filter(isShown).map(group => ({
     group: group.name,
     type: 'consumer',
     state: stateOf(group),
@@ -26,16 +35,24 @@ export async function listGroups(context: GatewayContext): Promise<Frame> {
     generation: group.generation,
     lag: lagOf(context, group),
   }))
-  const shares = [...broker.shareGroups()].map(group => shareListing(context, group))
+  const shares = [...broker.shareGroups()]
+    .filter(isShown)
+    .map(group => shareListing(context, group))
   return { groups: [...groups, ...shares].sort((a, b) => (a.group < b.group ? -1 : 1)) }
 }
 
-export async function describeGroup(context: GatewayContext, frame: Frame): Promise<Frame> {
+/** Topics that may not be described are left out. */
+export async function describeGroup(
+  context: GatewayContext,
+  frame: Frame,
+  { access }: Connection,
+): Promise<Frame> {
   const { broker } = context
   const name = groupName(frame)
   await broker.fresh()
   const share = broker.shareGroup(name)
-  if (share !== undefined) return shareDescription(context, share)
+  const isShown = (topic: string): boolean => access?.maySee('topic', topic) !== false
+  if (share !== undefined) return shareDescription(context, share, isShown)
   const group = existing(context, name)
   return {
     group: name,
@@ -48,16 +65,20 @@ export async function describeGroup(context: GatewayContext, frame: Frame): Prom
       groupInstanceId: member.instanceId ?? null,
       attached: member.session !== undefined,
       node: broker.nodeOfSession(member.session) ?? null,
-      topics: member.topics,
+      topics: member.topics.filter(isShown),
       pattern: member.pattern ?? null,
       partitions: [...group.claims.values()].filter(({ owner }) => owner === member.id).length,
     })),
-    partitions: placesOf(context, group),
+    partitions: placesOf(context, group).filter(({ topic }) => isShown(topic)),
   }
 }
 
 /** `to` as `from` of a read, or `{ shift: N }` from where each partition is. With `dryRun` nothing is changed. */
-export async function resetOffsets(context: GatewayContext, frame: Frame): Promise<Frame> {
+export async function resetOffsets(
+  context: GatewayContext,
+  frame: Frame,
+  { access }: Connection,
+): Promise<Frame> {
   const { broker } = context
   const name = groupName(frame)
   await broker.fresh()
@@ -71,6 +92,7 @@ export async function resetOffsets(context: GatewayContext, frame: Frame): Promi
     topics === undefined
       ? (sharePlaces(context, share) ?? committedPlaces(context, group))
       : topics.flatMap(topic => partitionsOf(context, topic))
+  for (const { topicId } of places) mustReadOne(access, broker.topicById(topicId)?.name ?? '')
   for (const state of places) {
     const { topicId, partition } = state
     const from =
@@ -148,6 +170,12 @@ function existing({ broker }: GatewayContext, name: string): Group {
   const group = broker.group(name)
   if (group !== undefined) return group
   throw new LogloomError('UNKNOWN_GROUP', `group ${name} does not exist`, { group: name })
+}
+
+/** Of a topic that the request did not name. */
+function mustReadOne(access: Access | undefined, topic: string): void {
+  if (access?.may('topic', topic, 'read') === false)
+    throw access.hiddenDenial('topic', topic, 'read')
 }
 
 function committedPlaces(

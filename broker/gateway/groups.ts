@@ -20,6 +20,7 @@ import {
   topicsPerMemberMax,
 } from './group-limits.ts'
 import { Membership } from './membership.ts'
+import { mayJoin } from './permissions.ts'
 import { acceptedOrThrow } from './produce.ts'
 
 const sessionTimeoutMsDefault = 45_000
@@ -70,6 +71,8 @@ export async function joinGroup(
       rebalanceTimeoutMsMax,
     ),
   } as const
+  // Not the frame, which may hold more.
+  const asked = { op: 'joinGroup', group, topics, pattern }
   const key = `${group}/${memberId}`
   const former = connection.membership(key)
   if (former !== undefined) former.quiet = true
@@ -81,9 +84,19 @@ export async function joinGroup(
   const attachment = Number(result['attachment'])
   const membership = connection.join(
     key,
-    () => new Membership(context, connection, { group, memberId, instanceId, attachment }),
+    () =>
+      new Membership(context, connection, {
+        group,
+        memberId,
+        instanceId,
+        attachment,
+        mayJoin: access => mayJoin(access, asked),
+      }),
   )
-  return { group, memberId, ...membership.view() }
+  const view = membership.view()
+  // Rights may have gone while the log took it.
+  connection.recheck()
+  return { group, memberId, ...view }
 }
 
 export async function leaveGroup(
@@ -160,13 +173,19 @@ export async function commitOf(context: GatewayContext, frame: Frame): Promise<G
   }
 }
 
-export async function fetchOffsets(context: GatewayContext, frame: Frame): Promise<Frame> {
+/** Of topics that may be described. */
+export async function fetchOffsets(
+  context: GatewayContext,
+  frame: Frame,
+  { access }: Connection,
+): Promise<Frame> {
   const name = groupName(frame)
   await context.broker.fresh()
   const group = context.broker.group(name)
   const offsets: Frame[] = []
   for (const [topicId, ofTopic] of group?.offsets ?? []) {
     const topic = context.broker.topicById(topicId)?.name
+    if (topic !== undefined && access?.maySee('topic', topic) === false) continue
     for (const [partition, { offset, metadata, committedAt }] of ofTopic)
       if (topic !== undefined) offsets.push({ topic, partition, offset, metadata, committedAt })
   }

@@ -2,6 +2,8 @@
 
 import type { IncomingMessage } from 'node:http'
 import type { LogloomError } from '../../wire/errors.ts'
+import type { Access } from '../security/authorizer.ts'
+import { clusterName } from '../security/grant.ts'
 import type { GatewayContext } from './context.ts'
 
 export interface Denied {
@@ -9,19 +11,26 @@ export interface Denied {
   readonly error: LogloomError
 }
 
-/** Why this request may not see the figures of the broker; undefined when it may. */
+/** Why this request may not see the figures of the broker; undefined when it may. With `describe` it needs that right on the cluster. */
 export async function httpAccess(
   context: GatewayContext,
   request: IncomingMessage,
+  describe = false,
 ): Promise<Denied | undefined> {
-  const { authenticator } = context
+  const { authenticator, authorizer } = context
   if (!authenticator.required) return undefined
+  const address = request.socket.remoteAddress ?? ''
+  let access: Access | undefined
   try {
-    await authenticator.authenticate(bearerOf(request), request.socket.remoteAddress ?? '')
+    access = authorizer.accessOf(await authenticator.authenticate(bearerOf(request), address))
   } catch (error) {
     return { status: 401, error: error as LogloomError }
   }
-  return undefined
+  if (!describe || access?.may('cluster', clusterName, 'describe') !== false) return undefined
+  const right = { operation: 'describe', resource: 'cluster', name: clusterName }
+  const principal = access.principal.name
+  context.onDenied({ principal, address, client: 'http', op: 'metrics', audit: false, ...right })
+  return { status: 403, error: access.denial('cluster', clusterName, 'describe') }
 }
 
 /** The token of a request. */

@@ -5,6 +5,7 @@
 
 import { LogloomError } from '../../wire/errors.ts'
 import type { Frame } from '../../wire/frame.ts'
+import type { Access } from '../security/authorizer.ts'
 import type { MemberView } from '../state/groups/group-machine.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
@@ -17,6 +18,8 @@ export interface MembershipOptions {
   readonly memberId: string
   readonly instanceId: string | undefined
   readonly attachment: number
+  /** @throws AUTHORIZATION_FAILED when the member may not be one */
+  readonly mayJoin: (access: Access) => void
 }
 
 export class Membership {
@@ -54,6 +57,26 @@ export class Membership {
     if (this.ended) return
     this.end()
     this.sayDetached()
+  }
+
+  /** Puts the member out when it may not be one any more. @returns whether it still may */
+  recheck(access: Access): boolean {
+    if (this.ended) return false
+    const { group, memberId, mayJoin } = this.options
+    try {
+      mayJoin(access)
+      return true
+    } catch (error) {
+      const denial = error as LogloomError
+      this.end()
+      this.connection.denied('joinGroup', denial)
+      this.connection.push({ op: 'assignment', group, memberId, error: denial.toWire() })
+      // What it holds is for others at once; where that cannot be said now, after its grace period.
+      this.context.broker
+        .propose({ type: 'leaveGroup', group, memberId })
+        .catch(() => this.sayDetached())
+      return false
+    }
   }
 
   /** Until it is in the log: the member would never expire without. */

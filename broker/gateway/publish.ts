@@ -11,6 +11,7 @@ import type { Answer } from '../engine/proposer.ts'
 import type { Expectation, PartitionBatch, PartitionMap } from '../state/commands.ts'
 import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
+import type { Access } from '../security/authorizer.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { commitOf } from './groups.ts'
@@ -54,7 +55,10 @@ export async function publish(
   connection: Connection,
 ): Promise<Frame> {
   const isRecords = frame.batches === undefined
-  let unit = await (isRecords ? unitOfRecords(context, frame) : unitOfBatches(context, frame))
+  const { access } = connection
+  let unit = await (isRecords
+    ? unitOfRecords(context, frame, access)
+    : unitOfBatches(context, frame))
   const expect = await expectations(context, frame)
   const commit = optMap(frame, 'commit')
   const consumed = commit === undefined ? undefined : await commitOf(context, { ...commit })
@@ -77,7 +81,7 @@ export async function publish(
     // Partitions were added since they were chosen, by whom else but this broker: it chooses again.
     if (isRecords)
       while (!made.ok && made.code === 'STALE_PARTITIONS') {
-        unit = await unitOfRecords(context, frame)
+        unit = await unitOfRecords(context, frame, access)
         made = await propose(unit)
       }
     const decision = acceptedOrThrow(made)
@@ -101,7 +105,11 @@ export async function publish(
   }
 }
 
-async function unitOfRecords(context: GatewayContext, frame: Frame): Promise<Unit> {
+async function unitOfRecords(
+  context: GatewayContext,
+  frame: Frame,
+  access: Access | undefined,
+): Promise<Unit> {
   const records = array(frame, 'records')
   const limit = context.settings.recordsPerPublishMax
   if (records.length === 0)
@@ -121,7 +129,7 @@ async function unitOfRecords(context: GatewayContext, frame: Frame): Promise<Uni
   const topics = new Map<string, TopicState>()
   for (const { row } of rows) {
     const name = str(row, 'topic')
-    if (!topics.has(name)) topics.set(name, await context.topics.find(name, true))
+    if (!topics.has(name)) topics.set(name, await context.topics.find(name, true, access))
     const asked = optUint(row, 'partition')
     if (asked !== undefined)
       await context.topics.partitionSoon(topics.get(name) as TopicState, asked)

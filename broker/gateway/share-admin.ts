@@ -13,13 +13,17 @@ export function shareListing(context: GatewayContext, group: ShareGroup) {
   return { group: group.name, type: 'share', state: stateOf(members), members, lag }
 }
 
-export function shareDescription({ broker }: GatewayContext, group: ShareGroup): Frame {
+export function shareDescription(
+  { broker }: GatewayContext,
+  group: ShareGroup,
+  isShown: (topic: string) => boolean,
+): Frame {
   const holders = holdersIn(group)
   const partitions: Frame[] = []
   for (const [topicId, number] of placesIn(group)) {
     const topic = broker.topicById(topicId)
     const partition = group.partitions.get(`${topicId}/${number}`)
-    if (topic === undefined || partition === undefined) continue
+    if (topic === undefined || partition === undefined || !isShown(topic.name)) continue
     const { start, end, held, records, delivered, redelivered, acknowledged, archived } = partition
     partitions.push({
       topic: topic.name,

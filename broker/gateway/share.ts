@@ -144,8 +144,9 @@ async function poll(
   const deadline = begunMs + waitMs
   if (broker.shareGroup(name) === undefined) await broker.fresh()
   for (;;) {
+    connection.access?.must('group', name, 'read')
     const group = existingShareGroup(context, name)
-    const places = placesOf(context, group, topics)
+    const places = readablePlaces(context, connection, placesOf(context, group, topics))
     const partitions = withSome(context, group, places)
     // Others may be about to take all there is.
     const isLeft = (): boolean => available(context, group, partitions) > demand.wanted(name)
@@ -351,6 +352,21 @@ function placesOf(
   return places
 }
 
+/** Those of topics that the member may read. @throws AUTHORIZATION_FAILED when none of many are */
+function readablePlaces(
+  { broker }: GatewayContext,
+  { access }: Connection,
+  places: readonly Place[],
+): readonly Place[] {
+  if (access === undefined) return places
+  const nameOf = ([topicId]: Place): string => broker.topicById(topicId)?.name ?? ''
+  const readable = places.filter(place => access.may('topic', nameOf(place), 'read'))
+  const [first] = places
+  if (readable.length === 0 && first !== undefined)
+    throw access.hiddenDenial('topic', nameOf(first), 'read')
+  return readable
+}
+
 /** Those that have something to deliver, beginning at another one each time. */
 function withSome(
   context: GatewayContext,
@@ -414,6 +430,7 @@ function somethingOr(
       connection.onLeaving(wake),
       ...places.map(([topicId, partition]) => broker.onAppend(topicId, partition, wake)),
     ]
+    if (connection.access !== undefined) stops.push(connection.onRecheck(wake))
   })
 }
 

@@ -3,6 +3,8 @@
 import type { ErrorCode } from '../../wire/errors.ts'
 import { type ThrottleKind, throttleKinds } from './load/account.ts'
 import type { LoadControl } from './load/load-control.ts'
+import { operationsOn } from '../security/check-binding.ts'
+import { resourceTypes } from '../security/grant.ts'
 
 /** Name under which topics beyond the cap are counted; a real topic of this name shares it. */
 const overflowTopic = '_other'
@@ -60,6 +62,7 @@ export type Api = (typeof apis)[number]
 const watchedCodes: readonly ErrorCode[] = [
   'INTERNAL',
   'INVALID_REQUEST',
+  'AUTHORIZATION_FAILED',
   'LIMIT_EXCEEDED',
   'LOG_LOST',
   'LOG_UNAVAILABLE',
@@ -107,6 +110,10 @@ export class GatewayStats {
   readonly batchBytes = new Histogram(byteBuckets)
   /** Subscriptions that began at an offset which the reader named: it was there, or trimmed. */
   readonly resumes = zeros<string>(['resumed', 'trimmed'])
+  /** Requests that were denied, by the right that they lacked: `operation resource`. */
+  readonly denied = zeros<string>(
+    resourceTypes.flatMap(resource => operationsOn[resource].map(op => `${op} ${resource}`)),
+  )
   readonly traffic = new Map<string, TopicTraffic>()
   readonly topicsMax: number
 
@@ -122,6 +129,11 @@ export class GatewayStats {
 
   throttled(kind: ThrottleKind, seconds: number): void {
     this.throttles.set(kind, (this.throttles.get(kind) ?? 0) + seconds)
+  }
+
+  deny(operation: string | undefined, resource: string | undefined): void {
+    const key = `${operation ?? ''} ${resource ?? ''}`
+    if (this.denied.has(key)) count(this.denied, key)
   }
 
   stage(stage: Stage, seconds: number): void {

@@ -72,6 +72,14 @@ export class Subscription {
     this.stopListening()
   }
 
+  /** Ends it when its topic may not be read any more. */
+  recheck(): void {
+    const { access } = this.connection
+    const { name } = this.topic
+    if (this.ended || access === undefined || access.may('topic', name, 'read')) return
+    this.fail(access.denial('topic', name, 'read'))
+  }
+
   /** Pushes what there is while credit and output allow. */
   pump(): void {
     if (this.busy || this.ended) return
@@ -86,6 +94,7 @@ export class Subscription {
 
   private async run(): Promise<void> {
     const { broker, reads, stats } = this.context
+    this.connection.access?.must('topic', this.topic.name, 'read')
     const topicState = broker.topicById(this.topic.id)
     if (topicState === undefined)
       throw new LogloomError('UNKNOWN_TOPIC', `topic ${this.topic.name} was deleted`, {
@@ -155,6 +164,7 @@ export class Subscription {
     this.connection.forgetSubscription(this.id)
     const known = error instanceof LogloomError ? error : asUnavailable(error)
     if (known === undefined) this.context.onInternalError(error, 'subscribe')
+    if (known?.code === 'AUTHORIZATION_FAILED') this.connection.denied('subscribe', known)
     const wire = known ?? new LogloomError('INTERNAL', 'the subscription failed inside the broker')
     this.connection.push({ op: 'end', sub: this.id, error: wire.toWire() })
   }

@@ -4,6 +4,7 @@
 import { LogloomError } from '../../wire/errors.ts'
 import { checkTopicName } from '../../wire/topic-name.ts'
 import type { Broker } from '../broker.ts'
+import type { Access } from '../security/authorizer.ts'
 import type { Settings } from '../settings.ts'
 import type { PartitionState, TopicState } from '../state/topics.ts'
 import { partitionOf } from '../reader.ts'
@@ -18,9 +19,12 @@ export class TopicDirectory {
     this.settings = settings
   }
 
-  /** The topic, now or after a look at the log. @throws INVALID_TOPIC_NAME, UNKNOWN_TOPIC */
-  find(name: string, create: boolean): TopicState | Promise<TopicState> {
-    return this.broker.topicByName(name) ?? this.findLater(name, create)
+  /**
+   * The topic, now or after a look at the log. `access`: of whoever would create it; undefined when there is no bound.
+   * @throws INVALID_TOPIC_NAME, UNKNOWN_TOPIC, AUTHORIZATION_FAILED when it is missing and must not be created
+   */
+  find(name: string, create: boolean, access?: Access): TopicState | Promise<TopicState> {
+    return this.broker.topicByName(name) ?? this.findLater(name, create, access)
   }
 
   /** @throws UNKNOWN_PARTITION with the limit */
@@ -38,13 +42,15 @@ export class TopicDirectory {
     return partitionOf(topic, partition)
   }
 
-  private async findLater(name: string, create: boolean): Promise<TopicState> {
+  private async findLater(name: string, create: boolean, access?: Access): Promise<TopicState> {
     checkTopicName(name)
     const autoCreate = this.settings.autoCreateTopicsEnable
-    if (create && autoCreate) return this.create(name)
+    const mayCreate = access === undefined || access.mayCreate(name)
+    if (create && autoCreate && mayCreate) return this.create(name)
     await this.broker.fresh()
     const topic = this.broker.topicByName(name)
     if (topic !== undefined) return topic
+    if (create && autoCreate) access?.mustCreate(name)
     throw new LogloomError('UNKNOWN_TOPIC', `topic ${name} does not exist`, {
       topic: name,
       autoCreate,

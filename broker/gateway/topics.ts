@@ -10,6 +10,7 @@ import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { checkMemberId } from './groups.ts'
 import { acceptedOrThrow, checkPartitions, producerIdentity } from './produce.ts'
+import { ownTransactionalId } from './transactional-id.ts'
 import { asOfPosition, offsetSpec } from './offset-spec.ts'
 import { epochAt } from '../state/past.ts'
 
@@ -117,9 +118,16 @@ export async function deleteRecords(context: GatewayContext, frame: Frame): Prom
   return { ...acceptedOrThrow(decision).result }
 }
 
-export async function listTopics(context: GatewayContext): Promise<Frame> {
+/** Those that may be described. */
+export async function listTopics(
+  context: GatewayContext,
+  _frame: Frame,
+  { access }: Connection,
+): Promise<Frame> {
   await context.broker.fresh()
-  const topics = [...context.broker.topics()].map(topic => ({
+  const all = [...context.broker.topics()]
+  const shown = access === undefined ? all : all.filter(({ name }) => access.maySee('topic', name))
+  const topics = shown.map(topic => ({
     topic: topic.name,
     topicId: topic.id,
     partitions: topic.partitions.length,
@@ -171,7 +179,11 @@ export async function listOffsets(context: GatewayContext, frame: Frame): Promis
   return { offsets }
 }
 
-export async function initProducer(context: GatewayContext, frame: Frame): Promise<Frame> {
+export async function initProducer(
+  context: GatewayContext,
+  frame: Frame,
+  { principal }: Connection,
+): Promise<Frame> {
   const producerId = optUint(frame, 'producerId')
   const producerEpoch = optUint(frame, 'producerEpoch')
   const transactionalId = optStr(frame, 'transactionalId')
@@ -180,7 +192,9 @@ export async function initProducer(context: GatewayContext, frame: Frame): Promi
     type: 'initProducer',
     ...(producerId === undefined ? {} : { producerId }),
     ...(producerEpoch === undefined ? {} : { producerEpoch }),
-    ...(transactionalId === undefined ? {} : { transactionalId }),
+    ...(transactionalId === undefined
+      ? {}
+      : { transactionalId: ownTransactionalId(principal, transactionalId) }),
   })
   return { ...acceptedOrThrow(decision).result }
 }

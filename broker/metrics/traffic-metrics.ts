@@ -37,6 +37,17 @@ export function trafficMetrics(families: Families, { broker, gateway }: TrafficS
         for (const [code, n] of codes) yield [{ api, code }, n]
     },
   )
+  families.counter(
+    'logloom_authorization_denied_total',
+    'Requests denied, by the right that they lacked',
+    ['operation', 'resource'],
+    function* () {
+      for (const [right, n] of gateway.denied) {
+        const [operation = '', resource = ''] = right.split(' ')
+        yield [{ operation, resource }, n]
+      }
+    },
+  )
   families.histogram(
     'logloom_request_duration_seconds',
     'Time from request to reply, without the wait of long polls',

@@ -21,6 +21,7 @@ export const operationsOn: Readonly<Record<ResourceType, readonly AclOperation[]
 }
 
 const nameLengthMax = 249
+const filterFields = ['principal', 'permission', 'resource', 'pattern', 'name', 'operation']
 const visible = /^[!-~]+$/
 
 type Fields = Readonly<Record<string, unknown>>
@@ -42,8 +43,11 @@ export function readBinding(fields: Fields): AclBinding {
   return { principal, permission, resource, pattern, name, operation }
 }
 
-/** @throws INVALID_REQUEST */
+/** @throws INVALID_REQUEST; also for a field that is not known: a typing error must not find more */
 export function readFilter(fields: Fields): AclFilter {
+  for (const key of Object.keys(fields))
+    if (!filterFields.includes(key))
+      throw invalid(key.slice(0, 60), `none of ${filterFields.join(', ')}`)
   const has = (key: string): boolean => fields[key] !== undefined && fields[key] !== null
   return {
     ...(has('principal') && { principal: checkPrincipal(text(fields, 'principal'), true) }),

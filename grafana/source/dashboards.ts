@@ -225,6 +225,12 @@ const overview: Dashboard = {
         graph('Sockets without a hello', 'Many of them are an attack or a storm.', 'short', [
           { expr: 'logloom_ws_strangers{instance=~"$instance"}', legend: '{{instance}}' },
         ]),
+        graph('Denied', 'By the right that was lacking: an ACL, or somebody who tries.', 'ops', [
+          {
+            expr: rate('logloom_authorization_denied_total', 'operation, resource'),
+            legend: '{{operation}} {{resource}}',
+          },
+        ]),
         graph(
           'Failed authentications',
           'By what was presented. The log of the broker says from where, and why.',

@@ -134,6 +134,16 @@ const valid: Readonly<Record<string, () => Frame>> = {
   mintToken: () => ({
     grants: [{ resource: 'topic', pattern: 'literal', name: 'bad', operations: ['read'] }],
   }),
+  createToken: () => ({ tokenId: 'k'.repeat(16), hash: Buffer.alloc(32), principal: 'User:a' }),
+  listTokens: () => ({}),
+  revokeToken: () => ({ tokenId: 'k'.repeat(16) }),
+  createAcls: () => ({
+    bindings: [{ principal: 'User:a', resource: 'topic', name: 'bad', operation: 'read' }],
+  }),
+  deleteAcls: () => ({ filter: {} }),
+  listAcls: () => ({}),
+  setQuota: () => ({ principal: 'User:a', quota: { requestRate: 1 } }),
+  listQuotas: () => ({}),
   health: () => ({}),
   ping: () => ({}),
 }
@@ -189,6 +199,14 @@ const required: Readonly<Record<string, readonly string[]>> = {
   removeNode: ['node'],
   authenticate: [],
   mintToken: ['grants'],
+  createToken: ['tokenId', 'hash', 'principal'],
+  listTokens: [],
+  revokeToken: ['tokenId'],
+  createAcls: ['bindings'],
+  deleteAcls: ['filter'],
+  listAcls: [],
+  setQuota: ['principal'],
+  listQuotas: [],
   health: [],
   ping: [],
 }
@@ -216,6 +234,13 @@ const optional: Readonly<Record<string, readonly string[]>> = {
   trimLog: ['force'],
   authenticate: ['auth'],
   mintToken: ['ttlMs'],
+  createToken: ['expiresAt', 'ttlMs', 'producer'],
+  listTokens: ['limit'],
+  revokeToken: ['producer'],
+  createAcls: ['producer'],
+  deleteAcls: ['producer'],
+  listAcls: ['filter'],
+  setQuota: ['quota', 'producer'],
 }
 
 /** Wrong for each field: none is text, a list and a map at once. */

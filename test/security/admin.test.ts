@@ -174,6 +174,7 @@ describe('a request by hand', () => {
     ['createAcls', { bindings: [{ ...acl, permission: 'maybe' }] }, 'allow, deny'],
     ['deleteAcls', {}, 'a map'],
     ['deleteAcls', { filter: { pattern: 'any' } }, 'none of'],
+    ['deleteAcls', { filter: { principle: 'User:a' } }, 'none of principal'],
     ['setQuota', { principal: 'User:a', quota: {} }, 'limits nothing'],
     ['setQuota', { principal: 'User:a' }, 'a map'],
     ['setQuota', { principal: 'User:a', quota: { requestsRate: 1 } }, 'none of'],

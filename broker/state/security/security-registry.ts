@@ -18,6 +18,8 @@ export const quotasMax = 10_000
 export interface SecurityView {
   /** Grows with every change; begins anew with the process. */
   readonly version: number
+  /** Grows with the changes of ACLs alone. */
+  readonly aclVersion: number
   readonly apiKeyCount: number
   apiKey(id: string): ApiKey | undefined
   apiKeys(): Iterable<ApiKey>
@@ -37,6 +39,7 @@ interface StoredAcl {
 
 export class SecurityRegistry implements SecurityView {
   version = 0
+  aclVersion = 0
   nextAclId = 1
   private readonly store: StateStore
   private readonly keys = new Map<string, ApiKey>()
@@ -141,6 +144,7 @@ export class SecurityRegistry implements SecurityView {
     const { principal, permission, resource, pattern, name, operation } = binding
     const row = { id, principal, permission, resource, pattern, name, operation }
     this.bindings.set(bindingKey(binding), { id, binding })
+    this.aclVersion++
     this.changed({ type: 'put', key: aclKey(id), value: packFrame(row) })
   }
 
@@ -149,6 +153,7 @@ export class SecurityRegistry implements SecurityView {
     const stored = this.bindings.get(key)
     if (stored === undefined) return
     this.bindings.delete(key)
+    this.aclVersion++
     this.changed({ type: 'delete', key: aclKey(stored.id) })
   }
 
