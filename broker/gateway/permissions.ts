@@ -100,6 +100,14 @@ export const permissions: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['describeLog', cluster('describe')],
   // A position alone: what is read as of it needs the topic's right.
   ['snapshot', open],
+  // A snapshot is everything that there is, hashes of API keys included.
+  ['openSnapshot', cluster('alter')],
+  ['readSnapshot', cluster('alter')],
+  ['renewSnapshot', cluster('alter')],
+  ['closeSnapshot', cluster('alter')],
+  ['restoreTopic', cluster('alter')],
+  ['restoreBatches', cluster('alter')],
+  ['restoreState', cluster('alter')],
   ['switchLog', cluster('alter')],
   ['sealLog', cluster('alter')],
   ['trimLog', cluster('alter')],

@@ -365,6 +365,10 @@ describe('a token that expires', () => {
       asked.times++
       return issuer.token({ subject: 'fay', expiresIn: 2 })
     }
+    const right = { principal: 'User:fay', resource: 'topic', name: 'renewed' } as const
+    await (await broker.connect())
+      .admin()
+      .createAcls((['create', 'read', 'write'] as const).map(op => ({ ...right, operation: op })))
     const client = await connect(broker.url, { token })
     const states: string[] = []
     void (async () => {

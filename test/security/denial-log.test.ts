@@ -29,7 +29,9 @@ const denial = (more: Partial<Denial> = {}): Denial => ({
 
 it('tells one at once, and a minute later how often it came again', () => {
   for (let i = 0; i < 1000; i++) log.add(denial())
-  expect(lines).toEqual([{ ...denial(), audit: undefined, message: 'denied' }].map(strip))
+  const { audit, ...line } = denial()
+  expect(audit).toBe(false)
+  expect(lines).toEqual([{ ...line, message: 'denied' }])
   passMinute()
   expect(lines).toHaveLength(2)
   expect(lines[1]).toMatchObject({ message: 'denied again', again: 999, name: 'orders' })
@@ -59,7 +61,3 @@ it('nor for many who do', () => {
   for (let i = 0; i < 5000; i++) log.add(denial({ principal: `User:${i}` }))
   expect(lines).toHaveLength(500)
 })
-
-function strip({ audit: _, ...line }: Record<string, unknown>): Record<string, unknown> {
-  return line
-}
