@@ -13,11 +13,9 @@ it('no token, key or secret is in a log, an answer, an output or a file', async 
   const directory = temporaryDirectory()
   const data = join(directory, 'data')
   const issuer = await JwtIssuer.start()
-  const broker = start([
-    ...['start', '--data', data, '--port', '0', '--log-level', 'trace'],
-    ...['--authentication', 'required', '--jwt-jwks-url', issuer.url],
-    ...['--jwt-issuer', issuer.name, '--jwt-audience', issuer.audience],
-  ])
+  const { url: keys, name, audience } = issuer
+  const flags = `--authentication required --port 0 --log-level trace --jwt-jwks-url ${keys} --jwt-issuer ${name} --jwt-audience ${audience}`
+  const broker = start(['start', '--data', data, ...flags.split(' ')])
   await broker.until(stdout => stdout.includes('ready'))
   const url = /ready (\S+)/.exec(broker.stdout())?.[1] ?? ''
   const http = url.replace('ws:', 'http:')
