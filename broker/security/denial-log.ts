@@ -20,7 +20,7 @@ export interface Denial {
 const windowMs = 60_000
 /** Lines in that time; what comes beyond is counted only. */
 const denialLinesMax = 500
-/** Of one principal. */
+/** Of one principal; as many again of its attempts to administer, which nothing else may crowd out. */
 const denialLinesPerPrincipalMax = 20
 
 export class DenialLog {
@@ -48,12 +48,13 @@ export class DenialLog {
       known.again++
       return
     }
-    const lines = this.lines.get(principal) ?? 0
+    const whose = `${denial.audit ? 'audit' : 'other'} ${principal}`
+    const lines = this.lines.get(whose) ?? 0
     if (lines >= denialLinesPerPrincipalMax || this.window.size >= denialLinesMax) {
       this.omitted++
       return
     }
-    this.lines.set(principal, lines + 1)
+    this.lines.set(whose, lines + 1)
     this.window.set(key, { denial, again: 0 })
     this.write(denial, 'denied')
   }

@@ -53,6 +53,9 @@ it('does not fill the log for somebody who tries every name', () => {
   expect(lines).toHaveLength(20)
   log.add(denial({ principal: 'User:bob' }))
   expect(lines).toHaveLength(21)
+  // What somebody tries to administer is told all the same.
+  log.add(denial({ op: 'sealLog', audit: true }))
+  expect(lines).toHaveLength(22)
   passMinute()
   expect(lines.at(-1)).toEqual({ omitted: 9980, message: 'more requests were denied' })
 })
