@@ -5,6 +5,7 @@
 // It knows neither topics nor offsets: records are numbered from 0 within their batch.
 
 import { compress, decompress, platformCodecs } from '#platform'
+import { ByteTurns } from './byte-turns.ts'
 import { combineCrc, crc32, rememberCrc } from './crc32.ts'
 import { LogloomError } from './errors.ts'
 import { type BatchRecord, readBody } from './batch-body.ts'
@@ -192,6 +193,18 @@ export async function decodeBatch(batch: Uint8Array): Promise<readonly BatchReco
   // Checked again: the batch may come from elsewhere than a broker that checked it.
   if (rawLength > wireLimits.batchRawBytesMax)
     corrupt(`rawLength is ${rawLength}, the limit is ${wireLimits.batchRawBytesMax}`)
+  return openings.run(rawLength, () => readCompressed(codec, body, header))
+}
+
+/** What a batch claims to decompress to is allocated for so much in all, whoever asks. */
+const openings = new ByteTurns(wireLimits.batchRawBytesMax)
+
+async function readCompressed(
+  codec: 'gzip' | 'zstd',
+  body: Uint8Array,
+  header: BatchHeader,
+): Promise<readonly BatchRecord[]> {
+  const { rawLength } = header
   let raw: Uint8Array
   try {
     raw = await decompress(codec, body, rawLength)

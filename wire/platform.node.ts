@@ -8,9 +8,14 @@ import { type ErrorCode, errorTable, LogloomError } from './errors.ts'
 import { wireLimits } from './limits.ts'
 import { closeReason, type FrameSocket, type OpenSocketOptions } from './socket.ts'
 
+/** Deflate's own limit: bytes that one compressed byte can become. */
+const inflationMax = 1032
 const closeTimeoutMs = 1000
 
-type Transform = (bytes: Uint8Array, options: { maxOutputLength: number }) => Promise<Uint8Array>
+type Transform = (
+  bytes: Uint8Array,
+  options: { readonly maxOutputLength: number; readonly chunkSize: number },
+) => Promise<Uint8Array>
 
 /** Not in every supported Node: 22.15 and later have it. */
 const { zstdCompress, zstdDecompress } = zlib as unknown as Record<string, unknown>
@@ -42,7 +47,9 @@ export function decompress(
   const run = promisify(
     (codec === 'gzip' ? zlib.gunzip : zstdDecompress) as typeof zlib.gunzip,
   ) as Transform
-  return run(bytes, { maxOutputLength: Math.max(1, bytesMax) })
+  // One piece, written outside the event loop: joining many would hold everybody up. What cannot come out of so few bytes is not allocated.
+  const chunkSize = Math.max(64, Math.min(bytesMax + 1, bytes.length * inflationMax + 64))
+  return run(bytes, { maxOutputLength: Math.max(1, bytesMax), chunkSize })
 }
 
 /** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, the broker's code when it refuses, or the signal's reason */

@@ -19,7 +19,7 @@ export interface Program {
 export type Reading = Pick<SuiteResult, 'counts' | 'figures'>
 
 /** A module of test/reliability that exports `run`. */
-export function suite(rows: Program['rows'], name: string, short?: string): Program {
+function suite(rows: Program['rows'], name: string, short?: string): Program {
   const command = [`reliability/${name}.js`, '--json'] as const
   return { rows, name, command, ...(short === undefined ? {} : { short }) }
 }
@@ -74,9 +74,21 @@ export const programs: readonly Program[] = [
   acceptance([4, 6, 9, 10, 11, 12, 15], 'chaos', ['300', '--seed', '1'], '5 minutes instead of 30'),
   acceptance([14], 'groups-chaos', ['180'], 'fewer than 5 M records'),
   acceptance([14], 'queue-chaos', ['120'], 'fewer than 5 M records'),
+  suite([20], 'hostile-frames'),
   fuzz('frames', ['--executions', '100000000']),
   fuzz('batches', ['--executions', '100000000']),
   fuzz('batches-gzip', ['--minutes', '20']),
+  fuzz('requests', ['--minutes', '20']),
+  fuzz('entries', ['--minutes', '20']),
+  fuzz('checkpoints', ['--minutes', '20']),
+  fuzz('log-files', ['--minutes', '20']),
+  fuzz('chains', ['--minutes', '20']),
+  fuzz('metastore', ['--minutes', '20']),
+  fuzz('peers', ['--minutes', '20']),
+  fuzz('settings', ['--minutes', '20']),
+  fuzz('specs', ['--minutes', '20']),
+  fuzz('arguments', ['--minutes', '20']),
+  fuzz('command-lines', ['--minutes', '20']),
 ]
 
 /** `log: 12 seeds in 3.0 s (4.0 seeds/s, 99 events)` and below it `  state: count`. */

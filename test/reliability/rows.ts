@@ -153,6 +153,7 @@ export const rows: readonly Row[] = [
     demand:
       'the connection is closed, the process lives, memory grows by 64 MiB at most, other clients wait 50 ms at most',
     amount: 'every attack of the suite',
+    ci: '`test/reliability/hostile-frames.test.ts`',
   },
   {
     row: 21,
@@ -173,6 +174,7 @@ export const rows: readonly Row[] = [
     demand:
       'no crash, no hang above 50 ms per MiB, no polluted prototype; the corpus is replayed at every change',
     amount: '100 M executions for frames and batches, 20 core-minutes for each other decoder',
+    ci: '`test/fuzz/fuzz.test.ts`: the corpus, and half a second of each',
   },
   {
     row: 24,

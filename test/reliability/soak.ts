@@ -76,7 +76,9 @@ async function run(program: Program): Promise<SuiteResult> {
   try {
     if (program.read === undefined)
       return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as SuiteResult
-    return { ...base(program, seconds), ...program.read(stdout), passed: code === 0 }
+    const passed = code === 0
+    if (!passed) console.log(stdout)
+    return { ...base(program, seconds), ...program.read(stdout), passed }
   } catch (error) {
     const notes = `exit ${code}, no counts: ${(error as Error).message}; ${stdout.slice(-300)}`
     return { ...base(program, seconds), passed: false, notes: notes.replaceAll('\n', ' ') }
