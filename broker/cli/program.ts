@@ -4,6 +4,7 @@
 // exits nor prints errors by itself: main.ts does.
 
 import { Command, Option } from 'commander'
+import { addAclCommand } from './acl-command.ts'
 import { addBenchCommand } from './bench-command.ts'
 import { addClusterCommand } from './cluster-command.ts'
 import { addConsumeCommand } from './consume-command.ts'
@@ -15,6 +16,7 @@ import { addIdentityOptions } from './identity.ts'
 import { brokerUrls, examples } from './options.ts'
 import { note, print } from './output.ts'
 import { addProduceCommand } from './produce-command.ts'
+import { addQuotaCommand } from './quota-command.ts'
 import { addSnapshotCommand } from './snapshot-command.ts'
 import { addStartCommand } from './start-command.ts'
 import { addGroupCommand } from './group-command.ts'
@@ -56,6 +58,8 @@ export function buildProgram(version: string, format: Format): Command {
   addSnapshotCommand(program)
   addClusterCommand(program)
   addTokenCommand(program)
+  addAclCommand(program)
+  addQuotaCommand(program)
   addHealthCommand(program)
   addBenchCommand(program)
   configure(program, format)
