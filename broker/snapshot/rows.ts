@@ -12,7 +12,7 @@ import {
   offsetMetadataLengthMax,
 } from '../gateway/group-limits.ts'
 import { readBinding } from '../security/check-binding.ts'
-import { checkPrincipal } from '../security/principal-name.ts'
+import { checkPrincipal, principalLengthMax } from '../security/principal-name.ts'
 import { type Quota, quotaKinds } from '../security/quota.ts'
 import { type Assignor, assignors } from '../state/groups/group.ts'
 import type {
@@ -46,6 +46,8 @@ export interface TopicRow {
   /** First readable offset and offset of the next record, of each partition. */
   readonly ranges: readonly (readonly [start: number, end: number])[]
 }
+
+const ownedIdLengthMax = principalLengthMax + 1 + memberIdLengthMax
 
 /** Why a page cannot be what it says; whoever reads it knows where it came from. */
 export class RowsError extends Error {
@@ -219,7 +221,7 @@ function producerOf(value: unknown): RestoredProducer {
   return {
     id: uint(i, 'a producer id'),
     epoch: count(e, 'an epoch', 0xffff_fffe),
-    transactionalId: visible(text(x, 'a transactional id', memberIdLengthMax)),
+    transactionalId: ownedId(text(x, 'a transactional id', ownedIdLengthMax)),
   }
 }
 
@@ -296,6 +298,12 @@ function text(value: unknown, what: string, lengthMax: number): string {
 function groupName(value: unknown): string {
   const name = visible(text(value, 'a group name', groupNameLengthMax))
   return name
+}
+
+/** A transactional id as the state has it: with the name of its principal before it where that is known. */
+function ownedId(id: string): string {
+  if (/^[^\p{Cc}\p{Cs}]+$/u.test(id)) return id
+  throw new RowsError('a transactional id has control characters, or nothing')
 }
 
 function visible(name: string): string {
