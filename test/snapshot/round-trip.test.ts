@@ -199,4 +199,47 @@ describe('a snapshot and its restore', () => {
     expect(before.topics['t']?.dumped[0]?.items.join()).toContain('lost')
     expect(after).toEqual(before)
   })
+
+  it('keeps what compaction left: sparse batches and holes, and no record that it would have taken only later', async () => {
+    const from = await broker({
+      loglet: 'memory',
+      logCleanerBackoffMs: 20,
+      logCleanerTailBytes: 0,
+      retentionCheckIntervalMs: 20,
+    })
+    await connected(from.url, async connection => {
+      const config = { 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': '0' }
+      await connection.call('createTopic', { topic: 'keys', config })
+      for (let n = 0; n < 30; n++) {
+        const records = [0, 1, 2].map(i => ({ key: `k${(n * i) % 5}`, value: `${n}/${i}` }))
+        const batch = encodeBatch(records, { now: 1000 + n })
+        await connection.call('produce', { topic: 'keys', partition: 0, batch })
+      }
+      const isCompacted = async (): Promise<boolean> => {
+        const { topics } = await dump(connection)
+        const items = topics['keys']?.dumped[0]?.items ?? []
+        return items.some(item => item.includes('compacted')) && items.length < 15
+      }
+      await expect.poll(isCompacted, { timeout: 30_000 }).toBe(true)
+      // Nothing is compacted any more from here on.
+      await connection.call('openSnapshot', { holdMs: 600_000 })
+    })
+    const to = await broker({ loglet: 'memory' })
+    const { before, after } = await through(from.url, to.url)
+    expect(before.topics['keys']?.dumped[0]?.end).toBe(90)
+    expect(after).toEqual(before)
+  })
+
+  it('leaves a state that is the same when it is made anew from the log', async () => {
+    const from = await broker({ loglet: 'memory' })
+    await fill(from.url)
+    const data = join(directory, 'to')
+    const to = await broker({ loglet: 'file', data })
+    await through(from.url, to.url)
+    const { applied, hash } = to.broker.stateHash()
+    await to.close()
+    await rm(join(data, 'state'), { recursive: true })
+    const again = await broker({ loglet: 'file', data })
+    expect(again.broker.replayed).toEqual({ applied, hash })
+  })
 })
