@@ -6,7 +6,7 @@ import { encodeBatch, packFrame, readBatchHeader, unpackFrame } from '../../wire
 import { type LoadOptions, type LoadResult, socketOptions } from './options.ts'
 
 const options = JSON.parse(process.argv[2] ?? '') as LoadOptions
-const { frames, recordsPerBatch, bytesPerBatch } = makeFrames(options)
+const { frames, recordsPerBatch } = makeFrames(options)
 const socket = new WebSocket(options.url, socketOptions)
 socket.binaryType = 'nodebuffer'
 await new Promise((resolve, reject) => {
@@ -22,7 +22,6 @@ socket.terminate()
 function makeFrames(o: LoadOptions): {
   frames: Uint8Array[]
   recordsPerBatch: number
-  bytesPerBatch: number
 } {
   const text = 'the quick brown fox jumps over the lazy dog 0123456789 '
   const value = text.repeat(Math.ceil(o.recordBytes / text.length)).slice(0, o.recordBytes)
@@ -31,10 +30,10 @@ function makeFrames(o: LoadOptions): {
     Array.from({ length: count }, () => ({ value })),
     { now: Date.now() },
   )
-  const frames = Array.from({ length: 256 }, (_, id) =>
-    packFrame({ op: 'produce', id: id + 1, topic: o.topic, partition: 0, batch }),
+  const frames = Array.from({ length: Math.max(256, o.partitions ?? 1) }, (_, id) =>
+    packFrame({ op: 'produce', id: id + 1, topic: o.topic, partition: id % (o.partitions ?? 1), batch }),
   )
-  return { frames, recordsPerBatch: readBatchHeader(batch).count, bytesPerBatch: batch.length }
+  return { frames, recordsPerBatch: readBatchHeader(batch).count }
 }
 
 function hello(): Promise<void> {
@@ -84,7 +83,8 @@ function atRate(perSecond: number): Promise<LoadResult> {
       const due = Math.min(total, Math.floor(((performance.now() - start) / 1000) * perSecond) + 1)
       while (sentAt.length < due) {
         socket.send(frames[sentAt.length % frames.length] as Uint8Array)
-        sentAt.push(performance.now())
+        // From when it was due: a stall counts for all that it delays.
+        sentAt.push(start + (sentAt.length / perSecond) * 1000)
       }
       if (sentAt.length < total) setTimeout(tick, 1)
     }
@@ -106,7 +106,7 @@ function summary(batches: number, seconds: number, latencies: number[]): LoadRes
   return {
     batches,
     records: batches * recordsPerBatch,
-    bytes: batches * bytesPerBatch,
+    bytes: batches * recordsPerBatch * options.recordBytes,
     seconds,
     p50: at(0.5),
     p99: at(0.99),

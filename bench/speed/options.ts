@@ -1,4 +1,6 @@
-// Socket options that both sides of a comparison share.
+// What both sides of a comparison share: socket options, and what the load clients are told and answer.
+
+import { scriptOf, startProcess } from '../processes.ts'
 
 export const socketOptions = {
   perMessageDeflate: false,
@@ -12,6 +14,8 @@ export interface LoadOptions {
   /** Say hello first: the broker wants it, the bare loop does not know it. */
   readonly hello: boolean
   readonly topic: string
+  /** Requests go to these in turn; 1 by default. */
+  readonly partitions?: number
   /** Bytes of one record's value. */
   readonly recordBytes: number
   /** Bytes of one batch, about. */
@@ -26,9 +30,25 @@ export interface LoadOptions {
 export interface LoadResult {
   readonly batches: number
   readonly records: number
+  /** Of the values. */
   readonly bytes: number
   readonly seconds: number
   /** Latency of one request, ms. */
   readonly p50: number
   readonly p99: number
 }
+
+export type LoadShape = Omit<LoadOptions, 'url' | 'hello' | 'topic' | 'seconds'>
+
+/** Runs a load client in a process of its own. */
+export async function runLoad(options: LoadOptions): Promise<LoadResult> {
+  const client = startProcess(scriptOf('speed/load-client.js'), [JSON.stringify(options)])
+  try {
+    return JSON.parse(await client.line()) as LoadResult
+  } finally {
+    await client.stop()
+  }
+}
+
+export const megabytesPerSecond = ({ bytes, seconds }: LoadResult): number => bytes / 1e6 / seconds
+export const recordsPerSecond = ({ records, seconds }: LoadResult): number => records / seconds

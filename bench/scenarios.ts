@@ -1,0 +1,26 @@
+// All scenarios, in the order of the report.
+
+import type { Scenario } from './scenario.ts'
+import { fanOut } from './limits/fan-out.ts'
+import { halfLoad } from './limits/half-load.ts'
+import { hardware } from './limits/hardware.ts'
+import { throughput } from './limits/throughput.ts'
+import { disaggregated } from './paper/disaggregated.ts'
+import { ordering } from './paper/ordering.ts'
+import { reconfiguration } from './paper/reconfiguration.ts'
+import { striping } from './paper/striping.ts'
+import { virtualisation } from './paper/virtualisation.ts'
+import { switchScenario } from './switch/scenario.ts'
+
+export const scenarios: readonly Scenario[] = [
+  switchScenario,
+  ordering,
+  disaggregated,
+  striping,
+  reconfiguration,
+  virtualisation,
+  hardware,
+  throughput,
+  halfLoad,
+  fanOut,
+]
