@@ -112,7 +112,14 @@ export async function startCluster(
     nodes.map(({ roles = ['broker', 'logserver'], env = {}, args = [] }, i) =>
       serve(context, join(data, names[i] as string), env, [
         'start',
-        ...['--node', names[i] as string, '--peers', peers, '--cluster-secret', 'bench-bench-bench'],
+        ...[
+          '--node',
+          names[i] as string,
+          '--peers',
+          peers,
+          '--cluster-secret',
+          'bench-bench-bench',
+        ],
         ...['--data', join(data, names[i] as string), '--port', '0', '--format', 'json'],
         ...['--roles', roles.join(','), '--loglet', loglet],
         ...args,

@@ -11,7 +11,10 @@ export class Progress {
   private currentBegun = 0
   private title = ''
 
-  constructor(estimates: readonly number[], stream: { write(text: string): unknown; isTTY?: boolean }) {
+  constructor(
+    estimates: readonly number[],
+    stream: { write(text: string): unknown; isTTY?: boolean },
+  ) {
     this.total = estimates.reduce((sum, seconds) => sum + seconds, 0)
     this.write = text => void stream.write(text)
     this.isTerminal = stream.isTTY === true

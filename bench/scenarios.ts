@@ -10,6 +10,11 @@ import { ordering } from './paper/ordering.ts'
 import { reconfiguration } from './paper/reconfiguration.ts'
 import { striping } from './paper/striping.ts'
 import { virtualisation } from './paper/virtualisation.ts'
+import { peers } from './peers/scenario.ts'
+import { consumers } from './scale/consumers.ts'
+import { logLength } from './scale/log-length.ts'
+import { recordSize } from './scale/record-size.ts'
+import { topics } from './scale/topics.ts'
 import { switchScenario } from './switch/scenario.ts'
 
 export const scenarios: readonly Scenario[] = [
@@ -23,4 +28,9 @@ export const scenarios: readonly Scenario[] = [
   throughput,
   halfLoad,
   fanOut,
+  peers,
+  topics,
+  consumers,
+  recordSize,
+  logLength,
 ]

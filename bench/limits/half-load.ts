@@ -89,7 +89,12 @@ export const halfLoad = scenario<Params, Result>({
       `Half load was ${number(rate)} batches of 64 KB per second (${number((rate * shape.batchBytes) / 1e6)} MB/s). The disk alone runs at its own pace, one write after the other, in the same rounds.`,
       table(
         ['', 'p50 ms', 'p99 ms', "p99 beside the disk's"],
-        sides.map(({ name, p50, p99, ratio }) => [name, spread(p50), spread(p99), timesSpread(ratio)]),
+        sides.map(({ name, p50, p99, ratio }) => [
+          name,
+          spread(p50),
+          spread(p99),
+          timesSpread(ratio),
+        ]),
       ),
       '{plot:latency}',
     ].join('\n\n'),

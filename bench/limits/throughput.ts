@@ -37,7 +37,8 @@ export const throughput = scenario<Params, Result>({
   name: 'limits-throughput',
   group: 'limits',
   title: 'The broker beside the bare loop',
-  shows: 'The same client sends the same frames as fast as answers come, to the bare loop and to brokers.',
+  shows:
+    'The same client sends the same frames as fast as answers come, to the bare loop and to brokers.',
   params: {
     tiny: { rounds: 2, seconds: 0.2 },
     short: { rounds: 5, seconds: 1.2 },
@@ -93,7 +94,16 @@ function section({ rows }: Result): Section {
     body: [
       'One connection; batches of 64 KB made beforehand, eight in flight; every batch is synced before its ack. *Event-loop delay* is how late a timer of 1 ms is in the server process at that load.',
       table(
-        ['', 'record', 'MB/s', 'beside the loop', 'records/s', 'p50 ms', 'p99 ms', 'event-loop delay p99 ms'],
+        [
+          '',
+          'record',
+          'MB/s',
+          'beside the loop',
+          'records/s',
+          'p50 ms',
+          'p99 ms',
+          'event-loop delay p99 ms',
+        ],
         rows.map(r => [
           name(r),
           `${r.bytes} B`,

@@ -57,7 +57,12 @@ export async function openLocalCluster(
   const [first] = parts
   const [firstRegister] = registerParts
   if (first === undefined || firstRegister === undefined) throw new Error('a cluster needs nodes')
-  const metaStore = new PaxosMetaStore({ ...ports, incarnation, net: first.net, acceptor: first.chain })
+  const metaStore = new PaxosMetaStore({
+    ...ports,
+    incarnation,
+    net: first.net,
+    acceptor: first.chain,
+  })
   const register = new PaxosMetaStore({ ...ports, incarnation, ...firstRegister })
   const members: readonly ClusterMember[] = nodes.map(node => ({
     node,

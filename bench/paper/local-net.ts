@@ -54,7 +54,12 @@ async function call(
   }
 }
 
-async function serve(handler: Handler, self: NodeId, to: NodeId, request: Message): Promise<Message> {
+async function serve(
+  handler: Handler,
+  self: NodeId,
+  to: NodeId,
+  request: Message,
+): Promise<Message> {
   await turn()
   try {
     const reply = await handler(self, request)

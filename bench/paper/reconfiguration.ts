@@ -134,7 +134,8 @@ function section({ sides, syncsMs }: Result): Section {
         : [
             {
               what: `Pause at ${native.pausesMs.length} reconfigurations of three nodes (p50 / p99)`,
-              value: [0.5, 0.99].map(q => number(quantileOf(native.pausesMs, q))).join(' / ') + ' ms',
+              value:
+                [0.5, 0.99].map(q => number(quantileOf(native.pausesMs, q))).join(' / ') + ' ms',
               beside: 'Delos: tens of ms',
             },
           ],

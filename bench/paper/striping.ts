@@ -51,7 +51,9 @@ export const striping = scenario<Params, Result>({
   },
   seconds: p => 13 + p.rounds * 6 * (p.seconds + 1.1),
   run: async (p, context) => {
-    const clusterOf = (env: Readonly<Record<string, string>>): Promise<{ urls: readonly string[] }> => {
+    const clusterOf = (
+      env: Readonly<Record<string, string>>,
+    ): Promise<{ urls: readonly string[] }> => {
       // One broker: others would read the whole log over the network, which is not what is compared.
       const rest: NodeOptions = { roles: ['logserver'], env }
       return startCluster(context, 'native', [
@@ -83,7 +85,14 @@ export const striping = scenario<Params, Result>({
     body: [
       `${nodes} nodes; load: ${shapeText}; every record synced on a majority. **Emulated** in the first columns: each node's network card sends ${p.network} MB/s (a token bucket before every write to a socket), which makes the sequencer's copies the bottleneck, as in the paper. In the last columns nothing is limited: all nodes share two cores and a disk, so the work of all replicas adds up and more of them can only cost.`,
       table(
-        ['protocol', 'bears the loss of', `MB/s, network of ${p.network} MB/s`, 'beside the first', 'MB/s, nothing limited', 'beside the first'],
+        [
+          'protocol',
+          'bears the loss of',
+          `MB/s, network of ${p.network} MB/s`,
+          'beside the first',
+          'MB/s, nothing limited',
+          'beside the first',
+        ],
         rows.map(({ spec, bears, limited, free, limitedRatio, freeRatio }) => [
           `\`${spec}\``,
           bears === 1 ? '1 node' : `${bears} nodes`,

@@ -63,7 +63,16 @@ export const virtualisation = scenario<Params, Result>({
       body: [
         `Appends of ${entryBytes} bytes, one at a time for the latency and ${inFlight} in flight for the throughput, in one process without a broker.`,
         table(
-          ['loglet', 'direct p50 µs', 'VirtualLog p50 µs', 'direct p99 µs', 'VirtualLog p99 µs', 'direct appends/s', 'VirtualLog appends/s', 'ratio'],
+          [
+            'loglet',
+            'direct p50 µs',
+            'VirtualLog p50 µs',
+            'direct p99 µs',
+            'VirtualLog p99 µs',
+            'direct appends/s',
+            'VirtualLog appends/s',
+            'ratio',
+          ],
           rows.map(({ kind, direct, virtual, throughput }) => [
             `\`${kind}\``,
             spread(direct.p50),

@@ -34,9 +34,7 @@ export function histogramSvg({ title, axis, values, bins = 40 }: HistogramPlot):
       text(left - 8, y(tick) + 4, number(tick), { anchor: 'end', tone: 'm' }),
     )
   for (const tick of ticks)
-    parts.push(
-      text(x(tick), top + plotHeight + 18, number(tick), { anchor: 'middle', tone: 'm' }),
-    )
+    parts.push(text(x(tick), top + plotHeight + 18, number(tick), { anchor: 'middle', tone: 'm' }))
   for (const [i, count] of counts.entries()) {
     const { from, to } = found[i] as { from: number; to: number }
     if (count > 0)

@@ -31,9 +31,15 @@ export function linesSvg(plot: LinesPlot): string {
   const [low = 0, high = 1] = [ticks[0], ticks.at(-1)]
   const x = logScale(xs)
   const y = (value: number): number =>
-    top +
-    plotHeight * (1 - (scale(Math.max(value, low)) - scale(low)) / (scale(high) - scale(low)))
-  const parts = [text(16, 22, title, { bold: true }), ...legend(16, 44, series.map(s => s.name))]
+    top + plotHeight * (1 - (scale(Math.max(value, low)) - scale(low)) / (scale(high) - scale(low)))
+  const parts = [
+    text(16, 22, title, { bold: true }),
+    ...legend(
+      16,
+      44,
+      series.map(s => s.name),
+    ),
+  ]
   for (const tick of ticks)
     parts.push(
       line(`M${left},${fixed(y(tick))}H${width - right}`, 'g'),

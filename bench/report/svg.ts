@@ -16,9 +16,7 @@ const tones = [
 ] as const
 
 const each = (tone: 0 | 1): string =>
-  tones
-    .map(([...pair], i) => `.f${i}{fill:${pair[tone]}}.s${i}{stroke:${pair[tone]}}`)
-    .join('')
+  tones.map(([...pair], i) => `.f${i}{fill:${pair[tone]}}.s${i}{stroke:${pair[tone]}}`).join('')
 
 const style = `<style>
 svg{background:#ffffff}.bg{fill:#ffffff}.t{fill:#1b1f24}.m{fill:#57606a}.g{stroke:#d8dde3}.a{stroke:#57606a}${each(0)}

@@ -27,12 +27,21 @@ export function timesSpread({ median, min, max }: Spread): string {
   return `${number(median)}× (${number(min)}–${number(max)})`
 }
 
-export function bytesText(bytes: number): string {
-  if (bytes >= 1e9) return `${number(bytes / 1e9)} GB`
-  if (bytes >= 1 << 20) return `${bytes / (1 << 20)} MiB`
-  if (bytes >= 1024) return `${bytes / 1024} KiB`
-  return `${bytes} B`
+/** A whole number, with thousands separated. */
+export function count(value: number): string {
+  return value.toLocaleString('en-US')
 }
+
+/** In powers of two where they fit, else in powers of ten. */
+export function bytesText(bytes: number): string {
+  if (bytes < 1000) return `${Math.round(bytes)} B`
+  if (bytes < 2 ** 30 && bytes % (1 << 20) === 0) return `${bytes / (1 << 20)} MiB`
+  if (bytes < 1 << 20 && bytes % 1024 === 0) return `${bytes / 1024} KiB`
+  if (bytes >= 1e9) return `${short(bytes / 1e9)} GB`
+  return bytes >= 1e6 ? `${short(bytes / 1e6)} MB` : `${short(bytes / 1e3)} KB`
+}
+
+const short = (value: number): string => String(Number(value.toPrecision(3)))
 
 export function table(
   heads: readonly string[],

@@ -52,9 +52,7 @@ export function timelineSvg({ title, step, panels, events }: Timeline): string {
     }
   }
   for (const tick of linearTicks(seconds).filter(at => at <= seconds))
-    parts.push(
-      text(x(tick), height - 32, number(tick), { anchor: 'middle', tone: 'm' }),
-    )
+    parts.push(text(x(tick), height - 32, number(tick), { anchor: 'middle', tone: 'm' }))
   parts.push(text((left + width) / 2, height - 14, 'seconds', { anchor: 'middle', tone: 'm' }))
   return frame(height, title, parts)
 }
@@ -70,14 +68,26 @@ function panelSvg(
   const y = (value: number): number => y0 + panelHeight - (value / max) * panelHeight
   const parts = [text(left, y0 - 8, title)]
   if (series.length > 1)
-    parts.push(...legend(left + 40 + title.length * 6.4, y0 - 8, series.map(s => s.name)))
+    parts.push(
+      ...legend(
+        left + 40 + title.length * 6.4,
+        y0 - 8,
+        series.map(s => s.name),
+      ),
+    )
   for (const tick of ticks)
     parts.push(
       line(`M${left},${fixed(y(tick))}H${width - right}`, 'g'),
       text(left - 8, y(tick) + 4, number(tick), { anchor: 'end', tone: 'm' }),
     )
   for (const [i, { values }] of series.entries())
-    parts.push(line(pathOf(values, at => x(at * step), y), `s${i}`, 'stroke-width="1.6"'))
+    parts.push(
+      line(
+        pathOf(values, at => x(at * step), y),
+        `s${i}`,
+        'stroke-width="1.6"',
+      ),
+    )
   return parts
 }
 

@@ -31,7 +31,13 @@ function makeFrames(o: LoadOptions): {
     { now: Date.now() },
   )
   const frames = Array.from({ length: Math.max(256, o.partitions ?? 1) }, (_, id) =>
-    packFrame({ op: 'produce', id: id + 1, topic: o.topic, partition: id % (o.partitions ?? 1), batch }),
+    packFrame({
+      op: 'produce',
+      id: id + 1,
+      topic: o.topic,
+      partition: id % (o.partitions ?? 1),
+      batch,
+    }),
   )
   return { frames, recordsPerBatch: readBatchHeader(batch).count }
 }

@@ -5,7 +5,7 @@ import { OpenLoad } from '../../broker/cli/bench-load.ts'
 import { type Client, connect } from '../../client/index.ts'
 import { startBroker, startCluster, urlOfSequencer } from '../brokers.ts'
 import { type BenchContext, sleep } from '../context.ts'
-import { number, spread, table } from '../report/text.ts'
+import { count, number, spread, table } from '../report/text.ts'
 import { timelineSvg } from '../report/timeline.ts'
 import { type Plot, scenario, type Section } from '../scenario.ts'
 import { spreadOf } from '../stats.ts'
@@ -85,7 +85,8 @@ async function measure(
   })
   const admin = (clients[0] as Client).admin()
   await admin.createTopic({ topic: 'load', partitions: connections })
-  const newLoad = (): OpenLoad => new OpenLoad(clients, { topic: 'load', bytes: p.bytes, rate: p.rate })
+  const newLoad = (): OpenLoad =>
+    new OpenLoad(clients, { topic: 'load', bytes: p.bytes, rate: p.rate })
   const warm = newLoad()
   await sleep(warmMs)
   await warm.stop()
@@ -131,7 +132,7 @@ async function measure(
 
 function section({ runs }: Result, p: Params): Section {
   const body = [
-    `${number(p.rate)} records of ${number(p.bytes)} bytes per second over ${connections} connections. \`file\` and \`native\` sync every record before its ack; \`memory\` keeps records in memory only, and whoever switches to it is warned. \`native\` (majority of three log servers) and \`file\` (one disk) cannot serve the same log: a log of several nodes refuses a protocol that only one of them can read. So there are two runs. Each figure is the median of ${p.hold - 1} windows of one second, with the least and the most.`,
+    `${count(p.rate)} records of ${count(p.bytes)} bytes per second over ${connections} connections. \`file\` and \`native\` sync every record before its ack; \`memory\` keeps records in memory only, and whoever switches to it is warned. \`native\` (majority of three log servers) and \`file\` (one disk) cannot serve the same log: a log of several nodes refuses a protocol that only one of them can read. So there are two runs. Each figure is the median of ${p.hold - 1} windows of one second, with the least and the most.`,
     ...runs.map(runText),
   ].join('\n\n')
   const pauses = runs.map(run => spreadOf(run.pausesMs))
@@ -143,12 +144,14 @@ function section({ runs }: Result, p: Params): Section {
     headlines: [
       {
         what: 'Pause of the producers at a switch of the log, one broker / three nodes',
-        value: pauses.map(({ median, max }) => `${number(median)} ms, at most ${number(max)}`).join(' / '),
+        value: pauses
+          .map(({ median, max }) => `${number(median)} ms, at most ${number(max)}`)
+          .join(' / '),
         beside: 'Delos: "tens of ms" in one data centre',
       },
       {
         what: 'Errors that clients saw at switches',
-        value: `${errors} of ${acked.toLocaleString('en-US')} records`,
+        value: `${errors} of ${count(acked)} records`,
         beside: '0',
       },
     ],
@@ -167,7 +170,7 @@ function runText({ name, held, sent, acked, errors, pausesMs }: SwitchRun, i: nu
     `#### ${name === 'one broker' ? 'One broker, one disk' : 'Three nodes on one machine and one disk'}`,
     `{plot:${i + 1}}`,
     table(['protocol', 'records/s', 'p50 ms', 'p99 ms'], rows),
-    `${sent.toLocaleString('en-US')} records sent, ${acked.toLocaleString('en-US')} acked, **${errors} errors**. Pause at a switch (longest gap without an ack, as the broker saw it) of ${pauses.n} switches: ${spread(pauses)} ms.`,
+    `${count(sent)} records sent, ${count(acked)} acked, **${errors} errors**. Pause at a switch (longest gap without an ack, as the broker saw it) of ${pauses.n} switches: ${spread(pauses)} ms.`,
   ].join('\n\n')
 }
 
@@ -180,7 +183,10 @@ function plotOf({ name, windows, events }: SwitchRun, i: number): Plot {
       step: windowMs / 1000,
       events,
       panels: [
-        { title: 'records acked per second', series: [{ name: 'acked', values: windows.map(w => w.acked) }] },
+        {
+          title: 'records acked per second',
+          series: [{ name: 'acked', values: windows.map(w => w.acked) }],
+        },
         {
           title: 'latency until the ack, ms',
           series: [

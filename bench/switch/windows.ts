@@ -28,9 +28,7 @@ export function windowsOf(
   }
   return latencies.map((found, i) => ({
     acked: (acked[i] ?? 0) * (1000 / ms),
-    ...(found.length === 0
-      ? {}
-      : { p50: quantileOf(found, 0.5), p99: quantileOf(found, 0.99) }),
+    ...(found.length === 0 ? {} : { p50: quantileOf(found, 0.5), p99: quantileOf(found, 0.99) }),
   }))
 }
 
