@@ -9,20 +9,23 @@ import { type BenchContext, sleep } from './context.ts'
 import { type BenchProcess, scriptOf, startProcess } from './processes.ts'
 
 const cli = fileURLToPath(new URL('../../broker/cli/logloom.cjs', import.meta.url))
+/** Nobody else is on loopback; nodes want one all the same. */
+const secret = 'bench-bench-bench-bench'
 const machineUrl = new URL('emulate/machine.js', import.meta.url).href
-const loopDelayUrl = new URL('emulate/loop-delay.js', import.meta.url).href
+const gaugesUrl = new URL('emulate/gauges.js', import.meta.url).href
 
 export interface Server {
   readonly url: string
   readonly process: BenchProcess
-  /** How late its event loop was since it was asked last, ms. */
-  loopDelay(): Promise<LoopDelay>
+  gauges(): Promise<Gauges>
   stop(signal?: NodeJS.Signals): Promise<void>
 }
 
-export interface LoopDelay {
-  readonly p50: number
-  readonly p99: number
+export interface Gauges {
+  /** How late the event loop was since this was asked last, ms. */
+  readonly delayP99: number
+  /** CPU time of all threads since the start, ms. */
+  readonly cpuMs: number
 }
 
 export interface BrokerOptions {
@@ -45,13 +48,13 @@ export async function startBroker(context: BenchContext, options: BrokerOptions)
 /** The bare loop: see speed/loop-server.ts. */
 export async function startLoop(context: BenchContext): Promise<Server> {
   const directory = context.directory('loop')
-  const delays = join(directory, 'loop-delay.json')
+  const gauges = join(directory, 'gauges.json')
   const process = startProcess(scriptOf('speed/loop-server.js'), [directory], {
-    env: { BENCH_LOOP_DELAY_FILE: delays },
-    preload: [loopDelayUrl],
+    env: { BENCH_GAUGES_FILE: gauges },
+    preload: [gaugesUrl],
   })
   context.defer(() => process.stop())
-  return serverOf(process, (await process.line()).split(' ')[1] as string, delays)
+  return serverOf(process, (await process.line()).split(' ')[1] as string, gauges)
 }
 
 async function serve(
@@ -60,25 +63,25 @@ async function serve(
   env: Readonly<Record<string, string>>,
   args: readonly string[],
 ): Promise<Server> {
-  const delays = `${data}-loop-delay.json`
+  const gauges = `${data}-gauges.json`
   const process = startProcess(cli, args, {
-    env: { BENCH_LOOP_DELAY_FILE: delays, ...env },
-    preload: [loopDelayUrl, ...(Object.keys(env).length > 0 ? [machineUrl] : [])],
+    env: { BENCH_GAUGES_FILE: gauges, ...env },
+    preload: [gaugesUrl, ...(Object.keys(env).length > 0 ? [machineUrl] : [])],
   })
   context.defer(() => process.stop())
   const { url } = JSON.parse(await process.line()) as { url: string }
-  return serverOf(process, url, delays)
+  return serverOf(process, url, gauges)
 }
 
-function serverOf(process: BenchProcess, url: string, delays: string): Server {
+function serverOf(process: BenchProcess, url: string, file: string): Server {
   return {
     url,
     process,
-    loopDelay: async () => {
-      rmSync(delays, { force: true })
+    gauges: async () => {
+      rmSync(file, { force: true })
       process.child.kill('SIGUSR2')
-      while (!existsSync(delays)) await sleep(5)
-      return JSON.parse(readFileSync(delays, 'utf8')) as LoopDelay
+      while (!existsSync(file)) await sleep(5)
+      return JSON.parse(readFileSync(file, 'utf8')) as Gauges
     },
     stop: signal => process.stop(signal),
   }
@@ -112,16 +115,16 @@ export async function startCluster(
     nodes.map(({ roles = ['broker', 'logserver'], env = {}, args = [] }, i) =>
       serve(context, join(data, names[i] as string), env, [
         'start',
-        ...[
-          '--node',
-          names[i] as string,
-          '--peers',
+        ...flagsOf({
+          node: names[i] as string,
           peers,
-          '--cluster-secret',
-          'bench-bench-bench',
-        ],
-        ...['--data', join(data, names[i] as string), '--port', '0', '--format', 'json'],
-        ...['--roles', roles.join(','), '--loglet', loglet],
+          'cluster-secret': secret,
+          data: join(data, names[i] as string),
+          port: '0',
+          format: 'json',
+          roles: roles.join(','),
+          loglet,
+        }),
         ...args,
       ]),
     ),
@@ -136,6 +139,10 @@ export async function startCluster(
       context.remove(data)
     },
   }
+}
+
+function flagsOf(settings: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
 }
 
 /** The broker that runs the (first) sequencer of the open segment: clients next to it save a hop. */

@@ -30,10 +30,13 @@ try {
 }
 
 function list({ chosen, mode }: BenchArguments): void {
-  for (const { name, group, title, params, seconds } of chosen)
+  for (const scenario of chosen) {
+    const { name, group, title, params } = scenario
+    const estimate = `${Math.round(scenario.seconds(params[mode]))} s`
     process.stdout.write(
-      `${name.padEnd(16)} ${group.padEnd(8)} ${`${Math.round(seconds(params[mode]))} s`.padStart(7)}  ${title}\n`,
+      `${name.padEnd(18)} ${group.padEnd(7)} ${estimate.padStart(7)}  ${title}\n`,
     )
+  }
 }
 
 async function main(options: BenchArguments): Promise<number> {

@@ -47,7 +47,7 @@ export interface Scenario<P = unknown, R = unknown> {
 
 /** Forgets the types of parameters and result, which only the scenario itself looks into. */
 export function scenario<P, R>(of: Scenario<P, R>): Scenario {
-  return of as unknown as Scenario
+  return of
 }
 
 /** A run was not possible here; the reason goes into the report. */

@@ -72,8 +72,13 @@ export const hardware = scenario<Params, Result>({
     const url = await echo.line()
     const socket = await alternate(context, p.rounds, socketSides, ({ bytes, inFlight }) =>
       runLoad({
-        ...{ url, inFlight, seconds: p.seconds, hello: false, topic: 'bench' },
-        ...{ recordBytes: bytes - 72, batchBytes: bytes },
+        url,
+        inFlight,
+        seconds: p.seconds,
+        hello: false,
+        topic: 'bench',
+        recordBytes: bytes - 72,
+        batchBytes: bytes,
       }),
     )
     return {

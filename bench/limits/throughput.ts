@@ -1,6 +1,6 @@
 // The broker beside the bare loop at full speed: throughput, latency and how late the event loop is.
 
-import { type LoopDelay, type Server, startBroker, startLoop } from '../brokers.ts'
+import { type Server, startBroker, startLoop } from '../brokers.ts'
 import { alternate } from '../context.ts'
 import { barsSvg } from '../report/bars.ts'
 import { number, spread, table, timesSpread } from '../report/text.ts'
@@ -55,11 +55,11 @@ export const throughput = scenario<Params, Result>({
     const measure = async (
       { bytes, server, i }: (typeof sides)[number],
       seconds: number,
-    ): Promise<{ mb: number; records: number; p50: number; p99: number; delay: LoopDelay }> => {
+    ): Promise<{ mb: number; records: number; p50: number; p99: number; delay: number }> => {
       const load = { ...shape, url: server.url, hello: i > 0, topic: 'bench', recordBytes: bytes }
-      await server.loopDelay()
+      await server.gauges()
       const result = await runLoad({ ...load, seconds })
-      const delay = await server.loopDelay()
+      const { delayP99: delay } = await server.gauges()
       const { p50, p99 } = result
       return { mb: megabytesPerSecond(result), records: recordsPerSecond(result), p50, p99, delay }
     }
@@ -76,7 +76,7 @@ export const throughput = scenario<Params, Result>({
           records: spreadOf(of.map(m => m.records)),
           p50: spreadOf(of.map(m => m.p50)),
           p99: spreadOf(of.map(m => m.p99)),
-          loopDelayP99: spreadOf(of.map(m => m.delay.p99)),
+          loopDelayP99: spreadOf(of.map(m => m.delay)),
           ratio: ratioOf(
             of.map(m => m.mb),
             base.map(m => m.mb),

@@ -17,7 +17,7 @@ export async function kafkaClient(url: string): Promise<PeerClient> {
   const [servers = '', flush] = url.split('?flush=')
   const base = { clientId: 'logloom-bench', bootstrapBrokers: servers.split(',') }
   const admin = new Admin(base)
-  const producer = new Producer<Buffer, Buffer, Buffer, Buffer>(base)
+  const producer = new Producer(base)
   const acks = ProduceAcks.ALL
   let groups = 0
   return {
@@ -39,7 +39,7 @@ export async function kafkaClient(url: string): Promise<PeerClient> {
     },
     consume: async (topic, records) => {
       const groupId = `bench-${process.pid}-${groups++}`
-      const consumer = new Consumer<Buffer, Buffer, Buffer, Buffer>({ ...base, groupId })
+      const consumer = new Consumer({ ...base, groupId })
       const stream = await consumer.consume({
         topics: [topic],
         autocommit: false,
@@ -49,7 +49,8 @@ export async function kafkaClient(url: string): Promise<PeerClient> {
       })
       let read = 0
       for await (const { value } of stream) if (value !== null && ++read === records) break
-      await consumer.close(true)
+      await stream.close()
+      await consumer.close()
     },
     close: async () => {
       await producer.close()

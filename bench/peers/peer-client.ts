@@ -63,7 +63,7 @@ export async function pipelined(
 ): Promise<number> {
   let sent = 0
   let inFlight = 0
-  let failure: unknown
+  const failures: Error[] = []
   let wake: (() => void) | undefined
   const settled = (): void => {
     inFlight--
@@ -78,19 +78,19 @@ export async function pipelined(
           if (inFlight <= most) resolve()
         }
     })
-  while (!isOver() && failure === undefined) {
+  while (!isOver() && failures.length === 0) {
     while (inFlight < inFlightMax) {
       inFlight++
       sent++
-      send().then(settled, error => {
-        failure ??= error
+      send().then(settled, (error: Error) => {
+        failures.push(error)
         settled()
       })
     }
     await room(inFlightMax / 2)
   }
   await room(0)
-  if (failure !== undefined) throw failure as Error
+  if (failures[0] !== undefined) throw failures[0]
   return sent
 }
 
@@ -116,7 +116,8 @@ async function carryOut(client: PeerClient, command: Command): Promise<Answer> {
     case 'consume':
       await client.consume(stream, command.records)
       return { records: command.records, seconds: since() }
-    case 'produce': {
+    case 'produce':
+    default: {
       const { bytes, inFlightBytes, seconds } = command
       const isOver = (): boolean => since() >= seconds
       const records = await client.produce(stream, valueOf(bytes), inFlightBytes, isOver)

@@ -75,7 +75,7 @@ const howTo = `## How it was measured
 - Unless a row says otherwise, a record is acked only after it was synced to disk (\`fdatasync\`). Rows without a sync are named so.
 - Clients, brokers and all nodes of a cluster share the machine's cores and its one disk. More machines would do more; that is not measured here.
 - MB is 10⁶ bytes and counts the values of records, not what surrounds them. Latency is from the moment at which a record was due (where the load has a rate) or sent, until its ack.
-- \`npm run bench\` makes all of this in a quarter of an hour, \`npm run bench:full\` with more rounds and larger sizes; \`npm run bench -- --only ${'peers'}\` a part of it, and the page is made anew of all
+- \`npm run bench\` makes all of this in a quarter of an hour, \`npm run bench:full\` with more rounds and larger sizes; \`npm run bench -- --only peers\` a part of it, and the page is made anew of all
   results there are. \`npm run bench -- --list\` says what there is. For a cluster of your own there is [\`logloom bench\`](cli.md).`
 
 function headOf(run: Run | undefined): string {

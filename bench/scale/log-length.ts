@@ -3,7 +3,7 @@
 import { statfsSync } from 'node:fs'
 import { connect } from '../../client/index.ts'
 import { type Server, startBroker } from '../brokers.ts'
-import { type BenchContext, benchRoot } from '../context.ts'
+import { benchRoot } from '../context.ts'
 import { linesSvg } from '../report/lines.ts'
 import { bytesText, number, spread, table } from '../report/text.ts'
 import { NotRunError, scenario, type Section } from '../scenario.ts'

@@ -43,7 +43,10 @@ export const recordSize = scenario<Params, Result>({
     const server = await startBroker(context, { loglet: 'file' })
     const measure = (bytes: number, seconds: number): ReturnType<typeof costOf> =>
       costOf(server, {
-        ...{ topic: 'bench', recordBytes: bytes, inFlight: 8, seconds },
+        topic: 'bench',
+        recordBytes: bytes,
+        inFlight: 8,
+        seconds,
         batchBytes: Math.max(batchBytes, bytes + 72),
       })
     for (const bytes of p.sizes) await measure(bytes, p.seconds / 2)

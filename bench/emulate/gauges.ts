@@ -1,11 +1,11 @@
-// Preloaded into a server: how late its event loop is. SIGUSR2 writes what was seen since the last one to BENCH_LOOP_DELAY_FILE and begins anew.
+// Preloaded into a server: how late its event loop is and how much CPU it used. SIGUSR2 writes it to BENCH_GAUGES_FILE; delays begin anew then.
 //
 // The delay of a timer of 1 ms, as perf_hooks' histogram sees it, less the millisecond that was asked for: the same ruler for every server.
 
 import { renameSync, writeFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-const file = process.env.BENCH_LOOP_DELAY_FILE
+const file = process.env.BENCH_GAUGES_FILE
 const resolutionMs = 1
 
 if (file !== undefined) {
@@ -13,7 +13,12 @@ if (file !== undefined) {
   delays.enable()
   process.on('SIGUSR2', () => {
     const ms = (ns: number): number => Math.max(0, ns / 1e6 - resolutionMs)
-    const seen = { p50: ms(delays.percentile(50)), p99: ms(delays.percentile(99)) }
+    // Of all threads, since the start.
+    const { user, system } = process.cpuUsage()
+    const seen = {
+      delayP99: ms(delays.percentile(99)),
+      cpuMs: (user + system) / 1000,
+    }
     writeFileSync(`${file}.new`, JSON.stringify(seen))
     renameSync(`${file}.new`, file)
     delays.reset()
