@@ -39,10 +39,10 @@ export const fanOut = scenario<Params, Result>({
     'Every consumer gets every record. Broker and bare loop send the same bytes to each; the broker keeps to the credit that consumers give it.',
   params: {
     tiny: { rounds: 1, seconds: 0.3, consumers: [1, 3] },
-    short: { rounds: 5, seconds: 1, consumers: [1, 10, 50] },
+    short: { rounds: 5, seconds: 0.8, consumers: [1, 10, 50] },
     full: { rounds: 15, seconds: 8, consumers: [1, 10, 50, 200] },
   },
-  seconds: p => 3 + p.rounds * 2 * p.consumers.length * (p.seconds + 1.2),
+  seconds: p => 3 + p.rounds * 2 * p.consumers.length * (p.seconds + 0.9),
   run: async (p, context) => {
     const loop = await startLoop(context)
     const broker = await startBroker(context, { loglet: 'file' })

@@ -58,7 +58,7 @@ export const hardware = scenario<Params, Result>({
   title: 'Disk and socket',
   shows: 'What a durable broker in Node cannot be faster than on this machine.',
   params: {
-    tiny: { rounds: 2, seconds: 0.05 },
+    tiny: { rounds: 1, seconds: 0.05 },
     short: { rounds: 5, seconds: 0.4 },
     full: { rounds: 15, seconds: 3 },
   },

@@ -40,7 +40,7 @@ export const throughput = scenario<Params, Result>({
   shows:
     'The same client sends the same frames as fast as answers come, to the bare loop and to brokers.',
   params: {
-    tiny: { rounds: 2, seconds: 0.2 },
+    tiny: { rounds: 1, seconds: 0.2 },
     short: { rounds: 5, seconds: 1.2 },
     full: { rounds: 15, seconds: 8 },
   },

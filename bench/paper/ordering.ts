@@ -39,7 +39,7 @@ export const ordering = scenario<Params, Result>({
   shows:
     'Delos began with a loglet over ZooKeeper, which was right but slow, and later switched the running service to its own protocol, NativeLoglet. The same move here, live and in both directions.',
   params: {
-    tiny: { rounds: 2, seconds: 0.3, rate: 50 },
+    tiny: { rounds: 1, seconds: 0.3, rate: 50 },
     short: { rounds: 7, seconds: 1.5, rate: 150 },
     full: { rounds: 25, seconds: 10, rate: 150 },
   },

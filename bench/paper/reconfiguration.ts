@@ -36,7 +36,7 @@ export const reconfiguration = scenario<Params, Result>({
   shows:
     'A reconfiguration seals the open loglet, finds its tail and installs a new segment. Delos does one at every deploy, so its length is what clients feel of planned work.',
   params: { tiny: { switches: 4 }, short: { switches: 200 }, full: { switches: 2000 } },
-  seconds: p => 6 + p.switches * 0.13,
+  seconds: p => 4 + p.switches * 0.1,
   run: async (p, context) => {
     const broker = await startBroker(context, { loglet: 'file' })
     const syncsMs: number[] = []

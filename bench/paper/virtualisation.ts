@@ -47,11 +47,11 @@ export const virtualisation = scenario<Params, Result>({
   shows:
     'Every append goes through the VirtualLog, which picks the loglet of the open segment and converts positions. What does that add to the loglet alone?',
   params: {
-    tiny: { rounds: 2, appends: { memory: 200, file: 20 } },
+    tiny: { rounds: 1, appends: { memory: 200, file: 20 } },
     short: { rounds: 9, appends: { memory: 20_000, file: 400 } },
     full: { rounds: 25, appends: { memory: 50_000, file: 2000 } },
   },
-  seconds: p => 1 + p.rounds * (p.appends.memory * 1e-5 + p.appends.file * 0.0045),
+  seconds: p => 1 + p.rounds * (p.appends.memory * 3e-6 + p.appends.file * 0.001),
   run: async (p, context) => ({
     rows: [await measure('memory', p, context), await measure('file', p, context)],
   }),

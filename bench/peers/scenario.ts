@@ -29,7 +29,7 @@ export const peers = scenario<PeersParams, PeersResult>({
     short: { rounds: 5, seconds: 0.6, sizes: [100, 1024, 10_240], rate: 500 },
     full: { rounds: 15, seconds: 5, sizes: [100, 1024, 10_240, 102_400], rate: 500 },
   },
-  seconds: p => 8 + p.rounds * 6 * (p.sizes.length * 2 * p.seconds + Math.min(p.seconds * 2, 5)),
+  seconds: p => 8 + p.rounds * 6 * (p.sizes.length * 1.5 * p.seconds + Math.min(p.seconds * 2, 5)),
   run,
   section: peersSection,
 })

@@ -37,6 +37,9 @@ const how = `Each broker runs alone but for the others standing idle, with one s
 At most ${bytesText(inFlightBytes)} of values is in flight, for all of them. Reading happens right after producing, so everything is still in the system's page cache (with Redis, which keeps its
 streams in memory, always).`
 
+const why =
+  'What the ratios come from: with a sync before every ack, what counts is how many records share one. Logloom and Kafka sync batches, and Logloom all batches that came meanwhile; Redis syncs once for all commands of a turn of its event loop; NATS syncs each record. Redis and NATS also take a command, and the client a reply, for each record.'
+
 const footnote =
   '¹ Logloom has no setting that acks before the sync: `file` always syncs and `memory` never writes, which would be no fair partner for brokers that write. So that the code paths can be compared all the same, the benchmark replaces `fdatasync` in the broker by nothing. It is no mode of the product.'
 
@@ -46,6 +49,7 @@ export function peersSection({ rows, notRun }: PeersResult, p: PeersParams): Sec
     body: [
       how,
       `Versions: ${versions}. *Logloom is* says how many times as fast Logloom was in the same rounds: below 1 it was slower.`,
+      why,
       ...(['sync', 'later'] as const).map(durability => part(durability, rows, notRun, p)),
       footnote,
     ].join('\n\n'),

@@ -2,7 +2,7 @@
 
 import type { Spread } from '../stats.ts'
 import { fixed, frame, legend, line, linearTicks, text, width } from './svg.ts'
-import { number } from './text.ts'
+import { number, tickText } from './text.ts'
 
 export interface BarsPlot {
   readonly title: string
@@ -32,7 +32,7 @@ export function barsSvg({ title, axis, series, groups }: BarsPlot): string {
   for (const tick of ticks)
     parts.push(
       line(`M${fixed(x(tick))},${top - 6}V${end}`, 'g'),
-      text(x(tick), end + 16, number(tick), { anchor: 'middle', tone: 'm' }),
+      text(x(tick), end + 16, tickText(tick), { anchor: 'middle', tone: 'm' }),
     )
   parts.push(text((left + width - right) / 2, end + 36, axis, { anchor: 'middle', tone: 'm' }))
   for (const [g, { name, values }] of groups.entries()) {

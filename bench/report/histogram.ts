@@ -2,7 +2,7 @@
 
 import { histogramOf, quantileOf } from '../stats.ts'
 import { fixed, frame, line, linearTicks, text, width } from './svg.ts'
-import { number } from './text.ts'
+import { number, tickText } from './text.ts'
 
 export interface HistogramPlot {
   readonly title: string
@@ -31,10 +31,12 @@ export function histogramSvg({ title, axis, values, bins = 40 }: HistogramPlot):
   for (const tick of countTicks)
     parts.push(
       line(`M${left},${fixed(y(tick))}H${width - right}`, 'g'),
-      text(left - 8, y(tick) + 4, number(tick), { anchor: 'end', tone: 'm' }),
+      text(left - 8, y(tick) + 4, tickText(tick), { anchor: 'end', tone: 'm' }),
     )
   for (const tick of ticks)
-    parts.push(text(x(tick), top + plotHeight + 18, number(tick), { anchor: 'middle', tone: 'm' }))
+    parts.push(
+      text(x(tick), top + plotHeight + 18, tickText(tick), { anchor: 'middle', tone: 'm' }),
+    )
   for (const [i, count] of counts.entries()) {
     const { from, to } = found[i] as { from: number; to: number }
     if (count > 0)

@@ -2,7 +2,7 @@
 
 import type { Spread } from '../stats.ts'
 import { fixed, frame, legend, line, linearTicks, logTicks, text, width } from './svg.ts'
-import { number } from './text.ts'
+import { tickText } from './text.ts'
 
 export interface LinesPlot {
   readonly title: string
@@ -21,7 +21,7 @@ const [left, right, top, plotHeight] = [84, 28, 62, 280]
 
 /** The x axis is logarithmic: what is measured here grows by factors. */
 export function linesSvg(plot: LinesPlot): string {
-  const { title, xAxis, yAxis, series, logY = false, label = number } = plot
+  const { title, xAxis, yAxis, series, logY = false, label = tickText } = plot
   const xs = [...new Set(series.flatMap(s => s.points.map(p => p.x)))].sort((a, b) => a - b)
   const ys = series.flatMap(s => s.points.flatMap(p => [p.y.min, p.y.max]))
   const ticks = logY
@@ -32,18 +32,19 @@ export function linesSvg(plot: LinesPlot): string {
   const x = logScale(xs)
   const y = (value: number): number =>
     top + plotHeight * (1 - (scale(Math.max(value, low)) - scale(low)) / (scale(high) - scale(low)))
-  const parts = [
-    text(16, 22, title, { bold: true }),
-    ...legend(
-      16,
-      44,
-      series.map(s => s.name),
-    ),
-  ]
+  const parts = [text(16, 22, title, { bold: true })]
+  if (series.length > 1)
+    parts.push(
+      ...legend(
+        16,
+        44,
+        series.map(s => s.name),
+      ),
+    )
   for (const tick of ticks)
     parts.push(
       line(`M${left},${fixed(y(tick))}H${width - right}`, 'g'),
-      text(left - 8, y(tick) + 4, number(tick), { anchor: 'end', tone: 'm' }),
+      text(left - 8, y(tick) + 4, tickText(tick), { anchor: 'end', tone: 'm' }),
     )
   for (const at of xs)
     parts.push(

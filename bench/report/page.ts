@@ -2,7 +2,6 @@
 
 import type { Run, StoredResult } from '../results.ts'
 import { type Group, groups, type Headline, type Scenario, type Section } from '../scenario.ts'
-import { table } from './text.ts'
 
 export interface Page {
   readonly markdown: string
@@ -90,10 +89,8 @@ function headOf(run: Run | undefined): string {
 }
 
 function headlineTable(headlines: readonly Headline[]): string {
-  return table(
-    ['', 'measured', 'to be held against'],
-    headlines.map(({ what, value, beside }) => [what, value, beside]),
-  )
+  const rows = headlines.map(({ what, value, beside }) => `| ${what} | **${value}** | ${beside} |`)
+  return ['| | measured | to be held against |', '|---|---|---|', ...rows].join('\n')
 }
 
 function sectionOf(scenario: Scenario, stored: StoredResult | undefined): Section {

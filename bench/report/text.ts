@@ -27,6 +27,11 @@ export function timesSpread({ median, min, max }: Spread): string {
   return `${number(median)}× (${number(min)}–${number(max)})`
 }
 
+/** Of an axis: no more digits than it takes. */
+export function tickText(value: number): string {
+  return value.toLocaleString('en-US', { maximumSignificantDigits: 3 })
+}
+
 /** A whole number, with thousands separated. */
 export function count(value: number): string {
   return value.toLocaleString('en-US')

@@ -1,7 +1,7 @@
 // An SVG of something over time: throughput above, latency below, and what happened as vertical lines.
 
 import { fixed, frame, legend, line, linearTicks, text, width } from './svg.ts'
-import { number } from './text.ts'
+import { tickText } from './text.ts'
 
 export interface Series {
   readonly name: string
@@ -52,7 +52,7 @@ export function timelineSvg({ title, step, panels, events }: Timeline): string {
     }
   }
   for (const tick of linearTicks(seconds).filter(at => at <= seconds))
-    parts.push(text(x(tick), height - 32, number(tick), { anchor: 'middle', tone: 'm' }))
+    parts.push(text(x(tick), height - 32, tickText(tick), { anchor: 'middle', tone: 'm' }))
   parts.push(text((left + width) / 2, height - 14, 'seconds', { anchor: 'middle', tone: 'm' }))
   return frame(height, title, parts)
 }
@@ -78,7 +78,7 @@ function panelSvg(
   for (const tick of ticks)
     parts.push(
       line(`M${left},${fixed(y(tick))}H${width - right}`, 'g'),
-      text(left - 8, y(tick) + 4, number(tick), { anchor: 'end', tone: 'm' }),
+      text(left - 8, y(tick) + 4, tickText(tick), { anchor: 'end', tone: 'm' }),
     )
   for (const [i, { values }] of series.entries())
     parts.push(

@@ -41,7 +41,7 @@ export const consumers = scenario<Params, Result>({
   seconds: p =>
     4 +
     p.consumers.reduce((sum, n) => sum + n * 0.002, 0) +
-    (p.rounds + 0.5) * p.consumers.length * (p.seconds + 0.5),
+    (p.rounds + 0.5) * p.consumers.length * (p.seconds + 0.2),
   run: async (p, context) => {
     const sides: {
       readonly consumers: number

@@ -42,7 +42,7 @@ export const topics = scenario<Params, Result>({
     short: { rounds: 5, seconds: 1, partitions: [1, 100, 1000, 10_000] },
     full: { rounds: 15, seconds: 8, partitions: [1, 10, 100, 1000, 10_000] },
   },
-  seconds: p => 6 + (p.rounds + 0.5) * p.partitions.length * (p.seconds + 0.5),
+  seconds: p => 6 + (p.rounds + 0.5) * p.partitions.length * (p.seconds + 0.25),
   run: async (p, context) => {
     const sides: { readonly partitions: number; readonly server: Server }[] = []
     for (const partitions of p.partitions) {

@@ -12,9 +12,12 @@ import { spreadOf } from '../stats.ts'
 import { type Held, heldOf, type Window, windowsOf } from './windows.ts'
 
 interface Params {
-  /** Records per second, all connections together. */
+  /** Records per second, all connections together: to the one broker, and to the cluster, whose nodes share this machine. */
   readonly rate: number
+  readonly clusterRate: number
   readonly bytes: number
+  /** Seconds before anything is measured. */
+  readonly warm: number
   /** Seconds in each protocol. */
   readonly hold: number
   /** Switches forth and back afterwards, for the distribution of pauses. */
@@ -40,7 +43,6 @@ interface Result {
 
 const connections = 4
 const windowMs = 250
-const warmMs = 2000
 const betweenMs = 400
 const single = ['file', 'striped:4:file', 'file', 'memory', 'file']
 const cluster = ['native', 'striped:3,servers=shared:native', 'native']
@@ -52,18 +54,24 @@ export const switchScenario = scenario<Params, Result>({
   shows:
     'Producers send at a fixed rate; meanwhile an operator switches the log from one storage protocol to another and on (`logloom log switch`). Clients are not told, and none of them may see an error.',
   params: {
-    tiny: { rate: 200, bytes: 100, hold: 2, switches: 2 },
-    short: { rate: 4000, bytes: 1000, hold: 6, switches: 20 },
-    full: { rate: 4000, bytes: 1000, hold: 30, switches: 200 },
+    tiny: { rate: 200, clusterRate: 200, bytes: 100, warm: 0.1, hold: 1, switches: 1 },
+    short: { rate: 4000, clusterRate: 2000, bytes: 1000, warm: 2, hold: 6, switches: 20 },
+    full: { rate: 4000, clusterRate: 2000, bytes: 1000, warm: 5, hold: 30, switches: 200 },
   },
-  seconds: p => 12 + 8 * p.hold + 2 * p.switches * 0.45,
+  seconds: p => 8 + 2 * p.warm + 8 * p.hold + 2 * p.switches * 0.45,
   run: async (p, context) => {
     const broker = await startBroker(context, { loglet: 'file' })
     const one = await measure('one broker', [broker.url], single, p, context)
     await broker.stop()
     const nodes = await startCluster(context, 'native', [{}, {}, {}])
     const url = await urlOfSequencer(nodes)
-    const three = await measure('three nodes', [url], cluster, p, context)
+    const three = await measure(
+      'three nodes',
+      [url],
+      cluster,
+      { ...p, rate: p.clusterRate },
+      context,
+    )
     await nodes.stop()
     return { runs: [one, three] }
   },
@@ -88,7 +96,7 @@ async function measure(
   const newLoad = (): OpenLoad =>
     new OpenLoad(clients, { topic: 'load', bytes: p.bytes, rate: p.rate })
   const warm = newLoad()
-  await sleep(warmMs)
+  await sleep(p.warm * 1000)
   await warm.stop()
   const load = newLoad()
   const pausesMs: number[] = []
@@ -132,7 +140,7 @@ async function measure(
 
 function section({ runs }: Result, p: Params): Section {
   const body = [
-    `${count(p.rate)} records of ${count(p.bytes)} bytes per second over ${connections} connections. \`file\` and \`native\` sync every record before its ack; \`memory\` keeps records in memory only, and whoever switches to it is warned. \`native\` (majority of three log servers) and \`file\` (one disk) cannot serve the same log: a log of several nodes refuses a protocol that only one of them can read. So there are two runs. Each figure is the median of ${p.hold - 1} windows of one second, with the least and the most.`,
+    `Records of ${count(p.bytes)} bytes, ${count(p.rate)} per second to the one broker and ${count(p.clusterRate)} to the cluster (all of whose nodes share this machine), over ${connections} connections. \`file\` and \`native\` sync every record before its ack; \`memory\` keeps records in memory only, and whoever switches to it is warned. \`native\` (majority of three log servers) and \`file\` (one disk) cannot serve the same log: a log of several nodes refuses a protocol that only one of them can read. So there are two runs. Each figure is the median of at least ${Math.max(1, p.hold - 1)} windows of one second, with the least and the most.`,
     ...runs.map(runText),
   ].join('\n\n')
   const pauses = runs.map(run => spreadOf(run.pausesMs))
