@@ -20,25 +20,19 @@ export async function logloomClient(url: string): Promise<PeerClient> {
       await single.send(stream, { value })
     },
     produce: async (stream, value, inFlightBytes, isOver) => {
-      const producer = client.producer({
-        // What a record costs besides its value counts there too; the limit that matters is the one below.
-        maxInflightBytes: 4 * inFlightBytes,
-        batchSize,
-        lingerMs: 5,
-      })
-      const limit = Math.max(1, Math.floor(inFlightBytes / value.length))
-      const step = Math.max(1, Math.min(64, limit >> 3))
-      /** Every so many records one is looked at: acks come in order. */
-      const watched: Ticket[] = []
+      const producer = client.producer({ maxInflightBytes: inFlightBytes, batchSize, lingerMs: 5 })
+      let last: Ticket | undefined
       let sent = 0
       while (!isOver()) {
-        const ticket = producer.enqueue(stream, { value }, { partition: 0 })
-        if (++sent % step !== 0) continue
-        watched.push(ticket)
-        if (watched.length * step >= limit) await watched.shift()?.acked
+        while (producer.inflightBytes < inFlightBytes) {
+          last = producer.enqueue(stream, { value }, { partition: 0 })
+          sent++
+        }
+        await producer.ready()
       }
       await producer.flush()
-      for (const { acked } of watched) await acked
+      // Acks come in order, and a producer that has failed says so to all that follow.
+      await last?.acked
       await producer.close()
       return sent
     },

@@ -96,7 +96,12 @@ function headlineTable(headlines: readonly Headline[]): string {
 function sectionOf(scenario: Scenario, stored: StoredResult | undefined): Section {
   const measured = stored?.measured
   if (measured === undefined) return { body: '', plots: [], headlines: [] }
-  return scenario.section(measured.result, measured.params)
+  try {
+    return scenario.section(measured.result, measured.params)
+  } catch {
+    const body = `**Not shown:** its result was written by another version of the benchmark; \`npm run bench -- --only ${scenario.name}\` measures it again.`
+    return { body, plots: [], headlines: [] }
+  }
 }
 
 /** What a reader has to know about where these figures come from, when it is not what the head of the page says. */

@@ -40,9 +40,13 @@ export interface LoadResult {
 
 export type LoadShape = Omit<LoadOptions, 'url' | 'hello' | 'topic' | 'seconds'>
 
-/** Runs a load client in a process of its own. */
-export async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  const client = startProcess(scriptOf('speed/load-client.js'), [JSON.stringify(options)])
+/** Runs a load client in a process of its own: frames made beforehand, or plain records by the SDK (which knows no latency of requests). */
+export async function runLoad(
+  options: LoadOptions,
+  by: 'frames' | 'sdk' = 'frames',
+): Promise<LoadResult> {
+  const script = by === 'sdk' ? 'speed/sdk-client.js' : 'speed/load-client.js'
+  const client = startProcess(scriptOf(script), [JSON.stringify(options)])
   try {
     return JSON.parse(await client.line()) as LoadResult
   } finally {

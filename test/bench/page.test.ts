@@ -88,6 +88,17 @@ describe('the page', () => {
     expect(markdown).toContain('value 42')
   })
 
+  it('leaves out what another version wrote, and says so', () => {
+    const [name, stored] = ok('a', late)
+    const old: StoredResult = { ...stored, measured: { ...measuredAt(late), result: null } }
+    const { markdown } = benchmarksPage(
+      [fake('a'), fake('b')],
+      new Map([[name, old], ok('b', late)]),
+    )
+    expect(markdown).toContain('**Not shown:**')
+    expect(markdown).toContain('value 42')
+  })
+
   it('warns of figures made for tests', () => {
     const measured = { ...measuredAt(late), mode: 'tiny' as const }
     const results = new Map<string, StoredResult>([
