@@ -9,7 +9,7 @@ import { wireLimits } from './limits.ts'
 import { closeReason, type FrameSocket, type OpenSocketOptions } from './socket.ts'
 
 /** Deflate's own limit: bytes that one compressed byte can become. */
-const inflationMax = 1032
+const deflateRatio = 1032
 const closeTimeoutMs = 1000
 
 type Transform = (
@@ -48,7 +48,7 @@ export function decompress(
     (codec === 'gzip' ? zlib.gunzip : zstdDecompress) as typeof zlib.gunzip,
   ) as Transform
   // One piece, written outside the event loop: joining many would hold everybody up. What cannot come out of so few bytes is not allocated.
-  const chunkSize = Math.max(64, Math.min(bytesMax + 1, bytes.length * inflationMax + 64))
+  const chunkSize = Math.max(64, Math.min(bytesMax + 1, bytes.length * deflateRatio + 64))
   return run(bytes, { maxOutputLength: Math.max(1, bytesMax), chunkSize })
 }
 

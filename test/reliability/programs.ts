@@ -75,6 +75,7 @@ export const programs: readonly Program[] = [
   acceptance([14], 'groups-chaos', ['180'], 'fewer than 5 M records'),
   acceptance([14], 'queue-chaos', ['120'], 'fewer than 5 M records'),
   suite([20], 'hostile-frames'),
+  suite([24], 'supply-chain'),
   fuzz('frames', ['--executions', '100000000']),
   fuzz('batches', ['--executions', '100000000']),
   fuzz('batches-gzip', ['--minutes', '20']),

@@ -181,6 +181,7 @@ export const rows: readonly Row[] = [
     trouble: 'the supply chain',
     demand:
       'few runtime dependencies, none needs an install script, none younger than 7 days, all pinned by the lockfile',
-    amount: 'the lockfile',
+    amount: 'the lockfile, the package',
+    ci: '`test/reliability/supply-chain.test.ts`',
   },
 ]
