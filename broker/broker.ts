@@ -407,6 +407,11 @@ export class Broker {
     return captureImage(this.machine, security)
   }
 
+  /** Topics that nobody sees yet. */
+  hiddenTopics(): Iterable<TopicState> {
+    return this.machine.topics.hidden.values()
+  }
+
   /** Topics that a restore has made, hidden or not, by their number in the archive. */
   restoredTopics(restore: string): ReadonlyMap<number, TopicState> {
     return this.machine.restores.topicsOf(restore)

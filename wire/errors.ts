@@ -27,7 +27,7 @@ const table = {
   UNKNOWN_TOPIC: spec(false, 'create the topic, or set auto.create.topics.enable=true'),
   TOPIC_RESTORING: spec(
     true,
-    'wait for the restore, run it again if it ended, or drop it with `logloom snapshot restore --drop`',
+    'wait for the restore, run it again if it ended, or drop it: see `logloom snapshot unfinished`',
   ),
   TOPIC_EXISTS: spec(false, 'pass ifNotExists, or choose another name'),
   UNKNOWN_PARTITION: spec(false, 'partitions are numbered from 0; see describeTopic'),

@@ -74,6 +74,32 @@ export function addSnapshotCommand(program: Command): void {
       ),
     )
     .action((file: string, _, command: Command) => restore(file, command.optsWithGlobals()))
+  snapshot
+    .command('unfinished')
+    .description('show restores that were begun and not finished; nobody sees their topics')
+    .option('--drop <restore>', 'drop what this one has made; the file is not needed')
+    .addHelpText('after', examples('logloom snapshot unfinished'))
+    .action((_, command: Command) => unfinished(command.optsWithGlobals()))
+}
+
+interface UnfinishedFlags extends GlobalOptions {
+  readonly drop?: string
+}
+
+/** What restores have made that nobody sees yet, or one of them dropped. */
+async function unfinished(o: UnfinishedFlags): Promise<void> {
+  await withConnection(o.url, async connection => {
+    if (o.drop !== undefined) {
+      const { topics } = await connection.call('dropRestore', { restore: o.drop })
+      if (o.format === 'json') return writeJson({ dropped: topics })
+      return writeText(`dropped ${Number(topics)} topics that were being restored\n`)
+    }
+    const { restores } = await connection.call('describeRestore')
+    if (o.format === 'json') return writeJson({ restores })
+    const found = restores as readonly { restore: string; topics: number; bytes: number }[]
+    const rows = found.map(({ bytes, restore: id, topics }) => [id, topics, formatBytes(bytes)])
+    return writeText(formatTable(['RESTORE', 'TOPICS', 'SIZE'], rows))
+  })
 }
 
 function repeated(value: string, earlier: readonly string[] = []): readonly string[] {

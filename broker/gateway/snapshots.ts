@@ -155,8 +155,9 @@ export async function dropRestore(context: GatewayContext, frame: Frame): Promis
   return { ...acceptedOrThrow(decision).result }
 }
 
-/** How far a restore has come: `next` has the offset up to which each partition is there. */
+/** How far a restore has come: `next` has the offset up to which each partition is there. Without `restore` those that are not finished. */
 export async function describeRestore(context: GatewayContext, frame: Frame): Promise<Frame> {
+  if (frame.restore === undefined || frame.restore === null) return unfinished(context)
   const restore = idOf(frame, 'restore')
   const from = optUint(frame, 'from') ?? 0
   await context.broker.fresh()
@@ -170,6 +171,19 @@ export async function describeRestore(context: GatewayContext, frame: Frame): Pr
     next: packNumbers(topic.partitions.map(({ next }) => next)),
   }))
   return { topics, more: made.length > topics.length }
+}
+
+async function unfinished({ broker }: GatewayContext): Promise<Frame> {
+  await broker.fresh()
+  const restores = new Map<string, { topics: number; bytes: number }>()
+  for (const { partitions, restore } of broker.hiddenTopics()) {
+    const id = restore?.id ?? ''
+    const { topics, bytes } = restores.get(id) ?? { topics: 0, bytes: 0 }
+    const more = partitions.reduce((sum, partition) => sum + partition.bytes, 0)
+    restores.set(id, { topics: topics + 1, bytes: bytes + more })
+  }
+  const rows = [...restores].map(([restore, row]) => ({ restore, ...row }))
+  return { restores: rows.slice(0, restoredTopicsShown) }
 }
 
 function rowsOf(kind: string, page: Uint8Array) {

@@ -141,8 +141,12 @@ describe('logloom snapshot', () => {
     // It was too quick to be killed in time: nothing is left to be dropped.
     if (isRestored) return
     expect(await isMade()).toMatch(/TOPIC_RESTORING|TIMEOUT/)
+    const unfinished = await to.run(['snapshot', 'unfinished', '--format', 'json'])
+    expect(JSON.parse(unfinished.stdout)).toMatchObject({ restores: [{ topics: 1 }] })
     const dropped = await to.run(['snapshot', 'restore', path, '--drop', '--format', 'json'])
     expect(JSON.parse(dropped.stdout)).toEqual({ dropped: 1 })
+    const none = await to.run(['snapshot', 'unfinished', '--format', 'json'])
+    expect(JSON.parse(none.stdout)).toEqual({ restores: [] })
     expect((await to.run(['topic', 'create', 'big'])).code).toBe(0)
   })
 })
