@@ -10,6 +10,9 @@ import { runScenarios } from './run.ts'
 import type { Mode } from './scenario.ts'
 import { scenarios } from './scenarios.ts'
 
+/** Change what is measured; see arguments.ts. */
+const programs = ['NATS_SERVER', 'REDIS_SERVER', 'KAFKA_BOOTSTRAP'] as const
+
 /** What nodes and brokers say about each other is not the result. */
 process.env.LOGLOOM_LOG_LEVEL ??= 'fatal'
 
@@ -71,5 +74,7 @@ function isDone(stored: StoredResult | undefined, commitNow: string, mode: Mode)
 function commandOf(words: readonly string[]): string {
   const rest = words.filter(word => word !== '--full')
   const command = words.includes('--full') ? 'npm run bench:full' : 'npm run bench'
-  return rest.length === 0 ? command : `${command} -- ${rest.join(' ')}`
+  // Where they are is this machine's business; that they were given is not.
+  const given = programs.filter(name => (process.env[name] ?? '') !== '').map(name => `${name}=… `)
+  return `${given.join('')}${command}${rest.length === 0 ? '' : ` -- ${rest.join(' ')}`}`
 }

@@ -31,7 +31,10 @@ export async function runScenarios(
   const { mode, results, stream } = options
   const known = readResults(results)
   const directory = makeRunDirectory()
-  const cleanUp = (): void => rmSync(directory, { recursive: true, force: true })
+  const cleanUp = (): void => {
+    // What was just killed may still be writing.
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
   // Also when this process ends early; its children are killed then, too (processes.ts).
   process.once('exit', cleanUp)
   const progress = new Progress(
@@ -56,7 +59,7 @@ export async function runScenarios(
 
 async function runOne(
   scenario: Scenario,
-  { mode, run, stream, patience = 4, graceSeconds = 60 }: RunOptions,
+  { mode, run, stream, patience = 2, graceSeconds = 30 }: RunOptions,
   directory: string,
   progress: Progress,
 ): Promise<{ readonly outcome: Outcome; readonly measured?: StoredResult['measured'] & {} }> {

@@ -119,8 +119,7 @@ function notesOf(
     )
   if (measured === undefined) return notes.join('\n\n')
   const { run, mode } = measured
-  const isOld = run.begun !== newest?.begun
-  if (isOld)
+  if (newest !== undefined && isOlder(run, newest))
     notes.push(
       `*Measured earlier than the rest: ${dateOf(run)} at ${run.commit} with \`${run.command}\`, Node ${run.machine.node}, ${run.machine.cpu}.*`,
     )
@@ -143,6 +142,15 @@ function newestRun(results: ReadonlyMap<string, StoredResult>): Run | undefined 
   )
   return runs.sort((a, b) => (a.begun < b.begun ? 1 : -1))[0]
 }
+
+/** A run that was resumed, or made in parts, is one as long as code and machine are the same. */
+function isOlder(run: Run, newest: Run): boolean {
+  const apart = Date.parse(newest.begun) - Date.parse(run.begun)
+  const isSameMachine = JSON.stringify(run.machine) === JSON.stringify(newest.machine)
+  return run.commit !== newest.commit || !isSameMachine || apart > dayMs
+}
+
+const dayMs = 86_400_000
 
 const dateOf = ({ begun }: Run): string => `${begun.slice(0, 16).replace('T', ' ')} UTC`
 

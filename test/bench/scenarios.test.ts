@@ -65,6 +65,13 @@ describe('npm run bench', () => {
     expect(readFileSync(path, 'utf8')).toBe(before)
   })
 
+  it('resumes: leaves out what was measured already', async () => {
+    const again = ['--tiny', '--resume', '--only', 'limits-hardware']
+    const { code, stderr } = await bench(root, ...again)
+    expect(code).toBe(0)
+    expect(stderr).not.toContain('limits-hardware')
+  })
+
   it('refuses what it does not know, with what there is', async () => {
     const { code, stderr } = await bench(root, '--only', 'nonsense')
     expect(code).toBe(2)
