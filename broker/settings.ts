@@ -239,7 +239,7 @@ export const settingsTable = {
   strangersMax: number(
     2000,
     'sockets that have not said hello, from the first packet on',
-    'the oldest is dropped',
+    'the one that has been silent for longest is dropped',
   ),
   requestsInFlightMax: number(
     1024,

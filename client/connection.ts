@@ -9,6 +9,7 @@ import { type Backoff, type ClientClock, fullJitterMs, pause } from './clock.ts'
 import { asLogloomError, closedError, isTransient, notSentError } from './failures.ts'
 import { type Link, openLink, policyError } from './link.ts'
 import { keepFresh, tokenFrom, type TokenSource } from './credential.ts'
+import { RetryBudget, retryAfterOf } from './retry-budget.ts'
 import { StatusFeed } from './status.ts'
 import type { Tracing } from './tracing/tracing.ts'
 
@@ -61,6 +62,7 @@ export class Connection {
   readonly requestTimeoutMs: number
   readonly tracing: Tracing | undefined
   readonly status: StatusFeed
+  readonly retries: RetryBudget
   readonly #options: ConnectionOptions
   readonly #stop = new AbortController()
   readonly #waiters = new Set<Waiter>()
@@ -73,6 +75,7 @@ export class Connection {
   #lastError: LogloomError | undefined
   /** In a row; a token function may have given one that just ended, so it is asked once more. */
   #tokensRefused = 0
+  #throttledUntilMs = 0
 
   constructor(options: ConnectionOptions) {
     this.#options = options
@@ -80,6 +83,7 @@ export class Connection {
     this.backoff = options.backoff
     this.requestTimeoutMs = options.requestTimeoutMs
     this.tracing = options.tracing
+    this.retries = new RetryBudget(options.backoff, options.clock)
     this.status = new StatusFeed({ type: 'connecting', url: options.urls[0] ?? '', attempt: 0 })
     this.#run = this.#dialForEver()
   }
@@ -87,6 +91,11 @@ export class Connection {
   /** The link that new work may use now. */
   get link(): Link | undefined {
     return this.#link?.draining === false ? this.#link : undefined
+  }
+
+  /** How long the broker does not read what is sent to it, since a quota is not paid for; 0 when it does. */
+  get throttledMs(): number {
+    return Math.max(0, this.#throttledUntilMs - this.clock.nowMs())
   }
 
   /** The error of every later call once the connection is closed. */
@@ -142,12 +151,16 @@ export class Connection {
     let refusal: LogloomError | undefined
     for (let attempt = 0; ; attempt++) {
       const leftMs = (): number => Math.max(1, deadlineMs - this.clock.nowMs())
+      if (this.throttledMs > 0)
+        await pause(this.clock, Math.min(this.throttledMs, leftMs()), this.#stop.signal, o.signal)
       const link = await this.waitForLink({ signal: o.signal, timeoutMs: leftMs() })
       try {
-        return await link.channel.request(op, fields, {
+        const reply = await link.channel.request(op, fields, {
           timeoutMs: leftMs(),
           ...(o.signal ? { signal: o.signal } : {}),
         })
+        this.retries.succeeded()
+        return reply
       } catch (error) {
         if (this.#closedBy) throw this.#closedBy
         const { code } = asLogloomError(error)
@@ -155,7 +168,7 @@ export class Connection {
         if (code !== 'TIMEOUT') refusal = error as LogloomError
         // Why it was refused until now says more than that time is up.
         if (this.clock.nowMs() >= deadlineMs) throw refusal ?? error
-        const delayMs = fullJitterMs(attempt, this.backoff, this.clock)
+        const delayMs = this.retries.pauseMs(attempt, retryAfterOf(error as LogloomError))
         await pause(this.clock, delayMs, this.#stop.signal, o.signal)
       }
     }
@@ -200,7 +213,9 @@ export class Connection {
       const others = this.#candidates().length - 1
       if (others > 0 && failed <= others) continue
       failed = 0
-      await pause(clock, fullJitterMs(round++, backoff, clock), this.#stop.signal)
+      const askedMs = openedMs === undefined ? retryAfterOf(this.#lastError) : 0
+      const delayMs = askedMs * (1 + clock.random()) + fullJitterMs(round++, backoff, clock)
+      await pause(clock, delayMs, this.#stop.signal)
     }
   }
 
@@ -234,6 +249,7 @@ export class Connection {
         signal: this.#stop.signal,
         timeoutMs,
         onGoaway: leaving => this.#leave(leaving),
+        onThrottle: (throttleMs, isUnread) => this.#throttled(url, throttleMs, isUnread),
         onBrokers: brokers => {
           this.#learned = brokers
         },
@@ -249,6 +265,7 @@ export class Connection {
     const openedMs = clock.nowMs()
     this.#tokensRefused = 0
     this.#link = link
+    this.#throttledUntilMs = 0
     if (link.brokers.length > 0) this.#learned = link.brokers
     const { serverId, version } = link
     this.status.publish({ type: 'open', url, serverId, version })
@@ -268,6 +285,13 @@ export class Connection {
       code === 1008,
     )
     return openedMs
+  }
+
+  /** A quota is used up. `isUnread`: the broker does not read this connection until it is paid for. */
+  #throttled(url: string, throttleMs: number, isUnread: boolean): void {
+    if (isUnread)
+      this.#throttledUntilMs = Math.max(this.#throttledUntilMs, this.clock.nowMs() + throttleMs)
+    this.status.tell({ type: 'throttled', url, throttleMs })
   }
 
   #recover(url: string, error: LogloomError, policy = false): void {
@@ -303,13 +327,16 @@ export class Connection {
     let quietMs = 0
     const ping = (timeoutMs: number): void => {
       channel.request('ping', {}, { timeoutMs }).then(arm, (error: unknown) => {
-        if (error instanceof LogloomError && error.code === 'TIMEOUT')
+        // What was sent just before a throttle is read when that is over.
+        const isThrottled = clock.nowMs() < this.#throttledUntilMs + timeoutMs
+        if (error instanceof LogloomError && error.code === 'TIMEOUT' && !isThrottled)
           channel.abandon(`the broker said nothing for ${Math.round(quietMs + timeoutMs)} ms`)
         else arm()
       })
     }
     const look = (): void => {
-      quietMs = channel.received === seen ? quietMs + lookMs : 0
+      const isQuiet = channel.received === seen && this.throttledMs === 0
+      quietMs = isQuiet ? quietMs + lookMs : 0
       seen = channel.received
       // Who is asked and says nothing is tried soon; who is not asked, now and then.
       if (quietMs > 0 && channel.inFlight > 0) ping(lookMs)

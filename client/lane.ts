@@ -9,11 +9,11 @@
 // another sequence, else it could take effect twice. It does not know what the items are.
 
 import { type Frame, LogloomError } from '../wire/index.ts'
-import { fullJitterMs } from './clock.ts'
 import type { Connection } from './connection.ts'
 import { asLogloomError, notSentError, verdictOf } from './failures.ts'
 import type { Link } from './link.ts'
 import type { ProducerId, ProducerIdSource } from './producer-id.ts'
+import { retryAfterOf } from './retry-budget.ts'
 
 /** Identity and place of one attempt. */
 export interface Stamp extends ProducerId {
@@ -70,6 +70,8 @@ export class Lane {
   #retries = 0
   #cancelRetry: (() => void) | undefined
   #lastError: LogloomError | undefined
+  /** The longest pause that a broker has asked for since the last attempt. */
+  #retryAfterMs = 0
   #closedBy: LogloomError | undefined
 
   /** `ids` undefined: no identity, retries may duplicate. `name` appears in messages. */
@@ -96,7 +98,12 @@ export class Lane {
   /** Sends what may be sent now. Call it after a new link and when an item became ready. */
   pump(): void {
     const link = this.#connection.link
-    if (!link || this.#closedBy || this.#cancelRetry) return
+    if (!link || this.#closedBy || this.#cancelRetry || this.idle) return
+    const { throttledMs } = this.#connection
+    if (throttledMs > 0) {
+      this.#pumpAfter(throttledMs)
+      return
+    }
     if (this.#recovering) {
       if (this.#window.some(entry => entry.inFlight)) return
       this.#recovering = false
@@ -207,6 +214,7 @@ export class Lane {
         entry.inFlight = false
         entry.settled = true
         this.#retries = 0
+        this.#connection.retries.succeeded()
         this.#headRefusals = 0
         entry.item.succeed(reply)
         this.#advance()
@@ -222,6 +230,7 @@ export class Lane {
 
   #onError(entry: Entry, error: LogloomError): void {
     this.#lastError = error
+    this.#retryAfterMs = Math.max(this.#retryAfterMs, retryAfterOf(error))
     // Attempts that timed out here may still be in flight there and count against the depth that the broker allows.
     const crowded = error.code === 'LIMIT_EXCEEDED' && this.#window.some(other => other.doubt)
     switch (crowded ? 'retry' : verdictOf(error)) {
@@ -266,8 +275,13 @@ export class Lane {
     if (this.#cancelRetry || this.#closedBy) return
     // Without a link the next one calls pump(); that is the pause.
     if (!this.#connection.link) return
-    const { clock, backoff } = this.#connection
-    this.#cancelRetry = clock.schedule(fullJitterMs(this.#retries++, backoff, clock), () => {
+    const askedMs = this.#retryAfterMs
+    this.#retryAfterMs = 0
+    this.#pumpAfter(this.#connection.retries.pauseMs(this.#retries++, askedMs))
+  }
+
+  #pumpAfter(delayMs: number): void {
+    this.#cancelRetry = this.#connection.clock.schedule(delayMs, () => {
       this.#cancelRetry = undefined
       this.pump()
     })

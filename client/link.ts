@@ -27,6 +27,8 @@ export interface LinkOptions {
   readonly token?: string | undefined
   /** Called once when the broker announces that it goes away. */
   readonly onGoaway: (link: Link) => void
+  /** Called when a quota is used up; see {@link RequestChannelOptions}. */
+  readonly onThrottle: (throttleMs: number, isUnread: boolean) => void
   /** Called when the broker says that the brokers of its log have changed. */
   readonly onBrokers: (urls: readonly string[]) => void
 }
@@ -114,7 +116,10 @@ export async function openLink(url: string, o: LinkOptions): Promise<Link> {
   const { signal, timeoutMs, ca, token } = o
   const socket = await openSocket(url, { signal, timeoutMs, ...(ca === undefined ? {} : { ca }) })
   const pushes = new PushRouter()
-  const channel = new RequestChannel(socket, { onPush: frame => pushes.route(frame) })
+  const channel = new RequestChannel(socket, {
+    onPush: frame => pushes.route(frame),
+    onThrottle: o.onThrottle,
+  })
   const abort = (): void => channel.close()
   signal.addEventListener('abort', abort)
   void channel.closed.then(() => signal.removeEventListener('abort', abort))

@@ -15,6 +15,12 @@ export type ClientStatus =
       readonly serverId: string
       readonly version: string
     }
+  | {
+      /** A quota is used up: what is sent or read waits for so long. The connection stays as it is. */
+      readonly type: 'throttled'
+      readonly url: string
+      readonly throttleMs: number
+    }
   | { readonly type: 'recovering'; readonly url: string; readonly error: LogloomError }
   | { readonly type: 'closed'; readonly error?: LogloomError }
 
@@ -41,6 +47,15 @@ export class StatusFeed {
   publish(status: ClientStatus): void {
     if (this.#current.type === 'closed') return
     this.#current = status
+    this.#hand(status)
+  }
+
+  /** Hands on something that is no state: `current` stays. */
+  tell(status: ClientStatus): void {
+    if (this.#current.type !== 'closed') this.#hand(status)
+  }
+
+  #hand(status: ClientStatus): void {
     for (const reader of this.#readers) {
       reader.pending.push(status)
       if (reader.pending.length > pendingStatusesMax) reader.pending.shift()

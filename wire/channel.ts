@@ -17,6 +17,8 @@ export interface RequestOptions {
 export interface RequestChannelOptions {
   /** Frames without an id. */
   readonly onPush?: (frame: Frame) => void
+  /** A quota is used up for so long, ms; after a reply the broker reads nothing of this connection until then (`isUnread`). */
+  readonly onThrottle?: (throttleMs: number, isUnread: boolean) => void
 }
 
 interface Waiting {
@@ -40,6 +42,7 @@ export class RequestChannel {
   received = 0
   private readonly socket: FrameSocket
   private readonly onPush: (frame: Frame) => void
+  private readonly onThrottle: (throttleMs: number, isUnread: boolean) => void
   private readonly waiting = new Map<number, Waiting>()
   private over: (code: number, reason: string) => void = () => {}
   private nextId = 1
@@ -50,6 +53,7 @@ export class RequestChannel {
   constructor(socket: FrameSocket, options: RequestChannelOptions = {}) {
     this.socket = socket
     this.onPush = options.onPush ?? (() => {})
+    this.onThrottle = options.onThrottle ?? (() => {})
     this.closed = new Promise(resolve => {
       this.over = (code, reason) => {
         this.fail(code, reason)
@@ -117,6 +121,8 @@ export class RequestChannel {
       this.socket.close(unreadableReply, (error as Error).message)
       return
     }
+    if (typeof frame.throttleMs === 'number' && frame.throttleMs > 0)
+      this.onThrottle(frame.throttleMs, typeof frame.id === 'number')
     if (typeof frame.id !== 'number') {
       if (frame.op !== undefined) this.onPush(frame)
       // An error without an id answers what the broker could not read: nobody's reply, but the cause of the close that follows.

@@ -20,7 +20,7 @@ export const wireLimits = {
   /** Batches in flight per lane, and decisions kept. */
   producerInFlightMax: 5,
   /** Until the first frame. */
-  helloTimeoutMs: 5000,
+  helloTimeoutMs: 4500,
   /** Between WebSocket pings of the broker; a peer that did not answer by the next one is dropped. */
   pingIntervalMs: 20_000,
 } as const

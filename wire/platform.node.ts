@@ -77,7 +77,8 @@ export function openSocket(url: string, options: OpenSocketOptions = {}): Promis
     })
     ws.once('unexpected-response', (request, response) => {
       request.destroy()
-      failed(refusal(url, response.statusCode ?? 0, response.statusMessage ?? ''))
+      const retryAfterMs = Number(response.headers['retry-after']) * 1000
+      failed(refusal(url, response.statusCode ?? 0, response.statusMessage ?? '', retryAfterMs))
     })
     const onError = (error: Error): void =>
       failed(unreachable(url, error.message, error, tlsHint(url, error)))
@@ -99,11 +100,14 @@ function connect(url: string, options: ClientOptions): WebSocket {
 }
 
 /** The broker's refusals carry their code as the status text (server.ts). */
-function refusal(url: string, status: number, text: string): LogloomError {
+function refusal(url: string, status: number, text: string, retryAfterMs: number): LogloomError {
   if (text === 'WRONG_PORT')
     return new LogloomError(text, `${url} is the port of a node for other nodes, not for clients`)
   return Object.hasOwn(errorTable, text)
-    ? new LogloomError(text as ErrorCode, `${url} refused the connection (${status})`, { status })
+    ? new LogloomError(text as ErrorCode, `${url} refused the connection (${status})`, {
+        status,
+        ...(retryAfterMs > 0 ? { retryAfterMs } : {}),
+      })
     : unreachable(url, `HTTP ${status} ${text}`)
 }
 

@@ -218,6 +218,7 @@ export class Gateway {
   }
 
   private verify(request: IncomingMessage): UpgradeVerdict {
+    this.load.door.heard(request.socket)
     const refused = this.refusal(request) ?? refusedNode(request) ?? this.crowded(request)
     if (refused !== undefined) {
       const { status, reason = refused.code } = refused
@@ -302,6 +303,7 @@ export class Gateway {
   }
 
   private async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.load.door.heard(request.socket)
     const refused = this.refusal(request)
     if (refused !== undefined && refused.status !== 503) {
       count(this.options.stats.rejected, refused.code)

@@ -126,10 +126,11 @@ export class ClusterOfProcesses {
     })
   }
 
-  async kill(i: number, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  /** @returns its exit code or the signal; undefined when it was down */
+  async kill(i: number, signal: NodeJS.Signals = 'SIGKILL'): Promise<number | string | undefined> {
     const process = this.processes[i]
     this.processes[i] = undefined
-    await process?.kill(signal)
+    return process?.kill(signal)
   }
 
   /**

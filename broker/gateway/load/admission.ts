@@ -18,7 +18,7 @@ export type ShedReason = (typeof shedReasons)[number]
 /** How often `tick` is to be called. */
 export const loadTickMs = 20
 /** The window never gets smaller. */
-const windowBytesMin = 4 << 20
+const windowBytesMin = 1 << 20
 /** What one connection or principal may have in any case, while there is room at all. */
 const shareBytesMin = 64 << 10
 const sampleMs = 200

@@ -5,7 +5,7 @@
 //    └ connectionsPerAddressMax      └ handshakesPerSecondMax (503, Retry-After)
 //    └──────────── strangersMax: the oldest makes room ────────────┘
 //
-// The oldest goes, not the newest: who means well needs a round trip or two, who does not stays until it is cut.
+// The one that has been silent for longest goes: who means well needs a round trip or two, who does not stays until it is cut.
 
 import type { Socket } from 'node:net'
 import type { Settings } from '../../settings.ts'
@@ -29,7 +29,7 @@ export class Doorkeeper {
   private readonly rejected: Map<string, number>
   private readonly handshakes: TokenBucket
   private readonly addresses = new Map<string, Address>()
-  /** The oldest first. */
+  /** Who has been silent for longest comes first. */
   private readonly strangers = new Map<string, Socket>()
 
   constructor(settings: Settings, rejected: Map<string, number>) {
@@ -65,6 +65,15 @@ export class Doorkeeper {
     if (oldestName !== undefined) this.strangers.delete(oldestName)
     count(this.rejected, 'STRANGER_LIMIT')
     oldest?.destroy()
+  }
+
+  /** A whole request came from it. */
+  heard(socket: Socket): void {
+    const name = socketName(socket)
+    const stranger = this.strangers.get(name)
+    if (stranger === undefined) return
+    this.strangers.delete(name)
+    this.strangers.set(name, stranger)
   }
 
   /** Whether another upgrade may be made now. */

@@ -89,7 +89,7 @@ describe('the window of admitted writes', () => {
     for (let t = 0; t < seconds(3); t++) world.tick(60 * mib, flood)
     const before = world.admission.windowBytes
     for (let t = 0; t < seconds(3); t++) world.tick(0, flood)
-    expect(world.admission.windowBytes).toBe(4 * mib)
+    expect(world.admission.windowBytes).toBe(mib)
     for (let t = 0; t < seconds(4); t++) world.tick(60 * mib, flood)
     expect(world.admission.windowBytes / before).toBeCloseTo(1, 1)
   })
