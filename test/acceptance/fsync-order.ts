@@ -132,6 +132,8 @@ function parseTrace(text: string): Call[] {
 export interface SyncErrorReport {
   readonly ackedBefore: number
   readonly ackedAfterError: number
+  /** From the last ack to the end of the process. */
+  readonly stopMs: number
   readonly exitCode: number | string
   readonly readableAfterRestart: number
   readonly missing: number
@@ -163,13 +165,17 @@ export function syncError(nth: number): Promise<SyncErrorReport> {
     const acked: string[] = []
     const end = { gone: false }
     let ackedAfterError = 0
+    let lastAck = performance.now()
+    let stopMs = Number.NaN
     void broker.exited.then(() => {
       end.gone = true
+      stopMs = performance.now() - lastAck
     })
     for (let i = 0; !end.gone && i < nth * 20; i++) {
       try {
         await producer.send('errors', { value: `v${i}` }, { partition: 0 })
         acked.push(`v${i}`)
+        lastAck = performance.now()
         if (end.gone) ackedAfterError++
       } catch {
         break
@@ -191,6 +197,7 @@ export function syncError(nth: number): Promise<SyncErrorReport> {
     return {
       ackedBefore: acked.length,
       ackedAfterError,
+      stopMs,
       exitCode,
       readableAfterRestart: values.size,
       missing: acked.filter(v => !values.has(v)).length,

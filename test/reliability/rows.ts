@@ -131,6 +131,7 @@ export const rows: readonly Row[] = [
     demand:
       'memory grows by 512 MiB at most, others are at most twice as slow at p99, the stalled are closed with 3008 within 15 s',
     amount: 'once',
+    ci: '`test/reliability/load.test.ts`',
   },
   {
     row: 18,
@@ -138,6 +139,7 @@ export const rows: readonly Row[] = [
     demand:
       'goodput stays above 90 % of its peak, memory is bounded, and 10 s after all is as before',
     amount: '10 minutes',
+    ci: '`test/reliability/load.test.ts`',
   },
   {
     row: 19,
@@ -145,6 +147,7 @@ export const rows: readonly Row[] = [
     demand:
       'nothing acked is lost, no client sees an error that a retry does not mend, the process ends within 60 s',
     amount: 'ten times',
+    ci: '`test/reliability/load.test.ts`',
   },
   {
     row: 20,
@@ -160,6 +163,7 @@ export const rows: readonly Row[] = [
     trouble: 'slowloris, silent, unauthenticated and half-open sockets, 10,000 of them',
     demand: 'cut off within 5 s; who means well connects within 1 s at p99',
     amount: 'once for each',
+    ci: '`test/reliability/load.test.ts`',
   },
   {
     row: 22,
