@@ -68,6 +68,11 @@ export class RawClient {
     return client
   }
 
+  /** Over a socket that is open. */
+  static over(ws: WebSocket): RawClient {
+    return new RawClient(ws)
+  }
+
   /** Connects and says hello. */
   static async connect(url: string): Promise<RawClient> {
     const client = await RawClient.dial(url)

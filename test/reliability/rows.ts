@@ -171,6 +171,7 @@ export const rows: readonly Row[] = [
       'foreign origins; tokens that are expired, revoked, foreign or in the query; everything that a principal may not do',
     demand: 'all refused, nothing secret in any log',
     amount: 'every cell of the matrix',
+    ci: '`test/security/*.test.ts`, `test/gateway/origin.test.ts`',
   },
   {
     row: 23,

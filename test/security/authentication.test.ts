@@ -1,15 +1,14 @@
 // Who gets in: every kind of token, right and wrong, at every door (protocol.md 12.1; docs/reliability.md, row 22).
 
-import { createHmac } from 'node:crypto'
 import { chmodSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { connect } from '../../client/index.ts'
-import { formatApiKey } from '../../wire/api-key.ts'
+import { type Admin, connect } from '../../client/index.ts'
 import { RawClient } from '../gateway/raw-client.ts'
 import { JwtIssuer } from './jwt-issuer.ts'
 import { SecureBroker } from './secure-broker.ts'
+import { wrongTokens } from './wrong-tokens.ts'
 
 const base64 = (value: unknown): string =>
   Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url')
@@ -95,82 +94,15 @@ describe('a right token', () => {
 })
 
 describe('without a right token', () => {
+  const admin = async (): Promise<Admin> => (await broker.connect()).admin()
+  const names = wrongTokens(issuer, admin).map(({ name }) => name)
   const cases: readonly (readonly [
     string,
     () => Promise<string | undefined> | string | undefined,
   ])[] = [
     ['no token', () => undefined],
     ['an empty token', () => ''],
-    ['another admin token', () => `lla_${'a'.repeat(43)}`],
-    [
-      'an API key that nobody made',
-      () => formatApiKey({ id: 'a'.repeat(16), secret: 'b'.repeat(43) }),
-    ],
-    [
-      'an API key with another secret',
-      async () => formatApiKey({ id: (await keyFor('User:a')).tokenId, secret: 'b'.repeat(43) }),
-    ],
-    ['an API key of another form', () => 'llk_short'],
-    [
-      'an API key that was revoked',
-      async () => {
-        const { token, tokenId } = await keyFor('User:a')
-        await (await broker.connect()).admin().revokeToken(tokenId)
-        return token
-      },
-    ],
-    [
-      'an API key that has expired',
-      async () => {
-        const { token } = await keyFor('User:a', 1)
-        await new Promise(resolve => setTimeout(resolve, 5))
-        return token
-      },
-    ],
-    ['a JWT that has expired', () => issuer.token({ expiresIn: -1 })],
-    ['a JWT of another issuer', () => issuer.token({ issuer: 'https://other.example' })],
-    ['a JWT for another audience', () => issuer.token({ audience: 'another app' })],
-    ['a JWT without a name', () => issuer.token({ subject: '' })],
-    ['a JWT that says it is everybody', () => issuer.token({ subject: '*' })],
-    [
-      'a JWT signed by somebody else',
-      async () => {
-        const other = await JwtIssuer.start()
-        const token = await other.token()
-        await other.close()
-        return token
-      },
-    ],
-    [
-      'a JWT with alg none',
-      async () => {
-        const [, payload] = (await issuer.token()).split('.')
-        return `${base64({ alg: 'none' })}.${payload}.`
-      },
-    ],
-    [
-      'a JWT signed HS256 with the public key',
-      async () => {
-        const [, payload] = (await issuer.token()).split('.')
-        const head = `${base64({ alg: 'HS256', kid: issuer.keySet.keys[0]?.kid })}.${payload}`
-        const mac = createHmac('sha256', JSON.stringify(issuer.keySet.keys[0])).update(head)
-        return `${head}.${mac.digest('base64url')}`
-      },
-    ],
-    [
-      'a JWT with a changed claim',
-      async () => {
-        const [head, payload = '', signature] = (await issuer.token()).split('.')
-        const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as object
-        return `${head}.${base64({ ...claims, sub: 'admin' })}.${signature}`
-      },
-    ],
-    [
-      'a scoped token that nobody minted',
-      () => `llt_${base64({ p: 'User:admin', s: true })}.${base64('x')}`,
-    ],
-    ['something else', () => 'password'],
-    ['8193 characters', () => 'x'.repeat(8193)],
+    ...names.map((name, i) => [name, () => wrongTokens(issuer, admin)[i]?.make()] as const),
   ]
 
   it.each(cases)('%s is refused, with the same words', async (_name, make) => {
