@@ -43,6 +43,8 @@ export interface ConnectionDescription {
   readonly id: number
   /** As it called itself. */
   readonly client: string
+  /** Who it is, `User:alice`. */
+  readonly principal: string
   readonly remoteAddress: string
   /** Milliseconds since 1970. */
   readonly openedAt: number

@@ -54,7 +54,7 @@ export class PeerListener {
 
   constructor(options: PeerListenerOptions) {
     this.options = options
-    this.http = serverFor(options.certificate, (_request, response) => {
+    this.http = serverFor(options, (_request, response) => {
       response.writeHead(426, { 'content-type': 'text/plain', connection: 'close' })
       response.end('this port is for the nodes of the cluster\n')
     })
@@ -194,7 +194,10 @@ export class PeerListener {
 }
 
 /** With a certificate only those get a word in whose own is signed by the same authority. */
-function serverFor(certificate: Certificate | undefined, handle: RequestListener): Server {
+function serverFor(
+  { certificate, onRefusal }: PeerListenerOptions,
+  handle: RequestListener,
+): Server {
   const times = {
     headersTimeout: handshakeMsMax,
     requestTimeout: handshakeMsMax,
@@ -212,7 +215,11 @@ function serverFor(certificate: Certificate | undefined, handle: RequestListener
     },
     handle,
   )
-  server.on('tlsClientError', (_error, socket) => socket.destroy())
+  server.on('tlsClientError', (error, socket) => {
+    const message = `no TLS with a certificate of the cluster: ${error.message}`
+    onRefusal(new LogloomError('PEER_CERTIFICATE', message), socket.remoteAddress ?? '')
+    socket.destroy()
+  })
   certificate.onChange(() => server.setSecureContext({ ...certificate.current, minVersion }))
   return server
 }

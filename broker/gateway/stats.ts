@@ -83,10 +83,13 @@ export class GatewayStats {
   opened = 0
   /** Output waiting on all connections; asked at a scrape. */
   bufferedBytes: () => number = () => 0
-  readonly closed = zeros([1001, 1006, 1008, 1009, 1013, 3008])
+  readonly closed = zeros([1001, 1006, 1008, 1009, 1013, 3005, 3008])
   readonly rejected = zeros<string>([
     'FORBIDDEN_HOST',
     'FORBIDDEN_ORIGIN',
+    'AUTHENTICATION_REQUIRED',
+    'AUTHENTICATION_FAILED',
+    'TOKEN_IN_URL',
     'WRONG_PORT',
     'LIMIT_EXCEEDED',
     'BAD_FRAME',

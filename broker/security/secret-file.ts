@@ -1,6 +1,17 @@
 // Secrets in files of their own: made with mode 0600, refused when others could have read or written them.
 
-import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { LogloomError } from '../../wire/errors.ts'
 
@@ -39,21 +50,22 @@ export function secretFile(
   }
 }
 
-/** What was written; undefined when the file was there already. */
+/** What was written; undefined when the file was there already. It is there whole or not at all, and one of several that start makes it. */
 function create(path: string, make: () => string): string | undefined {
-  let file: number
-  try {
-    file = openSync(path, 'wx', 0o600)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined
-    throw error
-  }
+  if (existsSync(path)) return undefined
+  const unfinished = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`
+  const file = openSync(unfinished, 'wx', 0o600)
   const text = make()
   try {
     writeSync(file, `${text}\n`)
     fsyncSync(file)
+    linkSync(unfinished, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined
+    throw error
   } finally {
     closeSync(file)
+    unlinkSync(unfinished)
   }
   syncDirectory(dirname(path))
   return text

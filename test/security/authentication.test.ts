@@ -295,7 +295,7 @@ describe('a token that expires', () => {
     const asked = { times: 0 }
     const token = (): Promise<string> => {
       asked.times++
-      return issuer.token({ subject: 'fay', expiresIn: 2 })
+      return issuer.token({ subject: 'fay', expiresIn: 6 })
     }
     const right = { principal: 'User:fay', resource: 'topic', name: 'renewed' } as const
     await (await broker.connect())
@@ -312,10 +312,10 @@ describe('a token that expires', () => {
       await client.admin().createTopic({ topic: 'renewed' }, { ifNotExists: true })
       for await (const { value } of client.read('renewed', { from: 'beginning' })) {
         values.push(value)
-        if (asked.times >= 4) return
+        if (asked.times >= 3) return
       }
     })()
-    while (asked.times < 4) await producer.send('renewed', { value: 'x' })
+    while (asked.times < 3) await producer.send('renewed', { value: 'x' })
     await producer.send('renewed', { value: 'last' })
     await reading
     expect(states.filter(state => state === 'recovering')).toEqual([])

@@ -21,6 +21,7 @@ export const connectionsView: View = context => {
         [
           { title: 'Number', isNumber: true, cell: c => c.id },
           { title: 'Client', cell: c => c.client || '–' },
+          { title: 'Principal', cell: c => c.principal },
           { title: 'Address', cell: c => c.remoteAddress },
           { title: 'Open for', cell: c => seconds((Date.now() - c.openedAt) / 1000) },
           { title: 'Requests', isNumber: true, cell: c => c.requestsInFlight },
