@@ -257,6 +257,37 @@ describe('a revoked API key', () => {
   })
 })
 
+describe('a JWT with a scope', () => {
+  it('may do at most what its claim says, and nothing without the claim', async () => {
+    const other = await SecureBroker.start({
+      jwtJwksUrl: issuer.url,
+      jwtIssuer: issuer.name,
+      jwtAudience: [issuer.audience],
+      jwtScopeClaim: 'scope',
+      superUsers: ['User:alice'],
+    })
+    const may = async (op: string, fields: object, scope?: string): Promise<unknown> => {
+      const client = await RawClient.dial(other.url)
+      const claims = scope === undefined ? {} : { scope }
+      const auth = { token: await issuer.token({ claims }) }
+      await client.call('hello', { protocol: 1, client: 't', auth })
+      const reply = await client.request(op, { ...fields })
+      await client.close()
+      return (reply['error'] as { code?: string } | undefined)?.code
+    }
+    const write = { records: [{ topic: 'chat-1', value: 'x' }] }
+    const scope = 'openid topic:chat-*:create,write email'
+    expect(await may('publish', write, scope)).toBeUndefined()
+    expect(await may('publish', { records: [{ topic: 'other', value: 'x' }] }, scope)).toBe(
+      'AUTHORIZATION_FAILED',
+    )
+    expect(await may('publish', write)).toBe('AUTHORIZATION_FAILED')
+    const grants = [{ resource: 'topic', pattern: 'literal', name: 'other', operations: ['write'] }]
+    expect(await may('mintToken', { grants }, scope)).toBe('AUTHORIZATION_FAILED')
+    await other.close()
+  })
+})
+
 describe('authenticate', () => {
   it('takes another token of the same principal, and no other', async () => {
     const client = await RawClient.dial(broker.url)

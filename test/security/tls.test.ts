@@ -9,6 +9,7 @@ import { connect as connectTls, type PeerCertificate } from 'node:tls'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker, type StartBrokerOptions } from '../../broker/index.ts'
 import { connect } from '../../client/index.ts'
+import { start as startCommand } from '../cli/cli-process.ts'
 import { Authority, type Issued, writeCertificate } from './certificates.ts'
 
 const authority = new Authority()
@@ -212,6 +213,29 @@ describe('a new certificate', () => {
     broker.reloadCertificates()
     expect(broker.broker.health().problems.join()).not.toContain('tlsCertFile')
     expect((await shown(broker.port)).serialNumber).not.toBe(before.serialNumber)
+  })
+
+  it('is looked for at once on SIGHUP', async () => {
+    const { certFile, keyFile } = writeCertificate(directory, 'hup', authority.issue({ names }))
+    const files = ['--tls-cert-file', certFile, '--tls-key-file', keyFile]
+    const args = [
+      'start',
+      '--loglet',
+      'memory',
+      '--port',
+      '0',
+      '--tls-reload-interval-ms',
+      '600000',
+    ]
+    const command = startCommand([...args, ...files])
+    await command.until(stdout => stdout.includes('ready'))
+    const port = Number(new URL(/ready (\S+)/.exec(command.stdout())?.[1] ?? '').port)
+    const before = (await shown(port)).serialNumber
+    writeCertificate(directory, 'hup', authority.issue({ names }))
+    process.kill(command.pid, 'SIGHUP')
+    await expect.poll(async () => (await shown(port)).serialNumber).not.toBe(before)
+    process.kill(command.pid, 'SIGTERM')
+    expect((await command.exited).code).toBe(0)
   })
 
   it('is seen at /metrics, and in health before it ends', async () => {
