@@ -82,6 +82,7 @@ export const programs: readonly Program[] = [
   suite([20], 'hostile-frames'),
   suite([21], 'idle-sockets'),
   suite([22], 'strangers', 'who gets in; what principals may not do is the ACL matrix'),
+  suite([22], 'acl-cells', 'what principals may not do; who gets in is strangers'),
   suite([24], 'supply-chain'),
   fuzz('frames', ['--executions', '100000000']),
   fuzz('batches', ['--executions', '100000000']),
