@@ -102,7 +102,7 @@ function goneSince(
 export async function existingTopic(context: GatewayContext, frame: Frame): Promise<TopicState> {
   const name = str(frame, 'topic')
   checkTopicName(name)
-  return context.topics.find(name, false)
+  return context.topics.find(name)
 }
 
 function appendOrTimeout(

@@ -108,7 +108,7 @@ export class Gateway {
       timers: this.timers,
       stats: options.stats,
       authenticator: options.authenticator,
-      topics: new TopicDirectory(broker, settings),
+      topics: new TopicDirectory(broker, settings, name => this.load.accounts.quotaOf(name)),
       reads: new SharedReads(broker),
       snapshots: new SnapshotDesk(() => performance.now()),
       load: this.load,

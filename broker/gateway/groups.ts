@@ -213,7 +213,7 @@ export function groupName(frame: Frame): string {
 export async function topicOf(context: GatewayContext, row: Frame): Promise<TopicState> {
   const name = str(row, 'topic')
   checkTopicName(name)
-  return context.topics.find(name, false)
+  return context.topics.find(name)
 }
 
 /** The maps of a list. @throws LIMIT_EXCEEDED, INVALID_REQUEST */

@@ -18,7 +18,7 @@ export function produce(
   connection: Connection,
   call: Call,
 ): Promise<Frame> {
-  const topic = context.topics.find(str(frame, 'topic'), true, connection.access)
+  const topic = context.topics.find(str(frame, 'topic'), connection)
   return topic instanceof Promise
     ? topic.then(found => produceTo(context, frame, connection, call, found))
     : produceTo(context, frame, connection, call, topic)

@@ -11,9 +11,9 @@ import type { Answer } from '../engine/proposer.ts'
 import type { Expectation, PartitionBatch, PartitionMap } from '../state/commands.ts'
 import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
-import type { Access } from '../security/authorizer.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
+import type { Creator } from './topic-directory.ts'
 import { commitOf } from './groups.ts'
 import { shareAckOf } from './share.ts'
 import {
@@ -55,9 +55,8 @@ export async function publish(
   connection: Connection,
 ): Promise<Frame> {
   const isRecords = frame.batches === undefined
-  const { access } = connection
   let unit = await (isRecords
-    ? unitOfRecords(context, frame, access)
+    ? unitOfRecords(context, frame, connection)
     : unitOfBatches(context, frame))
   const expect = await expectations(context, frame)
   const commit = optMap(frame, 'commit')
@@ -81,7 +80,7 @@ export async function publish(
     // Partitions were added since they were chosen, by whom else but this broker: it chooses again.
     if (isRecords)
       while (!made.ok && made.code === 'STALE_PARTITIONS') {
-        unit = await unitOfRecords(context, frame, access)
+        unit = await unitOfRecords(context, frame, connection)
         made = await propose(unit)
       }
     const decision = acceptedOrThrow(made)
@@ -108,7 +107,7 @@ export async function publish(
 async function unitOfRecords(
   context: GatewayContext,
   frame: Frame,
-  access: Access | undefined,
+  creator: Creator,
 ): Promise<Unit> {
   const records = array(frame, 'records')
   const limit = context.settings.recordsPerPublishMax
@@ -129,7 +128,7 @@ async function unitOfRecords(
   const topics = new Map<string, TopicState>()
   for (const { row } of rows) {
     const name = str(row, 'topic')
-    if (!topics.has(name)) topics.set(name, await context.topics.find(name, true, access))
+    if (!topics.has(name)) topics.set(name, await context.topics.find(name, creator))
     const asked = optUint(row, 'partition')
     if (asked !== undefined)
       await context.topics.partitionSoon(topics.get(name) as TopicState, asked)
@@ -172,7 +171,7 @@ async function unitOfBatches(context: GatewayContext, frame: Frame): Promise<Uni
   const places: Placed[] = []
   for (const [i, element] of array(frame, 'batches').entries()) {
     const row = rowOf(element, 'batches', i)
-    const topic = await context.topics.find(str(row, 'topic'), false)
+    const topic = await context.topics.find(str(row, 'topic'))
     const { partition } = await context.topics.partitionSoon(topic, uint(row, 'partition'))
     const chosenOutOf = optUint(row, 'partitions')
     if (chosenOutOf !== undefined)
@@ -199,7 +198,7 @@ async function expectations(context: GatewayContext, frame: Frame): Promise<Expe
   const expect: Expectation[] = []
   for (const [i, element] of (optArray(frame, 'expect') ?? []).entries()) {
     const row = rowOf(element, 'expect', i)
-    const topic = await context.topics.find(str(row, 'topic'), false)
+    const topic = await context.topics.find(str(row, 'topic'))
     const { partition } = await context.topics.partitionSoon(topic, uint(row, 'partition'))
     expect.push({ topicId: topic.id, partition, offset: uint(row, 'offset') })
   }

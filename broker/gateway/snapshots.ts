@@ -91,7 +91,7 @@ export async function restoreTopic(context: GatewayContext, frame: Frame): Promi
   const index = uint(frame, 'index')
   const row = checked(() => parseTopics(bin(frame, 'page'))[0])
   if (row === undefined) throw invalid('page', 'holds no topic')
-  const config = topicConfigOf(context, { ...row.config })
+  const config = topicConfigOf(context, { ...row.config }, true)
   checkPartitions(context, row.ranges.length)
   const decision = await context.broker.propose({
     type: 'restoreTopic',

@@ -12,6 +12,8 @@ import { checkMemberId } from './groups.ts'
 import { acceptedOrThrow, checkPartitions, producerIdentity } from './produce.ts'
 import { ownTransactionalId } from './transactional-id.ts'
 import { asOfPosition, offsetSpec } from './offset-spec.ts'
+import { checkTopicQuota, ownerKey, ownerOf, ownership } from './topic-quota.ts'
+import type { Quota } from '../security/quota.ts'
 import { epochAt } from '../state/past.ts'
 
 /** Configuration keys that have an effect, with what they accept. All others are refused, not stored. */
@@ -50,7 +52,12 @@ export async function createTopic(
     optUint(frame, 'partitions') ?? context.settings.numPartitions,
   )
   const ifNotExists = optBool(frame, 'ifNotExists') ?? false
-  const config = topicConfig(context, frame)
+  const { principal } = connection
+  const config = { ...topicConfig(context, frame), ...ownership(principal) }
+  const { broker, load } = context
+  const quotaOf = (name: string): Quota => load.accounts.quotaOf(name)
+  if (broker.topicByName(topic) === undefined)
+    checkTopicQuota(broker, quotaOf, principal.name, { topics: 1, partitions })
   return asCommand(frame, connection, async producer => {
     const decision = await context.broker.propose({
       type: 'createTopic',
@@ -93,6 +100,7 @@ export async function alterTopic(
       {},
       { hint: 'give at least one key=value, or a number of partitions' },
     )
+  if (partitions !== undefined) checkMorePartitions(context, topicId, partitions)
   return asCommand(frame, connection, async producer => {
     const change = { ...producer, topicId, config }
     const decision = await context.broker.propose(
@@ -103,6 +111,19 @@ export async function alterTopic(
     context.broker.enforceRetention()
     return { ...acceptedOrThrow(decision).result }
   })
+}
+
+/** They count for whoever made the topic. @throws QUOTA_EXCEEDED */
+function checkMorePartitions(
+  { broker, load }: GatewayContext,
+  topicId: number,
+  partitions: number,
+): void {
+  const topic = broker.topicById(topicId)
+  const more = partitions - (topic?.partitions.length ?? partitions)
+  if (topic === undefined || more <= 0) return
+  const quotaOf = (name: string): Quota => load.accounts.quotaOf(name)
+  checkTopicQuota(broker, quotaOf, ownerOf(topic), { topics: 0, partitions: more })
 }
 
 /** Kafka's DeleteRecords, of one partition. */
@@ -208,7 +229,7 @@ const noTopic = 0
  */
 async function topicIdFor(context: GatewayContext, frame: Frame, name: string): Promise<number> {
   try {
-    return (await context.topics.find(name, false)).id
+    return (await context.topics.find(name)).id
   } catch (error) {
     const isMissing = error instanceof LogloomError && error.code === 'UNKNOWN_TOPIC'
     if (isMissing && producerIdentity(frame) !== undefined) return noTopic
@@ -221,7 +242,7 @@ async function currentTopic(context: GatewayContext, frame: Frame): Promise<Topi
   const name = str(frame, 'topic')
   checkTopicName(name)
   await context.broker.fresh()
-  return context.topics.find(name, false)
+  return context.topics.find(name)
 }
 
 /** Runs a request on its producer's command lane, when it has one. */
@@ -244,10 +265,21 @@ function topicConfig(context: GatewayContext, frame: Frame): Record<string, stri
   return topicConfigOf(context, optMap(frame, 'config') ?? {})
 }
 
-/** The configuration as it is stored. @throws INVALID_CONFIG for keys without effect and values outside their range */
-export function topicConfigOf(context: GatewayContext, given: Frame): Record<string, string> {
+/**
+ * The configuration as it is stored; with `keepsOwner` as it was elsewhere, whoever made the topic.
+ * @throws INVALID_CONFIG for keys without effect and values outside their range
+ */
+export function topicConfigOf(
+  context: GatewayContext,
+  given: Frame,
+  keepsOwner = false,
+): Record<string, string> {
   const config: Record<string, string> = {}
   for (const [key, value] of Object.entries(given)) {
+    if (keepsOwner && key === ownerKey) {
+      config[key] = String(value)
+      continue
+    }
     const known = Object.hasOwn(configKeys, key) ? configKeys[key] : undefined
     if (known === undefined)
       throw new LogloomError(

@@ -57,7 +57,12 @@ export class Accounts {
     const { version } = this.source
     if (account.version === version) return
     account.version = version
-    account.setQuota({ ...this.defaults, ...this.source.quota(account.name) }, performance.now())
+    account.setQuota(this.quotaOf(account.name), performance.now())
+  }
+
+  /** What holds for a principal: of each kind its own limit, else that of `User:*`, else the setting. */
+  quotaOf(principal: string): Quota {
+    return { ...this.defaults, ...this.source.quota(principal) }
   }
 
   /** Forgets who left and has paid. */
