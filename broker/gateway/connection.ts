@@ -18,6 +18,7 @@ import { credentialOf, helloReply, checkHello } from './hello.ts'
 import type { Account, ThrottleKind } from './load/account.ts'
 import { requestOverheadBytes } from './load/memory-budget.ts'
 import { ShedLanes } from './load/shed-lanes.ts'
+import { withoutStack } from './load/without-stack.ts'
 import type { Membership } from './membership.ts'
 import { operations } from './operations.ts'
 import { Output, type Reservation } from './output.ts'
@@ -627,10 +628,13 @@ export class Connection {
   private admit(account: Account, frame: Frame, heldBytes: number): void {
     const missing = this.shedLanes?.missing(frame)
     if (missing !== undefined)
-      throw new LogloomError(
-        'OUT_OF_ORDER_SEQUENCE',
-        `sequence ${missing} of this lane was refused (THROTTLED): it comes first`,
-        { expected: missing },
+      throw withoutStack(
+        () =>
+          new LogloomError(
+            'OUT_OF_ORDER_SEQUENCE',
+            `sequence ${missing} of this lane was refused (THROTTLED): it comes first`,
+            { expected: missing },
+          ),
       )
     const refusal = this.context.load.admission.enter(account, heldBytes)
     if (refusal === undefined) return

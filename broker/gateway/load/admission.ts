@@ -11,6 +11,7 @@
 import { LogloomError } from '../../../wire/errors.ts'
 import type { Account } from './account.ts'
 import type { MemoryBudget } from './memory-budget.ts'
+import { withoutStack } from './without-stack.ts'
 
 export const shedReasons = ['memory', 'queue'] as const
 export type ShedReason = (typeof shedReasons)[number]
@@ -52,7 +53,8 @@ export class Admission {
   private readonly samples: { readonly bytes: number; readonly ms: number }[] = []
   private readonly rates: number[] = []
   /** What was refused in the last samples. */
-  private readonly refusals: number[] = []
+  private readonly refusedBefore: number[] = []
+  private refusals: Partial<Record<ShedReason, LogloomError>> = {}
   private tickAt: number
   private readonly lags: number[] = []
 
@@ -79,7 +81,9 @@ export class Admission {
     if (reason !== undefined) {
       this.shed[reason]++
       this.refused += bytes
-      return this.refusal(reason)
+      // One for all who are refused until the next tick: a refusal must cost much less than what it saves.
+      this.refusals[reason] ??= withoutStack(() => this.refusal(reason))
+      return this.refusals[reason]
     }
     if (account.underWay === 0) this.active++
     account.underWay += bytes
@@ -97,13 +101,14 @@ export class Admission {
 
   /** Measures; to be called every `loadTickMs`. */
   tick(now: number): void {
+    this.refusals = {}
     this.lags.push(Math.max(0, now - this.tickAt - loadTickMs))
     if (this.lags.length > lagsKept) this.lags.shift()
     this.tickAt = now
     const ms = now - this.sampleAt
     if (ms < sampleMs) return
-    this.refusals.push(this.refused)
-    if (this.refusals.length > samplesPerRate) this.refusals.shift()
+    this.refusedBefore.push(this.refused)
+    if (this.refusedBefore.length > samplesPerRate) this.refusedBefore.shift()
     if (!this.wasIdle) this.measured(this.answered, ms)
     this.sampleAt = now
     this.answered = 0
@@ -162,7 +167,7 @@ export class Admission {
 
   /** When it is worth coming back: the time that what is under way and what was refused of late would take. */
   private retryAfterMs(): number {
-    const outside = this.refusals.reduce((sum, bytes) => sum + bytes, this.refused)
+    const outside = this.refusedBefore.reduce((sum, bytes) => sum + bytes, this.refused)
     const rate = Math.max(this.rate ?? 0, windowBytesMin)
     const ms = ((this.underWay + outside) * 1000) / rate
     return Math.ceil(Math.min(retryAfterMsMax, Math.max(retryAfterMsMin, ms)))
