@@ -5,11 +5,14 @@
 // cluster's secret (HKDF, RFC 5869), a broker alone keeps it in its data directory.
 
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { LogloomError } from '../../wire/errors.ts'
 import type { Grant } from './grant.ts'
 import type { Principal } from './principal.ts'
 import { secretFile } from './secret-file.ts'
 
 const prefix = 'llt_'
+const keyBytes = 32
+const keyPattern = /^[A-Za-z0-9_-]{43}$/
 
 /** Short names: the token travels in headers. */
 interface Claims {
@@ -29,7 +32,9 @@ interface Claims {
 export class ScopedTokens {
   private readonly key: Uint8Array
 
+  /** @throws RangeError for a key of another length: who signs with a short one signs for everybody */
   constructor(key: Uint8Array) {
+    if (key.length !== keyBytes) throw new RangeError(`a key of ${key.length} bytes`)
     this.key = key
   }
 
@@ -73,12 +78,22 @@ export class ScopedTokens {
 
 /** The key that all brokers of a cluster have. */
 export function clusterTokenKey(clusterSecret: string, clusterId: string): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', clusterSecret, clusterId, 'logloom scoped tokens 1', 32))
+  return new Uint8Array(
+    hkdfSync('sha256', clusterSecret, clusterId, 'logloom scoped tokens 1', keyBytes),
+  )
 }
 
 /** The key of a broker alone: kept in its directory, else forgotten at its end. @throws INVALID_CONFIG */
 export function ownTokenKey(directory: string | undefined): Uint8Array {
-  if (directory === undefined) return randomBytes(32)
-  const make = (): string => randomBytes(32).toString('base64url')
-  return Buffer.from(secretFile('data', `${directory}/token.key`, make).text, 'base64url')
+  if (directory === undefined) return randomBytes(keyBytes)
+  const path = `${directory}/token.key`
+  const { text } = secretFile('data', path, () => randomBytes(keyBytes).toString('base64url'))
+  const key = Buffer.from(text, 'base64url')
+  if (keyPattern.test(text) && key.length === keyBytes) return key
+  throw new LogloomError(
+    'INVALID_CONFIG',
+    `data: ${path} does not hold a key: ${keyBytes} bytes as base64url`,
+    { key: 'data' },
+    { hint: `delete ${path} and start again: a new one is made, and scoped tokens end` },
+  )
 }
