@@ -69,7 +69,8 @@ function isAlive(pid: number): boolean {
 }
 
 /**
- * Measures all sides, one after the other, again and again, so that what the machine does meanwhile hits all of them.
+ * Measures all sides, one after the other, again and again, so that what the machine does meanwhile hits all of them. Each round begins with another
+ * side, so that none always comes after the same.
  * @returns of each side what was measured, in order
  */
 export async function alternate<S, T>(
@@ -80,7 +81,10 @@ export async function alternate<S, T>(
 ): Promise<readonly (readonly T[])[]> {
   const found: T[][] = sides.map(() => [])
   for (let round = 0; round < rounds; round++) {
-    for (const [i, side] of sides.entries()) found[i]?.push(await measure(side, round))
+    for (let n = 0; n < sides.length; n++) {
+      const i = (n + round) % sides.length
+      found[i]?.push(await measure(sides[i] as S, round))
+    }
     context.tick(`round ${round + 1} of ${rounds}`)
   }
   return found

@@ -58,7 +58,7 @@ export const switchScenario = scenario<Params, Result>({
     short: { rate: 4000, clusterRate: 2000, bytes: 1000, warm: 2, hold: 6, switches: 20 },
     full: { rate: 4000, clusterRate: 2000, bytes: 1000, warm: 5, hold: 30, switches: 200 },
   },
-  seconds: p => 8 + 2 * p.warm + 8 * p.hold + 2 * p.switches * 0.45,
+  seconds: p => 8 + 2 * p.warm + 8 * p.hold + 2 * p.switches * 0.6,
   run: async (p, context) => {
     const broker = await startBroker(context, { loglet: 'file' })
     const one = await measure('one broker', [broker.url], single, p, context)
@@ -152,9 +152,7 @@ function section({ runs }: Result, p: Params): Section {
     headlines: [
       {
         what: 'Pause of the producers at a switch of the log, one broker / three nodes',
-        value: pauses
-          .map(({ median, max }) => `${number(median)} ms, at most ${number(max)}`)
-          .join(' / '),
+        value: `${pauses.map(pause => spread(pause)).join(' / ')} ms`,
         beside: 'Delos: "tens of ms" in one data centre',
       },
       {

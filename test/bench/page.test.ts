@@ -146,6 +146,6 @@ describe('scenarios', () => {
         if (rounds !== undefined) expect(rounds).toBeGreaterThanOrEqual(5)
       }
     const total = scenarios.reduce((sum, s) => sum + s.seconds(s.params.short), 0)
-    expect(total).toBeLessThan(13 * 60)
+    expect(total).toBeLessThan(14 * 60)
   })
 })
