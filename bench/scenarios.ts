@@ -4,6 +4,7 @@ import type { Scenario } from './scenario.ts'
 import { fanOut } from './limits/fan-out.ts'
 import { halfLoad } from './limits/half-load.ts'
 import { hardware } from './limits/hardware.ts'
+import { profile } from './limits/profile.ts'
 import { throughput } from './limits/throughput.ts'
 import { disaggregated } from './paper/disaggregated.ts'
 import { ordering } from './paper/ordering.ts'
@@ -26,6 +27,7 @@ export const scenarios: readonly Scenario[] = [
   virtualisation,
   hardware,
   throughput,
+  profile,
   halfLoad,
   fanOut,
   peers,
