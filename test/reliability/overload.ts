@@ -7,7 +7,6 @@
 //
 // The disk is made slow (strace holds up every sync), so that it is the limit and not the processor, which the broker shares with the load.
 
-import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { decodeBatch, encodeBatch, type Frame, LogloomError } from '../../wire/index.ts'
 import type { RequestChannel } from '../../wire/index.ts'
@@ -15,6 +14,7 @@ import { startBrokerProcess, withDirectory } from '../acceptance/broker-process.
 import { memoryOf } from '../acceptance/bounded.ts'
 import { latencyOf, openChannel } from '../acceptance/measure.ts'
 import { scrape, valueOf } from '../metrics-page.ts'
+import { hasStrace, slowDisk, slowLog } from './slow-disk.ts'
 import { type Suite, suiteMain } from './suite.ts'
 
 const mib = 1 << 20
@@ -27,13 +27,6 @@ const tickMs = 5
 const peakInFlight = 400
 /** One of a share of the peak that holds while nothing is wrong. */
 const calmShare = 0.5
-
-const hasStrace = spawnSync('strace', ['-V']).status === 0
-const syncDelayMicroseconds = 20_000
-const slowDisk =
-  `strace -f -qq --seccomp-bpf -o /dev/null -e trace=fdatasync -e inject=fdatasync:delay_exit=${syncDelayMicroseconds}`.split(
-    ' ',
-  )
 
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
@@ -176,13 +169,8 @@ export const run: Suite = ({ form, seconds = form === 'short' ? 6 : 600 }) =>
     const begun = performance.now()
     const broker = await startBrokerProcess({
       data: join(directory, 'data'),
-      ...(hasStrace ? { wrapper: slowDisk } : {}),
-      args: [
-        '--loglet=file',
-        '--appends-in-flight-max=2',
-        '--entry-bytes-max=65536',
-        `--memory-budget-bytes=${budgetBytes}`,
-      ],
+      wrapper: slowDisk,
+      args: [...slowLog, `--memory-budget-bytes=${budgetBytes}`],
     })
     const channels = await Promise.all(
       Array.from({ length: connections }, () => openChannel(broker.url)),

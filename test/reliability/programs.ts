@@ -78,6 +78,7 @@ export const programs: readonly Program[] = [
   suite([10], 'disk-full'),
   suite([17], 'stalled-consumers'),
   suite([18], 'overload'),
+  suite([18], 'fairness'),
   suite([19], 'sigterm'),
   suite([20], 'hostile-frames'),
   suite([21], 'idle-sockets'),
