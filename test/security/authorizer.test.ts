@@ -202,6 +202,23 @@ describe('the authorizer', () => {
     expect(access?.denial('topic', 'x'.repeat(1e6), 'read').message.length).toBeLessThan(200)
   })
 
+  it('keeps no decision longer than the rules that it came from', () => {
+    const acls = new Acls()
+    const access = new Authorizer(acls, []).accessOf(principalOf('User:alice'))
+    const may = (): boolean | undefined => access?.may('topic', 't', 'read')
+    const rule = {
+      principal: 'User:alice',
+      resource: 'topic',
+      pattern: 'literal',
+      name: 't',
+    } as const
+    expect(may()).toBe(false)
+    acls.set({ ...rule, permission: 'allow', operation: 'read' })
+    expect(may()).toBe(true)
+    acls.set()
+    expect(may()).toBe(false)
+  })
+
   it('keeps few decisions, and none about names that nothing can have', () => {
     const acls = new Acls()
     const access = new Authorizer(acls, []).accessOf(principalOf('User:alice'))
