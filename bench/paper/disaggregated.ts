@@ -6,7 +6,7 @@ import { barsSvg } from '../report/bars.ts'
 import { number, spread, table, timesSpread } from '../report/text.ts'
 import { scenario, type Section } from '../scenario.ts'
 import { ratioOf, type Spread, spreadOf } from '../stats.ts'
-import { shapeText, throughputWith } from './switched-load.ts'
+import { patientBroker, shapeText, throughputWith } from './switched-load.ts'
 
 interface Params {
   readonly rounds: number
@@ -50,11 +50,12 @@ export const disaggregated = scenario<Params, Result>({
     const disk = { BENCH_DISK_MB: String(p.disk) }
     const shared: NodeOptions = {
       env: { ...disk, BENCH_DISK_FACTOR: String(1 + databaseShare) },
+      args: patientBroker,
     }
     const logServer: NodeOptions = { roles: ['logserver'], env: disk }
     const converged = await startCluster(context, 'native', [shared, shared, shared])
     const apart = await startCluster(context, 'native', [
-      { roles: ['broker'] },
+      { roles: ['broker'], args: patientBroker },
       ...Array.from({ length: 3 * stripes }, () => logServer),
     ])
     const sides = [
@@ -80,7 +81,7 @@ export const disaggregated = scenario<Params, Result>({
   },
   section: ({ sides }, p): Section => ({
     body: [
-      `**Emulated:** each node is a process of its own whose disk takes ${p.disk} MB/s (a token bucket before every write; the bytes go to the real disk and are synced there). In the converged cluster, something that writes as much again as the log is on the same disks, as a database would be: each byte of the log is charged twice. Load: ${shapeText}, three replicas.`,
+      `**Emulated:** each node is a process of its own whose disk takes ${p.disk} MB/s (a token bucket before every write; the bytes go to the real disk and are synced there). In the converged cluster, something that writes as much again as the log is on the same disks, as a database would be: each byte of the log is charged twice. Load: ${shapeText}, three replicas; brokers let writes wait for longer than they would by default (\`queueTimeTargetMs\`).`,
       table(
         ['', 'protocol', 'MB/s', 'beside converged', 'what the disks allow'],
         sides.map(({ name, spec, throughput, gain }, i) => [

@@ -5,6 +5,8 @@ import { megabytesPerSecond, runLoad } from '../speed/options.ts'
 
 const shape = { recordBytes: 1024, batchBytes: 65_536, inFlight: 48 } as const
 export const shapeText = '1 KB records in batches of 64 KB, 48 batches (3 MB) in flight'
+/** Of the brokers: machines made slow on purpose must not turn the load away because it would wait too long (`queueTimeTargetMs`). */
+export const patientBroker = ['--queue-time-target-ms', '10000'] as const
 const warmSeconds = 0.2
 
 /** MB/s through the broker at `url`, once the open segment is one of `spec`. */

@@ -93,7 +93,7 @@ export const peerServers: Readonly<Record<PeerKind, Starter>> = {
     const isSync = durability === 'sync'
     return {
       url: `${KAFKA_BOOTSTRAP}?flush=${isSync ? 1 : 0}`,
-      version: `the Kafka at ${KAFKA_BOOTSTRAP}, whose disk may be another`,
+      version: 'the Kafka that KAFKA_BOOTSTRAP names, whose disk may be another',
       durability: isSync ? '`flush.messages=1`, `acks=all`' : 'default, `acks=all`',
     }
   },

@@ -6,6 +6,13 @@ import { encodeBatch, packFrame, readBatchHeader, unpackFrame } from '../../wire
 import { type LoadOptions, type LoadResult, socketOptions } from './options.ts'
 
 const options = JSON.parse(process.argv[2] ?? '') as LoadOptions
+interface Refusal {
+  readonly code: string
+  readonly retryAfterMs?: number
+}
+
+/** When the broker does not say. */
+const retryMs = 100
 const { frames, recordsPerBatch } = makeFrames(options)
 const socket = new WebSocket(options.url, socketOptions)
 socket.binaryType = 'nodebuffer'
@@ -62,7 +69,7 @@ function atFullSpeed(): Promise<LoadResult> {
       socket.send(frames[sent++ % frames.length] as Uint8Array)
     }
     socket.on('message', data => {
-      failOnError(data as Buffer)
+      if (isTurnedAway(data as Buffer)) return
       const now = performance.now()
       // Answers may come in any order; with equal requests the oldest is a fair partner.
       latencies.push(now - (sentAt[answered++] as number))
@@ -80,7 +87,7 @@ function atRate(perSecond: number): Promise<LoadResult> {
   const total = Math.round(perSecond * options.seconds)
   return new Promise(resolve => {
     socket.on('message', data => {
-      failOnError(data as Buffer)
+      if (isTurnedAway(data as Buffer)) return
       latencies.push(performance.now() - (sentAt[latencies.length] as number))
       if (latencies.length === total)
         resolve(summary(total, (performance.now() - start) / 1000, latencies))
@@ -98,11 +105,16 @@ function atRate(perSecond: number): Promise<LoadResult> {
   })
 }
 
-function failOnError(data: Buffer): void {
+/** True when the broker turned the request away for now: it is sent again when the broker says, as the SDK would. @throws on any other error */
+function isTurnedAway(data: Buffer): boolean {
   // Replies without an error are far shorter than any error.
-  if (data.length < 80) return
-  const { error } = unpackFrame(data)
-  if (error !== undefined) throw new Error(JSON.stringify(error))
+  if (data.length < 80) return false
+  const { id, error } = unpackFrame(data) as { id: number; error?: Refusal }
+  if (error === undefined) return false
+  if (error.code !== 'THROTTLED') throw new Error(JSON.stringify(error))
+  const again = (): void => socket.send(frames[id - 1] as Uint8Array)
+  setTimeout(again, error.retryAfterMs ?? retryMs)
+  return true
 }
 
 function summary(batches: number, seconds: number, latencies: number[]): LoadResult {
