@@ -26,6 +26,7 @@ import { permit } from './permissions.ts'
 import { LaneCounter } from './produce.ts'
 import { count } from './stats.ts'
 import { credit, type Subscription } from './subscription.ts'
+import { isTurnOver } from './turn.ts'
 
 export const closeCode = {
   goingAway: 1001,
@@ -87,6 +88,8 @@ export class Connection {
   private requestsInFlight = 0
   private bytesInFlight = 0
   private paused = false
+  /** Messages that came when the turn of the event loop had had its time, the oldest first: at most what one chunk of the socket held. */
+  private late: Uint8Array[] | undefined
   /** Not read until a quota is paid for. */
   private mutedUntil: number | undefined
   private cancelMute: (() => void) | undefined
@@ -455,6 +458,36 @@ export class Connection {
 
   private receive(bytes: Uint8Array): void {
     if (this.closed) return
+    if (this.late === undefined && !isTurnOver()) {
+      this.take(bytes)
+      return
+    }
+    if (this.late === undefined) {
+      this.late = []
+      this.pauseReading()
+      setImmediate(this.takeLate)
+    }
+    this.late.push(bytes)
+  }
+
+  /** One message at least, and more as long as there is time: everybody gets on. */
+  private readonly takeLate = (): void => {
+    const late = this.late ?? []
+    let taken = 0
+    do {
+      const next = late[taken++]
+      if (next !== undefined && !this.closed) this.take(next)
+    } while (taken < late.length && !isTurnOver())
+    if (taken < late.length && !this.closed) {
+      late.splice(0, taken)
+      setImmediate(this.takeLate)
+      return
+    }
+    this.late = undefined
+    this.resumeIfPossible()
+  }
+
+  private take(bytes: Uint8Array): void {
     if (!this.greeted && this.mustWait(bytes)) return
     this.partialSince = undefined
     let frame: Frame
@@ -780,6 +813,11 @@ export class Connection {
     )
       return
     if (isOverQuota) this.account?.whenLess(this.resumeIfPossible)
+    this.pauseReading()
+  }
+
+  private pauseReading(): void {
+    if (this.paused) return
     this.paused = true
     this.context.stats.pausedConnections++
     this.socket.pause()
@@ -793,6 +831,7 @@ export class Connection {
       this.requestsInFlight > requestsInFlightMax / 2 ||
       this.bytesInFlight > bytesInFlightMax / 2 ||
       this.mutedUntil !== undefined ||
+      this.late !== undefined ||
       this.output.isFull
     )
       return
