@@ -38,7 +38,7 @@ export const halfLoad = scenario<Params, Result>({
     'A broker that is not overloaded should cost its producers little more than the disk does. Load: half of what the broker takes at most, one batch of 64 KB at a time, timed from when it was due.',
   params: {
     tiny: { rounds: 1, seconds: 0.2 },
-    short: { rounds: 7, seconds: 1.2 },
+    short: { rounds: 5, seconds: 1.2 },
     full: { rounds: 15, seconds: 10 },
   },
   seconds: p => 3 + 4 * (p.seconds + 0.3) + p.rounds * 3 * (p.seconds + 0.3),

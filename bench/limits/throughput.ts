@@ -41,7 +41,7 @@ export const throughput = scenario<Params, Result>({
     'The same client sends the same frames as fast as answers come, to the bare loop and to brokers.',
   params: {
     tiny: { rounds: 1, seconds: 0.2 },
-    short: { rounds: 5, seconds: 1.2 },
+    short: { rounds: 5, seconds: 1 },
     full: { rounds: 15, seconds: 8 },
   },
   seconds: p => 4 + p.rounds * 8 * (p.seconds + 0.35),

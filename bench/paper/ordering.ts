@@ -40,7 +40,7 @@ export const ordering = scenario<Params, Result>({
     'Delos began with a loglet over ZooKeeper, which was right but slow, and later switched the running service to its own protocol, NativeLoglet. The same move here, live and in both directions.',
   params: {
     tiny: { rounds: 1, seconds: 0.3, rate: 50 },
-    short: { rounds: 7, seconds: 1.5, rate: 150 },
+    short: { rounds: 5, seconds: 1.5, rate: 150 },
     full: { rounds: 25, seconds: 10, rate: 150 },
   },
   seconds: p => 2 + 2 * p.rounds * (p.seconds + 0.6),

@@ -26,7 +26,7 @@ export const peers = scenario<PeersParams, PeersResult>({
     'The same work for each broker: produce for a while, read all of it back, and send single records at a fixed rate. Compared is like with like: brokers that sync before they ack, and brokers that write and sync later.',
   params: {
     tiny: { rounds: 1, seconds: 0.15, sizes: [100], rate: 100 },
-    short: { rounds: 5, seconds: 0.6, sizes: [100, 1024, 10_240], rate: 500 },
+    short: { rounds: 5, seconds: 0.5, sizes: [100, 1024, 10_240], rate: 500 },
     full: { rounds: 15, seconds: 5, sizes: [100, 1024, 10_240, 102_400], rate: 500 },
   },
   seconds: p => 8 + p.rounds * 6 * (p.sizes.length * 1.5 * p.seconds + Math.min(p.seconds * 2, 5)),
