@@ -42,6 +42,7 @@ import type { PastRange } from './state/past.ts'
 import { type MemberView, viewOf } from './state/groups/group-machine.ts'
 import { atLevel, cleaningLevel, lowestLevel } from './state/feature-level.ts'
 import { captureImage, type SnapshotImage } from './snapshot/image.ts'
+import type { Producer } from './state/producers.ts'
 import type { Session } from './state/sessions.ts'
 import { placeKey, type ShareGroup } from './state/share/share-group.ts'
 import { stateVersion } from './state/state-hash.ts'
@@ -341,6 +342,11 @@ export class Broker {
       over.abort()
       throw new LogloomError('LOG_UNAVAILABLE', `the end of the log is not known: ${problem}`)
     }
+  }
+
+  /** A producer that was given out and is not forgotten. */
+  producer(id: number): Producer | undefined {
+    return this.machine.producers.get(id)
   }
 
   topicByName(name: string): TopicState | undefined {

@@ -71,7 +71,7 @@ export const permissions: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   // Both create a topic that is missing only if that may be created: topic-directory.ts.
   ['produce', topic('write')],
   ['publish', publish],
-  // Transactional ids belong to their principal: see transactional-id.ts.
+  // Transactional ids belong to their principal: see producer-owner.ts.
   ['initProducer', open],
   ['fetch', topic('read')],
   ['subscribe', topic('read')],

@@ -11,6 +11,7 @@ import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
 import type { Call, Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
+import { mustOwn } from './producer-owner.ts'
 
 export function produce(
   context: GatewayContext,
@@ -38,6 +39,9 @@ async function produceTo(
   const header = checkBatch(batch, { bytesMax: messageBytesMax(context, topic) })
   const opened = checkKeys(topic, header, batch)
   if (opened !== undefined) await opened
+  const owned =
+    header.producerId === 0 ? undefined : mustOwn(context.broker, connection, header.producerId)
+  if (owned !== undefined) await owned
   const expectation = optMap(frame, 'expect')
   const partitions = optUint(frame, 'partitions')
   const command: Command = {

@@ -25,6 +25,7 @@ import {
   producerIdentity,
   sealedAndRetried,
 } from './produce.ts'
+import { mustOwn } from './producer-owner.ts'
 
 interface Placed {
   readonly topic: TopicState
@@ -64,6 +65,9 @@ export async function publish(
   const ack = optMap(frame, 'ack')
   const acknowledged = ack === undefined ? undefined : await shareAckOf(context, { ...ack })
   const producer = producerIdentity(frame)
+  const owned =
+    producer === undefined ? undefined : mustOwn(context.broker, connection, producer.id)
+  if (owned !== undefined) await owned
   const leave = producer === undefined ? undefined : connection.enterLane(`${producer.id}/command`)
   try {
     const propose = ({ batches, maps }: Unit): Promise<Answer> =>

@@ -40,7 +40,7 @@ export async function createToken(
       { limit: tokenDescriptionLengthMax, actual: description.length },
     )
   const expiresAt = expiryOf(context, frame)
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({
       type: 'createToken',
       ...producer,
@@ -61,7 +61,7 @@ export async function revokeToken(
   connection: Connection,
 ): Promise<Frame> {
   const id = tokenId(frame)
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'revokeToken', ...producer, id })
     return { ...acceptedOrThrow(decision).result }
   })
@@ -107,7 +107,7 @@ export async function createAcls(
       },
     )
   const bindings = rows.map(binding => readBinding(map({ op: 'createAcls', binding }, 'binding')))
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'createAcls', ...producer, bindings })
     return { ...acceptedOrThrow(decision).result }
   })
@@ -125,7 +125,7 @@ export async function deleteAcls(
     const deleted = found.slice(0, aclsPerCommandMax)
     return { deleted, more: found.length > deleted.length }
   }
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'deleteAcls', ...producer, filter })
     return { ...acceptedOrThrow(decision).result }
   })
@@ -144,7 +144,7 @@ export async function setQuota(
 ): Promise<Frame> {
   const principal = checkPrincipal(str(frame, 'principal'), true)
   const quota = frame.quota === null ? undefined : quotaOf(map(frame, 'quota'))
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({
       type: 'setQuota',
       ...producer,

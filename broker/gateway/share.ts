@@ -190,7 +190,7 @@ export async function shareAcknowledge(
   connection: Connection,
 ): Promise<Frame> {
   const ack = await shareAckOf(context, frame)
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const { result = {} } = acceptedOrThrow(
       await context.broker.propose({ type: 'acknowledgeRecords', ...producer, ...ack }),
     )

@@ -10,7 +10,7 @@ import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { checkMemberId } from './groups.ts'
 import { acceptedOrThrow, checkPartitions, producerIdentity } from './produce.ts'
-import { ownTransactionalId } from './transactional-id.ts'
+import { mustOwn, ownerName, ownTransactionalId } from './producer-owner.ts'
 import { asOfPosition, offsetSpec } from './offset-spec.ts'
 import { checkTopicQuota, ownerKey, ownerOf, ownership } from './topic-quota.ts'
 import type { Quota } from '../security/quota.ts'
@@ -58,7 +58,7 @@ export async function createTopic(
   const quotaOf = (name: string): Quota => load.accounts.quotaOf(name)
   if (broker.topicByName(topic) === undefined)
     checkTopicQuota(broker, quotaOf, principal.name, { topics: 1, partitions })
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({
       type: 'createTopic',
       ...producer,
@@ -78,7 +78,7 @@ export async function deleteTopic(
 ): Promise<Frame> {
   const name = str(frame, 'topic')
   const topicId = await topicIdFor(context, frame, name)
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'deleteTopic', ...producer, topicId })
     return { ...acceptedOrThrow(decision).result }
   })
@@ -101,7 +101,7 @@ export async function alterTopic(
       { hint: 'give at least one key=value, or a number of partitions' },
     )
   if (partitions !== undefined) checkMorePartitions(context, topicId, partitions)
-  return asCommand(frame, connection, async producer => {
+  return asCommand(context, frame, connection, async producer => {
     const change = { ...producer, topicId, config }
     const decision = await context.broker.propose(
       partitions === undefined
@@ -209,6 +209,8 @@ export async function initProducer(
   const producerEpoch = optUint(frame, 'producerEpoch')
   const transactionalId = optStr(frame, 'transactionalId')
   if (transactionalId !== undefined) checkMemberId(frame, 'transactionalId')
+  if (producerId !== undefined) await mustOwn(context.broker, { principal }, producerId)
+  const owner = ownerName(principal)
   const decision = await context.broker.propose({
     type: 'initProducer',
     ...(producerId === undefined ? {} : { producerId }),
@@ -216,6 +218,7 @@ export async function initProducer(
     ...(transactionalId === undefined
       ? {}
       : { transactionalId: ownTransactionalId(principal, transactionalId) }),
+    ...(owner === undefined ? {} : { owner }),
   })
   return { ...acceptedOrThrow(decision).result }
 }
@@ -247,12 +250,15 @@ async function currentTopic(context: GatewayContext, frame: Frame): Promise<Topi
 
 /** Runs a request on its producer's command lane, when it has one. */
 export async function asCommand(
+  { broker }: GatewayContext,
   frame: Frame,
   connection: Connection,
   run: (producer: { producer?: { id: number; epoch: number; sequence: number } }) => Promise<Frame>,
 ): Promise<Frame> {
   const producer = producerIdentity(frame)
   if (producer === undefined) return run({})
+  const owned = mustOwn(broker, connection, producer.id)
+  if (owned !== undefined) await owned
   const leave = connection.enterLane(`${producer.id}/command`)
   try {
     return await run({ producer })

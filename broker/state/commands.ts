@@ -113,6 +113,8 @@ export type Command =
       readonly producerEpoch?: number
       /** Whoever comes with it gets the same producer id with a higher epoch, which fences all before. */
       readonly transactionalId?: string
+      /** Whose the producer is from now on, if it is nobody's yet; absent while authentication is off. */
+      readonly owner?: string
     }
   | { readonly type: 'expireProducers'; readonly ids: readonly number[]; readonly idleMs: number }
   /** `clean`: nothing that lives lies below; only what is remembered of these places is forgotten. */

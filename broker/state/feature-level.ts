@@ -19,8 +19,10 @@ const sharesLevel = 4
 const securityLevel = 5
 /** Snapshots: holds, and restores of topics that nobody sees yet. */
 const snapshotsLevel = 6
+/** Producers belong to whoever asked for them. */
+const ownersLevel = 7
 /** Of this version. */
-export const featureLevel = snapshotsLevel
+export const featureLevel = ownersLevel
 
 /** What is to be known of the broker of a session. */
 export interface Leveled {
@@ -49,6 +51,7 @@ const levels: Partial<Record<CommandType, number>> = {
 /** The level that a broker needs to read the command. */
 export function levelOf(command: Command): number {
   if (command.type === 'publish' && command.ack !== undefined) return sharesLevel
+  if (command.type === 'initProducer' && command.owner !== undefined) return ownersLevel
   const isMapped =
     (command.type === 'produce' && command.partitions !== undefined) ||
     (command.type === 'publish' && command.maps !== undefined)
@@ -78,6 +81,11 @@ export function atLevel(command: Command, peers: Iterable<Leveled>): Command {
   }
   if (command.type === 'publish' && command.ack === undefined) {
     const { maps: _maps, ...plain } = command
+    return plain
+  }
+  // Nobody's, then, as all were before.
+  if (command.type === 'initProducer') {
+    const { owner: _owner, ...plain } = command
     return plain
   }
   const nodes = behind.map(({ node }) => node).sort()

@@ -41,6 +41,8 @@ export interface Producer {
   readonly commands: Lane
   /** Under which its owner finds it again (Kafka's transactional.id). */
   readonly transactionalId?: string
+  /** Who asked for it; absent: whoever knows its id. Given once, with the id. */
+  readonly owner?: string
 }
 
 interface CachedLane {
@@ -68,12 +70,14 @@ export class Producers {
       const id = row.id as number
       const commands = decodeLane(row.l as Row)
       const name = row.x as string | undefined
+      const owner = row.o as string | undefined
       const producer = {
         id,
         epoch: row.e as number,
         lastSeen: row.s as number,
         commands,
         ...(name === undefined ? {} : { transactionalId: name }),
+        ...(owner === undefined ? {} : { owner }),
       }
       this.producers.set(id, producer)
       if (name !== undefined) this.byTransactionalId.set(name, producer)
@@ -103,20 +107,20 @@ export class Producers {
     return this.producers.values()
   }
 
-  allocate(logTime: number, transactionalId?: string): Producer {
-    return this.insert(this.nextProducerId++, 0, logTime, transactionalId)
+  allocate(logTime: number, transactionalId?: string, owner?: string): Producer {
+    return this.insert(this.nextProducerId++, 0, logTime, { transactionalId, owner })
   }
 
   /** A producer with a name from another cluster: under the id that it had there, or another one where that is somebody else's. */
   restore(id: number, epoch: number, logTime: number, transactionalId: string): Producer {
     if (this.producers.has(id) || id >= this.nextProducerId)
       return this.allocate(logTime, transactionalId)
-    return this.insert(id, epoch, logTime, transactionalId)
+    return this.insert(id, epoch, logTime, { transactionalId })
   }
 
   /** Fences earlier users of the id. The producer may have expired: the id stays its own. */
-  bump(id: number, epoch: number, logTime: number): Producer {
-    const producer = this.producers.get(id) ?? this.insert(id, epoch, logTime)
+  bump(id: number, epoch: number, logTime: number, owner?: string): Producer {
+    const producer = this.producers.get(id) ?? this.insert(id, epoch, logTime, { owner })
     producer.epoch = epoch
     this.touch(producer, logTime)
     return producer
@@ -223,13 +227,22 @@ export class Producers {
     return () => this.evict()
   }
 
-  private insert(id: number, epoch: number, logTime: number, transactionalId?: string): Producer {
+  private insert(
+    id: number,
+    epoch: number,
+    logTime: number,
+    {
+      transactionalId,
+      owner,
+    }: { readonly transactionalId?: string | undefined; readonly owner?: string | undefined } = {},
+  ): Producer {
     const producer: Producer = {
       id,
       epoch,
       lastSeen: logTime,
       commands: { epoch, next: 0, decisions: [] },
       ...(transactionalId === undefined ? {} : { transactionalId }),
+      ...(owner === undefined ? {} : { owner }),
     }
     this.producers.set(id, producer)
     if (transactionalId !== undefined) this.byTransactionalId.set(transactionalId, producer)
@@ -279,13 +292,14 @@ interface Row {
 }
 
 function encodeProducer(producer: Producer): Uint8Array {
-  const { id, epoch, lastSeen, commands, transactionalId: x } = producer
+  const { id, epoch, lastSeen, commands, transactionalId: x, owner: o } = producer
   return packFrame({
     id,
     e: epoch,
     s: lastSeen,
     l: encodeLane(commands),
     ...(x === undefined ? {} : { x }),
+    ...(o === undefined ? {} : { o }),
   })
 }
 

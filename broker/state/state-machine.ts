@@ -613,7 +613,8 @@ export class StateMachine {
   }
 
   private initProducer(command: Command & { type: 'initProducer' }, effectLsn: number): Decision {
-    const { producerId, producerEpoch = 0, transactionalId } = command
+    const { producerId, producerEpoch = 0, transactionalId, owner } = command
+    if (owner !== undefined) this.hash.string(owner)
     const named = transactionalId === undefined ? undefined : this.producers.named(transactionalId)
     if (named !== undefined) {
       const epoch = named.epoch + 1
@@ -628,7 +629,7 @@ export class StateMachine {
         actual: names + 1,
       })
     if (producerId === undefined) {
-      const { id } = this.producers.allocate(this.time, transactionalId)
+      const { id } = this.producers.allocate(this.time, transactionalId, owner)
       this.hash.number(id)
       return this.accept(effectLsn, { producerId: id, producerEpoch: 0 })
     }
@@ -646,7 +647,7 @@ export class StateMachine {
         },
       )
     const epoch = producerEpoch + 1
-    this.producers.bump(producerId, epoch, this.time)
+    this.producers.bump(producerId, epoch, this.time, owner)
     return this.accept(effectLsn, { producerId, producerEpoch: epoch })
   }
 
