@@ -36,6 +36,11 @@ const withParent = new URL('emulate/with-parent.js', import.meta.url).href
 const stopMs = 5000
 const errorBytesMax = 2000
 
+/** The line of an uncaught error, or all of it. */
+function reasonIn(said: string): string {
+  return /^(?:\w*Error.*)$/m.exec(said)?.[0] ?? said.trim()
+}
+
 export const scriptOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
 /** Runs a script with Node. */
@@ -85,7 +90,7 @@ export function startProgram(
       const { value, done } = await lines.next()
       if (done !== true) return value
       await exited
-      throw new Error(`${program} ${args.join(' ').slice(-200)} ended: ${failure}${said.trim()}`)
+      throw new Error(`${args.join(' ').slice(-120)} ended: ${failure}${reasonIn(said)}`)
     },
     tell: line => {
       child.stdin.write(`${line}\n`)

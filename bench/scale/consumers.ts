@@ -103,12 +103,18 @@ async function withConsumers(
   context: BenchContext,
   count: number,
 ): Promise<(seconds: number) => Promise<Cost>> {
-  const server = await startBroker(context, { loglet: 'file' })
+  // All of them come at once, from one process.
+  const args = ['--handshakes-per-second-max', '20000']
+  const server = await startBroker(context, { loglet: 'file', args })
   const client = await connect(server.url)
   await client.admin().createTopic({ topic: 'bench', partitions: count })
   await client.close()
-  const args = [server.url, 'bench', String(count), String(count)]
-  const follower = startProcess(scriptOf('speed/follow-client.js'), args)
+  const follower = startProcess(scriptOf('speed/follow-client.js'), [
+    server.url,
+    'bench',
+    String(count),
+    String(count),
+  ])
   context.defer(() => follower.stop())
   try {
     await follower.line()
