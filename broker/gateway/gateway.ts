@@ -31,6 +31,7 @@ import { bearerOf, httpAccess } from './http-access.ts'
 import { LoadControl } from './load/load-control.ts'
 import { hostAllowed, type HostRules, originAllowed } from './origin.ts'
 import { page, pageHeaders } from './page.ts'
+import { Pipelining } from './pipelining.ts'
 import { SharedReads } from './shared-reads.ts'
 import { count, GatewayStats } from './stats.ts'
 import { Timers } from './timers.ts'
@@ -79,6 +80,7 @@ export class Gateway {
   private readonly http: Server
   private readonly sockets: SocketServer
   private readonly timers = new Timers(tickMs)
+  private readonly pipelining = new Pipelining()
   private readonly denials: DenialLog
   private readonly stopListening: () => void
   private readonly connections = new Set<Connection>()
@@ -130,6 +132,10 @@ export class Gateway {
         ),
     }
     this.http = serverFor(options.certificate, (request, response) => {
+      if (!this.pipelining.enter(request, response)) {
+        count(options.stats.rejected, 'LIMIT_EXCEEDED')
+        return
+      }
       this.handle(request, response).catch(error => {
         this.context.onInternalError(error, 'http')
         response.destroy()
