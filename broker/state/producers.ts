@@ -16,6 +16,12 @@ export const decisionsPerLane = 5
 export const sequenceModulus = 2 ** 31
 /** Producers with a transactional id. */
 export const transactionalIdsMax = 100_000
+/** Of one owner. */
+export const transactionalIdsPerOwnerMax = 10_000
+/** Producers without a name of one owner: beyond, those that have been idle for longest are forgotten. */
+export const producersPerOwnerMax = 10_000
+/** How many of them at a time. */
+const forgottenPerOwner = producersPerOwnerMax / 10
 /** How long the owner of a transactional id may be idle before its name is forgotten, by log time (Kafka's transactional.id.expiration.ms). */
 export const transactionalIdExpirationMs = 7 * 86_400_000
 /** Lanes kept in memory beyond those not yet stored. */
@@ -45,6 +51,11 @@ export interface Producer {
   readonly owner?: string
 }
 
+interface Owned {
+  named: number
+  readonly unnamed: Set<Producer>
+}
+
 interface CachedLane {
   readonly lane: Lane
   readonly key: Uint8Array
@@ -55,6 +66,7 @@ export class Producers {
   private readonly store: StateStore
   private readonly producers = new Map<number, Producer>()
   private readonly byTransactionalId = new Map<string, Producer>()
+  private readonly byOwner = new Map<string, Owned>()
   private readonly lanes = new Map<string, CachedLane>()
   private readonly dirtyProducers = new Set<Producer>()
   private readonly dirtyLanes = new Set<CachedLane>()
@@ -71,7 +83,7 @@ export class Producers {
       const commands = decodeLane(row.l as Row)
       const name = row.x as string | undefined
       const owner = row.o as string | undefined
-      const producer = {
+      const producer: Producer = {
         id,
         epoch: row.e as number,
         lastSeen: row.s as number,
@@ -79,9 +91,13 @@ export class Producers {
         ...(name === undefined ? {} : { transactionalId: name }),
         ...(owner === undefined ? {} : { owner }),
       }
-      this.producers.set(id, producer)
-      if (name !== undefined) this.byTransactionalId.set(name, producer)
+      this.enter(producer)
     }
+  }
+
+  /** Transactional ids of an owner. */
+  namedCountOf(owner: string): number {
+    return this.byOwner.get(owner)?.named ?? 0
   }
 
   get namedCount(): number {
@@ -131,20 +147,24 @@ export class Producers {
     this.dirtyProducers.add(producer)
   }
 
-  /** Forgets a producer and its lanes. */
-  expire(producer: Producer): void {
-    this.producers.delete(producer.id)
-    this.dirtyProducers.delete(producer)
-    if (producer.transactionalId !== undefined)
-      this.byTransactionalId.delete(producer.transactionalId)
-    this.deletions.push({ type: 'delete', key: producerKey(producer.id) })
-    this.deletions.push({
-      type: 'deleteRange',
-      low: laneKey(producer.id, 0, 0),
-      high: laneKey(producer.id, 0xffff_ffff, 0xffff_ffff),
-    })
+  /** Forgets producers and their lanes. */
+  expire(producers: readonly Producer[]): void {
+    const ids = new Set<string>()
+    for (const producer of producers) {
+      const { id } = producer
+      ids.add(String(id))
+      this.leave(producer)
+      this.dirtyProducers.delete(producer)
+      this.deletions.push({ type: 'delete', key: producerKey(id) })
+      this.deletions.push({
+        type: 'deleteRange',
+        low: laneKey(id, 0, 0),
+        high: laneKey(id, 0xffff_ffff, 0xffff_ffff),
+      })
+    }
+    if (ids.size === 0) return
     for (const [name, cached] of this.lanes)
-      if (name.startsWith(`${producer.id}/`)) {
+      if (ids.has(name.slice(0, name.indexOf('/')))) {
         this.lanes.delete(name)
         this.dirtyLanes.delete(cached)
       }
@@ -244,10 +264,43 @@ export class Producers {
       ...(transactionalId === undefined ? {} : { transactionalId }),
       ...(owner === undefined ? {} : { owner }),
     }
-    this.producers.set(id, producer)
-    if (transactionalId !== undefined) this.byTransactionalId.set(transactionalId, producer)
+    if (owner !== undefined) this.makeRoom(owner)
+    this.enter(producer)
     this.dirtyProducers.add(producer)
     return producer
+  }
+
+  /** By what the state has alone, so that all brokers forget the same: never by an order of insertion. */
+  private makeRoom(owner: string): void {
+    const { unnamed } = this.byOwner.get(owner) ?? {}
+    if (unnamed === undefined || unnamed.size < producersPerOwnerMax) return
+    const idlest = [...unnamed].sort((a, b) => a.lastSeen - b.lastSeen || a.id - b.id)
+    this.expire(idlest.slice(0, forgottenPerOwner))
+  }
+
+  private enter(producer: Producer): void {
+    const { id, transactionalId, owner } = producer
+    this.producers.set(id, producer)
+    if (transactionalId !== undefined) this.byTransactionalId.set(transactionalId, producer)
+    if (owner === undefined) return
+    let owned = this.byOwner.get(owner)
+    if (owned === undefined) {
+      owned = { named: 0, unnamed: new Set() }
+      this.byOwner.set(owner, owned)
+    }
+    if (transactionalId === undefined) owned.unnamed.add(producer)
+    else owned.named++
+  }
+
+  private leave(producer: Producer): void {
+    const { id, transactionalId, owner } = producer
+    this.producers.delete(id)
+    if (transactionalId !== undefined) this.byTransactionalId.delete(transactionalId)
+    const owned = owner === undefined ? undefined : this.byOwner.get(owner)
+    if (owner === undefined || owned === undefined) return
+    if (transactionalId === undefined) owned.unnamed.delete(producer)
+    else owned.named--
+    if (owned.named === 0 && owned.unnamed.size === 0) this.byOwner.delete(owner)
   }
 
   private lane(producer: Producer, topicId: number, partition: number): CachedLane {

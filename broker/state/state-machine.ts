@@ -18,7 +18,12 @@ import type {
 } from './commands.ts'
 import { metaKey } from './keys.ts'
 import { LogMeter } from './log-meter.ts'
-import { Producers, refusal, transactionalIdsMax } from './producers.ts'
+import {
+  Producers,
+  refusal,
+  transactionalIdsMax,
+  transactionalIdsPerOwnerMax,
+} from './producers.ts'
 import { Sessions, type Session } from './sessions.ts'
 import { compacted, relocate } from './relocation.ts'
 import { SecurityMachine } from './security/security-machine.ts'
@@ -344,11 +349,10 @@ export class StateMachine {
       case 'initProducer':
         return this.initProducer(command, effectLsn)
       case 'expireProducers': {
-        for (const id of command.ids) {
-          const producer = this.producers.get(id)
-          if (producer !== undefined && this.producers.isIdle(producer, this.time, command.idleMs))
-            this.producers.expire(producer)
-        }
+        const idle = command.ids.flatMap(id => this.producers.get(id) ?? [])
+        this.producers.expire(
+          idle.filter(producer => this.producers.isIdle(producer, this.time, command.idleMs)),
+        )
         return this.accept(effectLsn)
       }
       case 'trim':
@@ -628,6 +632,13 @@ export class StateMachine {
         limit: transactionalIdsMax,
         actual: names + 1,
       })
+    const owned = owner === undefined ? 0 : this.producers.namedCountOf(owner)
+    if (transactionalId !== undefined && owned >= transactionalIdsPerOwnerMax)
+      return refusal(
+        'LIMIT_EXCEEDED',
+        `you have ${owned} transactional ids (transactionalIdsPerOwnerMax)`,
+        { limit: transactionalIdsPerOwnerMax, actual: owned + 1 },
+      )
     if (producerId === undefined) {
       const { id } = this.producers.allocate(this.time, transactionalId, owner)
       this.hash.number(id)
