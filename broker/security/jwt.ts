@@ -4,9 +4,11 @@
 // without an expiry is refused. An issuer that does not answer ends no connection: see jwks.ts.
 
 import { createLocalJWKSet, errors, jwtVerify, type JWTPayload } from 'jose'
+import { everyone } from './acl.ts'
+import { administrator } from './admin-token.ts'
 import type { Grant } from './grant.ts'
 import { KeySet } from './jwks.ts'
-import type { Principal } from './principal.ts'
+import { anonymous, type Principal } from './principal.ts'
 import { parseGrant, scopeGrantsMax } from './scope.ts'
 
 export interface JwtSettings {
@@ -24,8 +26,8 @@ export interface JwtSettings {
 export const keysMissing = Symbol('keys missing')
 
 const principalPattern = /^[^\p{C}\s]{1,200}$/u
-/** Names that mean something else. */
-const reserved = new Set(['*', 'ANONYMOUS'])
+/** Principals that are something else: an issuer that lets its users choose their names must not make one of these. */
+const reserved = new Set([everyone, anonymous.name, administrator.name])
 
 export class JwtChecker {
   private readonly settings: JwtSettings
@@ -77,8 +79,10 @@ export class JwtChecker {
   private principalOf(payload: JWTPayload): Principal {
     const { jwtPrincipalClaim, jwtScopeClaim, jwtClockToleranceMs } = this.settings
     const name = payload[jwtPrincipalClaim]
-    if (typeof name !== 'string' || !principalPattern.test(name) || reserved.has(name))
-      throw new Error(`claim ${jwtPrincipalClaim} is no name of 1 to 200 visible characters`)
+    if (typeof name !== 'string' || !principalPattern.test(name) || reserved.has(`User:${name}`))
+      throw new Error(
+        `claim ${jwtPrincipalClaim} is no name of 1 to 200 visible characters, or one that means something else here`,
+      )
     return {
       name: `User:${name}`,
       mechanism: 'jwt',
