@@ -7,6 +7,7 @@
 
 import { Packr, RESET_BUFFER_MODE } from 'msgpackr/pack'
 import { allocate } from '#platform'
+import { decodeMarked } from './byte-order-mark.ts'
 import { LogloomError } from './errors.ts'
 import { checkFrame, type GuardLimits } from './guard.ts'
 import { wireLimits } from './limits.ts'
@@ -69,10 +70,13 @@ export function packFrameHead(frame: Frame, lastKey: string): Uint8Array {
  * @throws BAD_FRAME
  */
 export function unpackFrame(bytes: Uint8Array, limits: Partial<GuardLimits> = wireLimits): Frame {
-  checkFrame(bytes, limits)
+  const marked = checkFrame(bytes, limits)
   try {
-    return packr.unpack(bytes) as Frame
+    return marked === undefined
+      ? (packr.unpack(bytes) as Frame)
+      : decodeMarked(bytes, marked, copy => packr.unpack(copy) as Frame)
   } catch (error) {
+    if (error instanceof LogloomError) throw error
     throw new LogloomError(
       'BAD_FRAME',
       `not decodable: ${(error as Error).message}`,

@@ -4,6 +4,7 @@
 // extensions: decoders that trust declared lengths can be aborted, not merely made to throw, by 72 KB of nested arrays. One pass, no
 // recursion, nothing allocated. It does not know what a frame means, and it does not look into text: keys and UTF-8 are the reader's business.
 
+import { isMarked, markedTextBytesMin } from './byte-order-mark.ts'
 import { LogloomError } from './errors.ts'
 import { wireLimits } from './limits.ts'
 
@@ -20,13 +21,23 @@ const remaining = new Float64Array(depthHardMax + 1)
 /** 1 where the level is a map, whose values alternate key and value. */
 const mapLevel = new Uint8Array(depthHardMax + 1)
 
-/** Checks a frame: one map with string keys and nothing after it. @throws BAD_FRAME */
-export function checkFrame(bytes: Uint8Array, limits: Partial<GuardLimits> = wireLimits): void {
+/**
+ * Checks a frame: one map with string keys and nothing after it. @throws BAD_FRAME
+ * @returns where long text begins with U+FEFF, if any does (byte-order-mark.ts)
+ */
+export function checkFrame(
+  bytes: Uint8Array,
+  limits: Partial<GuardLimits> = wireLimits,
+): readonly number[] | undefined {
   const first = bytes[0]
   if (first === undefined) bad('complete', 'the frame is empty')
   const isMap = (first & 0xf0) === 0x80 || first === 0xde || first === 0xdf
   if (!isMap) bad('map', `a frame is a msgpack map, this begins with ${hex(first)}`)
-  walk(bytes, limits.depthMax ?? wireLimits.depthMax, limits.elementsMax ?? wireLimits.elementsMax)
+  return walk(
+    bytes,
+    limits.depthMax ?? wireLimits.depthMax,
+    limits.elementsMax ?? wireLimits.elementsMax,
+  )
 }
 
 /** Checks one msgpack value that fills `bytes`. @throws BAD_FRAME naming the rule, the limit and the value */
@@ -34,19 +45,24 @@ export function checkMsgpack(bytes: Uint8Array, limits: GuardLimits): void {
   walk(bytes, limits.depthMax, limits.elementsMax)
 }
 
-function walk(bytes: Uint8Array, depthMax: number, elementsMax: number): void {
+function walk(
+  bytes: Uint8Array,
+  depthMax: number,
+  elementsMax: number,
+): readonly number[] | undefined {
   const end = bytes.length
   const deepest = Math.min(depthMax, depthHardMax)
   let at = 0
   let depth = 0
   let elements = 0
+  let marked: number[] | undefined
   remaining[0] = 1
   mapLevel[0] = 0
   for (;;) {
     while (remaining[depth] === 0) {
       if (depth === 0) {
         if (at !== end) bad('trailing', `${end - at} bytes after the end of the value`)
-        return
+        return marked
       }
       depth--
     }
@@ -72,17 +88,26 @@ function walk(bytes: Uint8Array, depthMax: number, elementsMax: number): void {
         case 0xc3:
           break
         case 0xc4:
-        case 0xd9:
           at += 1 + length(bytes, at, 1)
           break
         case 0xc5:
-        case 0xda:
           at += 2 + length(bytes, at, 2)
           break
         case 0xc6:
-        case 0xdb:
           at += 4 + length(bytes, at, 4)
           break
+        case 0xd9:
+        case 0xda:
+        case 0xdb: {
+          const size = (1 << (token - 0xd9)) as 1 | 2 | 4
+          const start = at + size
+          at = start + length(bytes, at, size)
+          if (at - start >= markedTextBytesMin && isMarked(bytes, start)) {
+            marked ??= []
+            marked.push(start)
+          }
+          break
+        }
         case 0xcc:
         case 0xd0:
           at += 1
