@@ -16,6 +16,8 @@ const pattern = /^lla_[A-Za-z0-9_-]{43,}$/
 export interface AdminToken {
   /** It was made by this start. */
   readonly made: boolean
+  /** Tells it from those before and after it, and is no secret. */
+  readonly id: string
   matches(token: string): boolean
 }
 
@@ -30,5 +32,6 @@ export function openAdminToken(path: string): AdminToken {
       { hint: `delete ${path} and start again: a new one is made` },
     )
   const hash = hashOf(text)
-  return { made, matches: token => sameHash(hash, hashOf(token)) }
+  const id = `admin-${hashOf(`logloom admin token ${text}`).toString('hex').slice(0, 16)}`
+  return { made, id, matches: token => sameHash(hash, hashOf(token)) }
 }

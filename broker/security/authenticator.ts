@@ -79,6 +79,7 @@ export class Authenticator {
     const now = Date.now()
     if (expiresAt !== undefined && expiresAt <= now) return false
     if (tokenId === undefined) return true
+    if (principal.superUser) return tokenId === this.options.adminToken?.id
     const key = this.options.keys.apiKey(tokenId)
     return (
       key !== undefined &&
@@ -133,12 +134,15 @@ export class Authenticator {
     const { adminToken, scopedTokens } = this.options
     if (kind === 'jwt') return this.checkJwt(token)
     if (kind === 'admin-token')
-      return adminToken?.matches(token) === true ? administrator : 'not the admin token'
+      return adminToken?.matches(token) === true
+        ? { ...administrator, tokenId: adminToken.id }
+        : 'not the admin token'
     if (kind === 'api-key')
       return this.withFreshKeys(() => checkApiKey(this.options.keys, token, Date.now()))
     return this.withFreshKeys(() => {
       const found = scopedTokens.check(token, Date.now())
       if (typeof found === 'string' || this.isCurrent(found)) return found
+      if (found.superUser) return "a scoped token of an admin token that is not this broker's"
       return `the API key ${found.tokenId} of a scoped token was revoked or has expired`
     })
   }

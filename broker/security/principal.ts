@@ -12,7 +12,7 @@ export interface Principal {
   readonly mechanism: Mechanism
   /** Everything is allowed. */
   readonly superUser: boolean
-  /** The API key that it came with, or that its scoped token was minted with: revoking the key ends it. */
+  /** The API key or admin token that it came with, or that its scoped token was minted with: what ends that ends it. */
   readonly tokenId?: string
   /** Wall clock, ms; absent: never. */
   readonly expiresAt?: number

@@ -18,7 +18,7 @@ const keyPattern = /^[A-Za-z0-9_-]{43}$/
 interface Claims {
   /** Name of the principal. */
   readonly p: string
-  /** API key. */
+  /** API key, or admin token. */
   readonly k?: string
   /** Of somebody who may do everything. */
   readonly s?: true
@@ -60,6 +60,8 @@ export class ScopedTokens {
     if (rest.length > 0 || theirs.length !== ours.length || !timingSafeEqual(theirs, ours))
       return 'a scoped token that no broker of this log has minted'
     const claims = JSON.parse(Buffer.from(text, 'base64url').toString()) as Claims
+    // Nothing could end it.
+    if (claims.s === true && claims.k === undefined) return 'a scoped token of no admin token'
     if (claims.e <= now) return `a scoped token of ${claims.p} has expired`
     return {
       name: claims.p,
