@@ -26,7 +26,8 @@ export function decodeMarked(
   decode: (bytes: Uint8Array) => Frame,
 ): Frame {
   const character = unusedCharacter(bytes)
-  const copy = bytes.slice()
+  // A Buffer's own `slice` is a view.
+  const copy = Uint8Array.prototype.slice.call(bytes)
   const stand = new TextEncoder().encode(character)
   for (const place of places) copy.set(stand, place)
   return restore(decode(copy), character) as Frame

@@ -36,7 +36,10 @@ describe('text that begins with U+FEFF', () => {
   it('leaves bytes as they are', () => {
     const bin = Uint8Array.of(0xef, 0xbb, 0xbf, 0xee, 0x80, 0x80)
     const value = `\uFEFF${'x'.repeat(99)}`
-    const frame = unpackFrame(packFrame({ bin, value }))
+    const packed = Buffer.from(packFrame({ bin, value }))
+    const before = packed.toString('hex')
+    const frame = unpackFrame(packed)
+    expect(packed.toString('hex')).toBe(before)
     expect([...(frame.bin as Uint8Array)]).toEqual([...bin])
     expect(frame.value).toBe(value)
   })
