@@ -89,6 +89,14 @@ it('refuses what an older broker cannot read, and names that broker', async () =
   })
 })
 
+it('gives a producer no owner while an older broker would not know of it', async () => {
+  const command = { type: 'initProducer', owner: 'User:alice' } as const
+  const young = await beside({})
+  expect(await young.propose(command)).toMatchObject({ ok: true })
+  expect(young.producer(1)).toMatchObject({ id: 1 })
+  expect(young.producer(1)?.owner).toBeUndefined()
+})
+
 it('writes a keyed produce as an older broker reads it', async () => {
   expect(await keyedProduce(await beside({}))).toMatchObject({ ok: true })
   expect(await lastCode()).toBe(1)
