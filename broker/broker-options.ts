@@ -50,7 +50,7 @@ export const defaultBrokerSettings: BrokerSettings = {
   entryBytesMax: 1 << 20,
   tailCacheBytes: 64 << 20,
   backlogBytesMax: 64 << 20,
-  stateCommitIntervalMs: 5000,
+  stateCommitIntervalMs: 1000,
   producerIdExpirationMs: 86_400_000,
   clockJumpMaxMs: 10 * 60_000,
   logRetentionMs: 7 * 86_400_000,

@@ -132,7 +132,7 @@ export const settingsTable = {
     ),
     min: 0,
   },
-  stateCommitIntervalMs: number(5000, 'how often the state is written to its store'),
+  stateCommitIntervalMs: number(1000, 'how often the state is written to its store'),
   producerIdExpirationMs: number(
     86_400_000,
     'how long an idle producer is remembered, by log time',
