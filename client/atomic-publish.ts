@@ -6,6 +6,7 @@
 import { BatchBuilder, LogloomError, type RecordInput, wireLimits } from '../wire/index.ts'
 import type { Catalog } from './catalog.ts'
 import type { CommandLane } from './command-lane.ts'
+import { rowsOf, uintOf } from './checked.ts'
 import type { Connection } from './connection.ts'
 import type { Lsn, Offset } from './positions.ts'
 import { type Ack, sealMetIn } from './records.ts'
@@ -88,13 +89,13 @@ export async function publishAtomically(
   }, o.signal)
   try {
     const reply = await pending.reply
-    const offsets = reply['offsets'] as readonly { readonly offset: number }[]
-    const lsn = Number(reply['lsn']) as Lsn
-    const timestamp = Number(reply['timestamp'])
+    const offsets = rowsOf(reply, 'offsets').map(row => uintOf(row, 'offset'))
+    const lsn = uintOf(reply, 'lsn') as Lsn
+    const timestamp = uintOf(reply, 'timestamp')
     const met = sealMetIn(reply)
     return places.map(({ at, index }) => {
       const { topic, partition } = groups[at] as Group
-      const offset = ((offsets[at]?.offset ?? Number.NaN) + index) as Offset
+      const offset = ((offsets[at] ?? Number.NaN) + index) as Offset
       return { topic, partition, offset, lsn, timestamp, ...met }
     })
   } finally {

@@ -5,6 +5,7 @@
 
 import { type Frame, LogloomError } from '../wire/index.ts'
 import type { CallOptions, Connection } from './connection.ts'
+import { epochsOf, isPartitionCount, partitionCount } from './checked.ts'
 import type { PartitionEpoch } from './epochs.ts'
 
 export class Catalog {
@@ -45,14 +46,13 @@ export class Catalog {
     const partitions = partitionCount(reply)
     // The answer may be old; partitions do not become fewer.
     if (partitions > (this.#known.get(topic) ?? 0)) this.#known.set(topic, partitions)
-    const epochs = reply['epochs'] as readonly PartitionEpoch[] | undefined
-    return epochs ?? [{ partitions, lsn: 0, ends: [] }]
+    return epochsOf(reply) ?? [{ partitions, lsn: 0, ends: [] }]
   }
 
   /** Corrects or forgets what an error has shown to be wrong. */
   learn(topic: string, error: LogloomError): void {
     const { partitions } = error.details
-    if (error.code === 'STALE_PARTITIONS' && typeof partitions === 'number')
+    if (error.code === 'STALE_PARTITIONS' && isPartitionCount(partitions))
       this.#known.set(topic, partitions)
     if (error.code === 'UNKNOWN_TOPIC' || error.code === 'UNKNOWN_PARTITION') {
       this.#known.delete(topic)
@@ -74,10 +74,4 @@ export class Catalog {
       return this.#connection.call('createTopic', { topic, ifNotExists: true }, o)
     }
   }
-}
-
-function partitionCount(reply: Frame): number {
-  const { partitions } = reply
-  const count = Array.isArray(partitions) ? partitions.length : Number(partitions)
-  return Number.isSafeInteger(count) && count > 0 ? count : 1
 }

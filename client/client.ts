@@ -6,6 +6,7 @@
 import { Admin } from './admin.ts'
 import { amount } from './amount.ts'
 import { Catalog } from './catalog.ts'
+import { uintOf } from './checked.ts'
 import type { Connection } from './connection.ts'
 import { Consumer } from './consumer/consumer.ts'
 import { type ConsumerOptions, consumerSettings } from './consumer/consumer-options.ts'
@@ -156,7 +157,7 @@ export class Client {
     this.#assertOpen()
     const timeoutMs = this.#connection.requestTimeoutMs
     const reply = await this.#connection.call('snapshot', {}, { timeoutMs, ...o })
-    return Number(reply['position']) as Lsn
+    return uintOf(reply, 'position') as Lsn
   }
 
   admin(): Admin {

@@ -47,6 +47,9 @@ interface Waiter {
   reject(error: Error): void
 }
 
+/** The longest that timers take, about 24 days: a longer one would be over at once. */
+const timerMsMax = 2 ** 31 - 1
+
 const fatalCodes: ReadonlySet<string> = new Set([
   'UNSUPPORTED_PROTOCOL',
   'FORBIDDEN_HOST',
@@ -290,7 +293,10 @@ export class Connection {
   /** A quota is used up. `isUnread`: the broker does not read this connection until it is paid for. */
   #throttled(url: string, throttleMs: number, isUnread: boolean): void {
     if (isUnread)
-      this.#throttledUntilMs = Math.max(this.#throttledUntilMs, this.clock.nowMs() + throttleMs)
+      this.#throttledUntilMs = Math.max(
+        this.#throttledUntilMs,
+        this.clock.nowMs() + Math.min(throttleMs, timerMsMax),
+      )
     this.status.tell({ type: 'throttled', url, throttleMs })
   }
 

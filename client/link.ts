@@ -4,6 +4,7 @@
 // `subscribe`. It does not know how to reconnect: a link dies once, the Connection makes the next one (protocol.md 1.2).
 
 import { type Frame, LogloomError, openSocket, RequestChannel, wireLimits } from '../wire/index.ts'
+import { checkPush, partitionCount, uintOf } from './checked.ts'
 
 /** Limits the broker announced in its `hello` reply; bytes and counts. */
 export interface BrokerLimits {
@@ -78,12 +79,16 @@ export class Link {
     this.#pushes.expecting++
     try {
       const reply = await this.channel.request('subscribe', fields, o)
-      const sub = Number(reply['sub'])
-      const { partitions } = reply
+      const [sub, offset, end] = [
+        uintOf(reply, 'sub'),
+        uintOf(reply, 'offset'),
+        uintOf(reply, 'end'),
+      ]
+      const partitions = reply['partitions'] === undefined ? undefined : partitionCount(reply)
       // Before any record, the earliest pushes included.
       if (partitions !== undefined) sink({ op: 'deliver', sub, items: [], partitions })
       this.#pushes.attach(sub, sink)
-      return { sub, offset: Number(reply['offset']), end: Number(reply['end']) }
+      return { sub, offset, end }
     } finally {
       this.#pushes.settled()
     }
@@ -140,6 +145,7 @@ export async function openLink(url: string, o: LinkOptions): Promise<Link> {
       o.onBrokers(urls)
     }
     pushes.onGoaway = () => {
+      if (link.draining) return
       link.draining = true
       o.onGoaway(link)
     }
@@ -160,7 +166,9 @@ class PushRouter {
   readonly #members = new Map<string, PushSink>()
   #early: Frame[] = []
 
+  /** @throws BAD_FRAME */
   route(frame: Frame): void {
+    checkPush(frame)
     if (frame['op'] === 'goaway') {
       this.onGoaway()
       return
@@ -173,7 +181,8 @@ class PushRouter {
       this.#members.get(memberKey(textOf(frame['group']), textOf(frame['memberId'])))?.(frame)
       return
     }
-    const sink = this.#sinks.get(Number(frame['sub']))
+    if (frame['op'] !== 'deliver' && frame['op'] !== 'end') return
+    const sink = this.#sinks.get(frame['sub'] as number)
     if (sink) sink(frame)
     else if (this.expecting > 0) this.#early.push(frame) // bounded by the credit asked for
   }

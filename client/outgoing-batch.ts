@@ -158,7 +158,10 @@ export class OutgoingBatch implements LaneItem {
 
   succeed(reply: Frame): void {
     const { topic, partition } = this.route
-    const number = (key: string): number => Number(reply[key] ?? -1)
+    const number = (key: string): number => {
+      const value = reply[key]
+      return typeof value === 'number' ? value : -1
+    }
     this.outcome.succeed({
       topic,
       partition,

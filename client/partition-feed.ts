@@ -201,11 +201,15 @@ export class PartitionFeed {
 
   #onRefused(link: Link, error: LogloomError): void {
     const start = error.details['start']
-    if (error.code === 'OFFSET_TRIMMED' && typeof start === 'number' && this.#options.skipTrimmed) {
+    const isBehind =
+      typeof this.#from !== 'number' || (typeof start === 'number' && start > this.#from)
+    const isKnown = Number.isSafeInteger(start) && isBehind
+    if (error.code === 'OFFSET_TRIMMED' && isKnown && this.#options.skipTrimmed) {
       // Behind what is queued already, so that the reader hears of the gap in its place.
       if (typeof this.#from === 'number') this.cursor ??= this.#from
-      const gap = { gap: 'trimmed', offset: this.#from, next: start }
-      this.#queue.push({ items: [gap], next: start, end: start, bytes: 0 })
+      const next = start as number
+      const gap = { gap: 'trimmed', offset: this.#from, next }
+      this.#queue.push({ items: [gap], next, end: next, bytes: 0 })
       this.#from = start
       this.#subscribe(link)
       return

@@ -15,7 +15,7 @@ export interface RequestOptions {
 }
 
 export interface RequestChannelOptions {
-  /** Frames without an id. */
+  /** Frames without an id; BAD_FRAME that it throws closes the connection. */
   readonly onPush?: (frame: Frame) => void
   /** A quota is used up for so long, ms; after a reply the broker reads nothing of this connection until then (`isUnread`). */
   readonly onThrottle?: (throttleMs: number, isUnread: boolean) => void
@@ -124,7 +124,7 @@ export class RequestChannel {
     if (typeof frame.throttleMs === 'number' && frame.throttleMs > 0)
       this.onThrottle(frame.throttleMs, typeof frame.id === 'number')
     if (typeof frame.id !== 'number') {
-      if (frame.op !== undefined) this.onPush(frame)
+      if (frame.op !== undefined) this.push(frame)
       // An error without an id answers what the broker could not read: nobody's reply, but the cause of the close that follows.
       else if (isError(frame.error)) this.lastError = LogloomError.fromWire(frame.error)
       return
@@ -135,6 +135,16 @@ export class RequestChannel {
     else if (isError(frame.error)) waiting.reject(LogloomError.fromWire(frame.error))
     else
       waiting.reject(new LogloomError('INTERNAL', `the error reply to ${waiting.op} has no code`))
+  }
+
+  /** A push that is none ends the connection: thrown from here it would end the process. */
+  private push(frame: Frame): void {
+    try {
+      this.onPush(frame)
+    } catch (error) {
+      if ((error as Partial<LogloomError>).code !== 'BAD_FRAME') throw error
+      this.socket.close(unreadableReply, (error as Error).message)
+    }
   }
 
   private take(id: number): Waiting | undefined {

@@ -33,7 +33,7 @@ export function readScope(frame: Frame): readonly Grant[] {
       oneOf(resourceTypes, str(grant, 'resource'), 'resource'),
       oneOf(patternTypes, str(grant, 'pattern'), 'pattern'),
       str(grant, 'name'),
-      array(grant, 'operations').map(each => oneOf(aclOperations, String(each), 'operations')),
+      array(grant, 'operations').map(each => oneOf(aclOperations, each, 'operations')),
     )
   })
 }
@@ -97,7 +97,7 @@ function checkCount(count: number): void {
   )
 }
 
-function oneOf<T extends string>(known: readonly T[], text: string, field: string): T {
+function oneOf<T extends string>(known: readonly T[], text: unknown, field: string): T {
   const found = known.find(each => each === text)
   if (found !== undefined) return found
   throw invalid(`${field} must be one of ${known.join(', ')}`)

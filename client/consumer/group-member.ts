@@ -5,6 +5,7 @@
 
 import { type Frame, LogloomError, type WireError } from '../../wire/index.ts'
 import { fullJitterMs, pause } from '../clock.ts'
+import { checkAssignment } from '../checked.ts'
 import type { Connection } from '../connection.ts'
 import { asLogloomError, isTransient } from '../failures.ts'
 import type { Link } from '../link.ts'
@@ -151,6 +152,7 @@ export class GroupMember {
           timeoutMs: requestTimeoutMs,
         })
         this.#joined = true
+        checkAssignment(reply)
         if (!pushed && !this.#stop.signal.aborted) this.#hear(link, reply)
         return
       } catch (error) {

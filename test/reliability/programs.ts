@@ -99,6 +99,10 @@ export const programs: readonly Program[] = [
   fuzz('specs', ['--minutes', '20']),
   fuzz('arguments', ['--minutes', '20']),
   fuzz('command-lines', ['--minutes', '20']),
+  fuzz('client', ['--minutes', '20']),
+  fuzz('tokens', ['--minutes', '20']),
+  fuzz('acls', ['--minutes', '20']),
+  fuzz('snapshots', ['--minutes', '20']),
 ]
 
 /** `log: 12 seeds in 3.0 s (4.0 seeds/s, 99 events)` and below it `  state: count`. */

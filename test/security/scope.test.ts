@@ -15,6 +15,17 @@ const grant = (text: string): Grant => {
   return found
 }
 
+describe('a scope in a request', () => {
+  it.each([{ toString: 1, valueOf: 1 }, ['read'], null, 7])('has operations, not %j', operation => {
+    const grants = [
+      { resource: 'topic', pattern: 'literal', name: 't', operations: ['read', operation] },
+    ]
+    expect(() => readScope({ op: 'mintToken', grants })).toThrowError(
+      expect.objectContaining({ code: 'INVALID_REQUEST' }),
+    )
+  })
+})
+
 describe('a grant as text', () => {
   it('is read', () => {
     expect(grant('topic:orders:read,write')).toEqual({

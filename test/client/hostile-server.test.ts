@@ -1,0 +1,82 @@
+// A server that sends what no broker sends: it loses the connection, the application reads on, and nothing is thrown where nobody catches it.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { epochsOf, partitionCount } from '../../client/checked.ts'
+import { type Client, connect } from '../../client/index.ts'
+import { encodeBatch } from '../../wire/index.ts'
+import { FakeBroker } from './fake-broker.ts'
+
+let broker: FakeBroker
+let client: Client
+
+beforeEach(async () => {
+  broker = await FakeBroker.start()
+  broker.log.create('t')
+  client = await connect(broker.url, { retryBackoffMs: 1, retryBackoffMaxMs: 5 })
+})
+afterEach(async () => {
+  await client.close({ timeoutMs: 100 })
+  await broker.stop()
+})
+
+function store(value: string): void {
+  broker.log.append('t', 0, encodeBatch([{ value }], { now: 1 }), 1, broker.log.nextLsn())
+}
+
+const items = [{ offset: 1, batch: new Uint8Array(4) }]
+const whole = { op: 'deliver', sub: 1, items, next: 2, bytes: 4, end: 2 }
+
+describe('a malformed push', () => {
+  it.each([
+    { ...whole, items: 7 },
+    { ...whole, items: [null] },
+    { ...whole, items: [{ offset: 1 }] },
+    { ...whole, items: [{ offset: { valueOf: 1, toString: 1 }, batch: new Uint8Array() }] },
+    { ...whole, items: [...items, ...items] },
+    { ...whole, next: 1 },
+    { ...whole, next: 0.5 },
+    { ...whole, bytes: -1 },
+    { ...whole, sub: { valueOf: 1, toString: 1 } },
+    { ...whole, items: [], partitions: 2 ** 40 },
+    { op: 'end', sub: 1 },
+    { op: 'end', sub: 1, error: { code: 7 } },
+    { op: 'assignment', group: 'g', memberId: 'm', assigned: 7 },
+    { op: 'assignment', group: 'g', memberId: 'm', assigned: [{ topic: {} }] },
+    { op: 'assignment', group: 'g', memberId: 'm', error: 'no' },
+  ])('ends the connection, and the reader goes on: %j', async frame => {
+    store('a')
+    const values: (string | null)[] = []
+    for await (const { value } of client.read('t', { from: 'beginning', as: 'text' })) {
+      values.push(value)
+      if (values.length === 2) break
+      const connections = broker.connections
+      broker.push(frame)
+      while (broker.connections === connections) await new Promise(resolve => setImmediate(resolve))
+      store('b')
+    }
+    expect(values).toEqual(['a', 'b'])
+  })
+
+  it('of a kind that is not known is passed over', async () => {
+    const { connections } = broker
+    broker.push({ op: 'news', sub: 1, items: 7 })
+    await client.snapshot().catch(() => {})
+    expect(broker.connections).toBe(connections)
+  })
+})
+
+describe('the partitions of a topic', () => {
+  const refused = expect.objectContaining({ code: 'BAD_FRAME' }) as Error
+
+  it.each([0, -1, 1.5, 200_001, 2 ** 53, 'many', null, undefined, [], {}])('are not %j', given => {
+    expect(() => partitionCount({ partitions: given })).toThrowError(refused)
+    const epochs = [{ partitions: given, lsn: 0, ends: [] }]
+    expect(() => epochsOf({ epochs })).toThrowError(refused)
+  })
+
+  it('are a count, or are listed', () => {
+    expect(partitionCount({ partitions: 3 })).toBe(3)
+    expect(partitionCount({ partitions: [{}, {}] })).toBe(2)
+    expect(epochsOf({})).toBeUndefined()
+  })
+})
