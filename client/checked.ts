@@ -73,6 +73,7 @@ export function epochsOf(frame: Frame): readonly PartitionEpoch[] | undefined {
 function checkDelivery(frame: Frame): void {
   uintOf(frame, 'sub')
   if (frame['partitions'] !== undefined) partitionCount(frame)
+  if (!Array.isArray(frame['items'])) throw bad('items', 'a list')
   const items = rowsOf(frame, 'items')
   if (items.length === 0) return
   uintOf(frame, 'bytes')

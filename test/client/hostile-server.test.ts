@@ -29,6 +29,7 @@ const whole = { op: 'deliver', sub: 1, items, next: 2, bytes: 4, end: 2 }
 describe('a malformed push', () => {
   it.each([
     { ...whole, items: 7 },
+    { op: 'deliver', sub: 1 },
     { ...whole, items: [null] },
     { ...whole, items: [{ offset: 1 }] },
     { ...whole, items: [{ offset: { valueOf: 1, toString: 1 }, batch: new Uint8Array() }] },

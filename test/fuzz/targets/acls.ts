@@ -108,6 +108,12 @@ export const acls: Target = {
       { op: 'listQuotas' },
       {
         op: 'mintToken',
+        grants: [
+          { resource: 'topic', pattern: 'literal', name: 't', operations: [{ toString: 1 }] },
+        ],
+      },
+      {
+        op: 'mintToken',
         grants: [{ resource: 'topic', pattern: 'prefixed', name: 'chat-', operations: ['read'] }],
         ttlMs: 60_000,
       },

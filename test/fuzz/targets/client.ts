@@ -27,8 +27,17 @@ const perWorld = 250
 const framesMax = 12
 const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
+/** Replies to `hello`, in turn. */
+const hellos: readonly Frame[] = [
+  { serverId: 'f', version: '0', limits: { creditBytesMax: 2 ** 20 } },
+  { serverId: 7, version: [], limits: 7, auth: 'x', brokers: 'no' },
+  { limits: { creditBytesMax: -1, frameBytesMax: 'x', producerInFlightMax: 1e300 } },
+  { limits: null, auth: { expiresInMs: 1e300 }, brokers: [null, 7, { url: 7 }, { url: 'no' }] },
+]
+
 let world: World | undefined
 let given = 0
+let greeted = 0
 
 export const client: Target = {
   name: 'client',
@@ -67,6 +76,23 @@ export const client: Target = {
     ]),
     joined([{ op: 'brokers', brokers: [{ nodeId: 'n', url: 'no' }] }]),
     joined([{ op: 'goaway' }]),
+    // Found by reading: lists as long as these say, and what no number can be made of.
+    joined([
+      { answer: 'produce', error: { code: 'STALE_PARTITIONS', message: 'm', partitions: 2 ** 31 } },
+    ]),
+    joined([
+      {
+        answer: 'describeTopic',
+        epochs: [{ partitions: 2 ** 40, lsn: 0, ends: [] }],
+        partitions: 1,
+      },
+    ]),
+    joined([{ op: 'deliver', sub: { valueOf: 1, toString: 1 }, items: [] }]),
+    joined([
+      { op: 'assignment', group: 'g', memberId: 'M', assigned: [{ topic: { toString: 1 } }] },
+    ]),
+    joined([{ op: 'end', sub: 1 }]),
+    joined([{ answer: 'produce', offset: { valueOf: 1, toString: 1 }, throttleMs: 1e300 }]),
     joined([
       { op: 'end', sub: 1, error: { code: 'NOT_LEADER', message: 'm', retriable: true } },
       { answer: 'subscribe', sub: 1, offset: 0, end: 4 },
@@ -142,10 +168,10 @@ class World {
       verify: () => ({ ok: true }),
       onSocket: socket => {
         // Only the hello comes here; see `adopt`.
-        socket.onMessage = bytes =>
-          socket.send(
-            packFrame({ id: unpackFrame(bytes)['id'], protocol: 1, serverId: 'f', limits: {} }),
-          )
+        socket.onMessage = bytes => {
+          const { id } = unpackFrame(bytes)
+          socket.send(packFrame({ ...hellos[greeted++ % hellos.length], id, protocol: 1 }))
+        }
       },
     })
     server.on('upgrade', (request, socket, head) => sockets.handleUpgrade(request, socket, head))
@@ -185,6 +211,8 @@ class World {
     this.answerAll()
     await nextTurn()
     this.answerAll()
+    // A broker that said goodbye closes once it has answered.
+    if (link.draining) link.channel.close()
     const { fault } = this
     this.fault = undefined
     if (fault !== undefined) throw fault

@@ -323,9 +323,9 @@ class World {
   }
 }
 
-function jwt(header: { readonly alg: string }, claims: object, key: KeyObject): string {
+function jwt(header: Readonly<Record<string, unknown>>, claims: object, key: KeyObject): string {
   const text = `${encode(header)}.${encode(claims)}`
-  const how = header.alg === 'ES256' ? { key, dsaEncoding: 'ieee-p1363' as const } : key
+  const how = header['alg'] === 'ES256' ? { key, dsaEncoding: 'ieee-p1363' as const } : key
   return `${text}.${sign('sha256', Buffer.from(text), how).toString('base64url')}`
 }
 
