@@ -56,8 +56,9 @@ export function rightsFrom(random: FuzzRandom, operations: readonly string[]): U
   /** A value that fits, mostly. */
   const field = (name: string, write: () => void): void => {
     to.text(random.oneIn(60) ? `${name}x` : name)
-    if (random.oneIn(30)) to.value(2)
-    else if (random.oneIn(30)) to.u8(0xc0)
+    const kind = random.below(30)
+    if (kind === 0) to.value(2)
+    else if (kind === 1) to.u8(0xc0)
     else write()
   }
   const fields = (): void => {

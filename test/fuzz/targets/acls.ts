@@ -274,7 +274,7 @@ function meets(filter: Frame, binding: AclBinding): boolean {
     const wanted = wants(field)
     if (wanted === undefined || (field === 'pattern' && wanted === 'match')) return true
     if (field !== 'name' || wants('pattern') !== 'match') return wanted === binding[field]
-    const name = String(wanted)
+    const name = wanted as string
     if (binding.pattern === 'prefixed') return name.slice(0, binding.name.length) === binding.name
     return binding.name === '*' || binding.name === name
   })

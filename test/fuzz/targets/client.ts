@@ -25,6 +25,7 @@ const limits = { elementsMax: wireLimits.replyElementsMax }
 /** Offsets only grow, and what has come to the last one reads no more. */
 const perWorld = 250
 const framesMax = 12
+const closeMs = 10_000
 const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 /** Replies to `hello`, in turn. */
@@ -373,14 +374,21 @@ class World {
   }
 
   async close(): Promise<void> {
-    await this.connection.close()
-    await Promise.all(this.running.values())
+    await inTurn('the connection does not close', this.connection.close())
+    for (const [name, done] of this.running) await inTurn(`the ${name} does not end`, done)
     process.off('uncaughtExceptionMonitor', this.onDeath)
     this.server.closeAllConnections()
-    await new Promise(resolve => {
-      this.server.close(resolve)
-    })
+    await inTurn('a socket is left open', new Promise(resolve => this.server.close(resolve)))
   }
+}
+
+/** Whoever is closed ends soon. @throws Finding */
+async function inTurn(rule: string, done: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Finding(rule)), closeMs)
+  })
+  await Promise.race([done, late]).finally(() => clearTimeout(timer))
 }
 
 function textOf(value: Uint8Array | null): string {

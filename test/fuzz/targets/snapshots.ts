@@ -194,10 +194,10 @@ function changed(random: FuzzRandom): Part[] {
   for (let changes = random.below(3); changes > 0; changes--) {
     const at = random.below(parts.length)
     const [type, payload] = parts[at] as Part
-    const other = (random.pick(parts) as Part)[1]
+    const other = random.pick(parts)[1]
     const kind = random.below(12)
     if (kind === 0) parts.splice(at, 1)
-    else if (kind === 1) parts.splice(at, 0, random.pick(parts) as Part)
+    else if (kind === 1) parts.splice(at, 0, random.pick(parts))
     else if (kind === 2) parts[at] = [random.pick(names.slice(0, -1)), payload]
     else if (kind === 3) {
       maker.begin()
