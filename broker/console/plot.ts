@@ -37,7 +37,8 @@ export class Plot {
     const accent = colorOf('--accent')
     this.plot = new UPlot(
       {
-        width: 600,
+        // Until the observer tells: no screen is narrower, so the page is never wider than it.
+        width: 200,
         height,
         series: [
           {},
