@@ -390,8 +390,10 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
 
   #throwIfFailed(): void {
     if (this.#failure) throw this.#failure
+    // What is queued waits for other partitions, which bring nothing more either.
+    const isOver = this.#connection.closedBy !== undefined
     for (const feed of this.#feeds) {
-      if (feed.error && feed.queued === 0 && !(this.#settings.untilEnd && isDone(feed)))
+      if (feed.error && (isOver || feed.queued === 0) && !(this.#settings.untilEnd && isDone(feed)))
         throw feed.error
     }
   }

@@ -375,6 +375,7 @@ class World {
 
   async close(): Promise<void> {
     await inTurn('the connection does not close', this.connection.close())
+    await inTurn('the client does not close', this.client.close({ timeoutMs: 0 }))
     for (const [name, done] of this.running) await inTurn(`the ${name} does not end`, done)
     process.off('uncaughtExceptionMonitor', this.onDeath)
     this.server.closeAllConnections()
