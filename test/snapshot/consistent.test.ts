@@ -1,42 +1,22 @@
 // A snapshot of a cluster that is at work is one state of it: transactions whole, offsets of groups exactly those of the records, nothing removed from
 // under it, and nothing held for ever.
 
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createSnapshot } from '../../broker/cli/snapshot-create.ts'
 import { restoreSnapshot } from '../../broker/cli/snapshot-restore.ts'
 import { type RunningBroker, startBroker, type StartBrokerOptions } from '../../broker/index.ts'
-import { type Client, connect } from '../../client/index.ts'
+import { connect } from '../../client/index.ts'
 import { encodeBatch } from '../../wire/batch.ts'
 import type { Frame } from '../../wire/frame.ts'
+import { sceneOfEachTest } from './scene.ts'
 import { connected, dump } from './dump.ts'
 
-let directory: string
-let snapshot: string
-const open: { close(): Promise<unknown> }[] = []
-
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'logloom-consistent-'))
-  snapshot = join(directory, 'one.snapshot')
-})
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
-  await rm(directory, { recursive: true, force: true })
-})
-
-async function broker(options: StartBrokerOptions = {}): Promise<RunningBroker> {
-  const running = await startBroker({ port: 0, loglet: 'memory', ...options })
-  open.push(running)
-  return running
-}
-
-async function clientOf(url: string): Promise<Client> {
-  const client = await connect(url)
-  open.push(client)
-  return client
-}
+const scene = sceneOfEachTest()
+const { open, clientOf } = scene
+const broker = (options: StartBrokerOptions = {}): Promise<RunningBroker> =>
+  scene.broker({ loglet: 'memory', ...options })
 
 async function valuesOf(url: string, topic: string, partition: number): Promise<string[]> {
   return connected(url, async connection => {
@@ -102,7 +82,7 @@ describe('a snapshot of a cluster at work', () => {
     }
     await waitFor('out', 50)
     for (let round = 0; round < 4; round++) {
-      const path = join(directory, `${round}.snapshot`)
+      const path = join(scene.directory, `${round}.snapshot`)
       const taken = await connected(from.url, connection => createSnapshot(connection, path))
       const ends = (await admin.describeTopic('left')).partitions[0]?.endOffset ?? 0
       await waitFor('left', ends + 20)
@@ -217,10 +197,10 @@ describe('a snapshot of a cluster at work', () => {
     await connected(from.url, async connection => {
       const batch = encodeBatch([{ value: 'v' }], { now: 1 })
       await connection.call('produce', { topic: 't', partition: 0, batch })
-      await expect(createSnapshot(connection, snapshot)).rejects.toMatchObject({
+      await expect(createSnapshot(connection, scene.snapshot)).rejects.toMatchObject({
         code: 'SNAPSHOT_EXPIRED',
       })
-      expect(await readdir(directory)).toEqual([])
+      expect(await readdir(scene.directory)).toEqual([])
     })
     const other = await broker()
     await connected(other.url, async connection => {
@@ -228,7 +208,7 @@ describe('a snapshot of a cluster at work', () => {
       for (let n = 0; n < 40; n++)
         await connection.call('produce', { topic: `t${n % 20}`, partition: 0, batch })
       let isDeleted = false
-      const taking = createSnapshot(connection, snapshot, {
+      const taking = createSnapshot(connection, scene.snapshot, {
         onProgress: () => {
           if (isDeleted) return
           isDeleted = true
@@ -239,7 +219,7 @@ describe('a snapshot of a cluster at work', () => {
         code: 'SNAPSHOT_EXPIRED',
         details: { topic: 't19' },
       })
-      expect(await readdir(directory)).toEqual([])
+      expect(await readdir(scene.directory)).toEqual([])
     })
   })
 })
@@ -255,17 +235,17 @@ describe('a restore', () => {
         group: 'g',
         offsets: [{ topic: 't1', partition: 0, offset: 7 }],
       })
-      await createSnapshot(connection, snapshot)
+      await createSnapshot(connection, scene.snapshot)
     })
     const before = await connected(from.url, connection => dump(connection))
-    const data = join(directory, 'to')
+    const data = join(scene.directory, 'to')
     let to = await startBroker({ port: 0, loglet: 'file', data })
     // Ends in the midst: the connection is closed under it.
     const cut = await connect(to.url)
     await cut.close()
     const half = await connected(to.url, async connection => {
       let seen = 0
-      const restoring = restoreSnapshot(connection, snapshot, {
+      const restoring = restoreSnapshot(connection, scene.snapshot, {
         onProgress: (stage, done, all) => {
           if (stage === 'restoring' && done > all / 2 && seen++ === 0) void connection.close()
         },
@@ -289,12 +269,14 @@ describe('a restore', () => {
     await to.close()
     to = await startBroker({ port: 0, loglet: 'file', data })
     open.push(to)
-    const result = await connected(to.url, connection => restoreSnapshot(connection, snapshot))
+    const result = await connected(to.url, connection =>
+      restoreSnapshot(connection, scene.snapshot),
+    )
     expect(result.outcome).toBe('restored')
     expect(result.skippedBytes).toBeGreaterThan(0)
     expect(result.sentBytes).toBeGreaterThan(0)
     expect(await connected(to.url, connection => dump(connection))).toEqual(before)
-    const again = await connected(to.url, connection => restoreSnapshot(connection, snapshot))
+    const again = await connected(to.url, connection => restoreSnapshot(connection, scene.snapshot))
     expect(again).toMatchObject({ outcome: 'already restored', sentBytes: 0 })
     expect(await connected(to.url, connection => dump(connection))).toEqual(before)
   })
@@ -305,11 +287,13 @@ describe('a restore', () => {
       const batch = encodeBatch([{ value: Buffer.alloc(100_000) }], { now: 1 })
       for (let n = 0; n < 50; n++)
         await connection.call('produce', { topic: `t${n % 3}`, partition: 0, batch })
-      await createSnapshot(connection, snapshot)
+      await createSnapshot(connection, scene.snapshot)
     })
     const to = await broker()
     await Promise.all(
-      [1, 2].map(() => connected(to.url, connection => restoreSnapshot(connection, snapshot))),
+      [1, 2].map(() =>
+        connected(to.url, connection => restoreSnapshot(connection, scene.snapshot)),
+      ),
     )
     const before = await connected(from.url, connection => dump(connection))
     expect(await connected(to.url, connection => dump(connection))).toEqual(before)
@@ -325,18 +309,21 @@ describe('a restore', () => {
         group: 'g',
         offsets: ['a', 'b'].map(topic => ({ topic, partition: 0, offset: 1 })),
       })
-      await createSnapshot(connection, snapshot)
+      await createSnapshot(connection, scene.snapshot)
       const { applied } = from.broker
-      const taken = restoreSnapshot(connection, snapshot)
+      const taken = restoreSnapshot(connection, scene.snapshot)
       await expect(taken).rejects.toMatchObject({
         code: 'TOPIC_EXISTS',
         details: { topics: ['a', 'b', 'c'] },
       })
       expect(from.broker.applied).toBe(applied)
-      const dry = await restoreSnapshot(connection, snapshot, { prefix: 'old-', dryRun: true })
+      const dry = await restoreSnapshot(connection, scene.snapshot, {
+        prefix: 'old-',
+        dryRun: true,
+      })
       expect(dry).toMatchObject({ outcome: 'dry run', sentBytes: 0 })
       expect(from.broker.applied).toBe(applied)
-      await restoreSnapshot(connection, snapshot, {
+      await restoreSnapshot(connection, scene.snapshot, {
         topics: ['a', 'c'],
         rename: { c: 'd' },
         prefix: 'old-',
@@ -347,11 +334,11 @@ describe('a restore', () => {
       const names = (offsets as Frame[]).map(({ topic }) => topic)
       expect(new Set(names)).toEqual(new Set(['a', 'b', 'old-a']))
       for (const options of [{ topics: ['x'] }, { rename: { x: 'y' } }])
-        await expect(restoreSnapshot(connection, snapshot, options)).rejects.toMatchObject({
+        await expect(restoreSnapshot(connection, scene.snapshot, options)).rejects.toMatchObject({
           code: 'UNKNOWN_TOPIC',
         })
       await expect(
-        restoreSnapshot(connection, snapshot, { rename: { a: '../a' } }),
+        restoreSnapshot(connection, scene.snapshot, { rename: { a: '../a' } }),
       ).rejects.toMatchObject({ code: 'INVALID_TOPIC_NAME' })
     })
   })

@@ -1,46 +1,23 @@
 // A restored cluster is the one that the snapshot was of: every batch byte for byte at its offset and time, every gap, every group.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createSnapshot } from '../../broker/cli/snapshot-create.ts'
 import { restoreSnapshot } from '../../broker/cli/snapshot-restore.ts'
-import { type RunningBroker, startBroker, type StartBrokerOptions } from '../../broker/index.ts'
-import { type Client, connect } from '../../client/index.ts'
+import { startBroker } from '../../broker/index.ts'
 import { encodeBatch, compressBatch } from '../../wire/batch.ts'
+import { sceneOfEachTest } from './scene.ts'
 import { connected, type Dump, dump } from './dump.ts'
 
-let directory: string
-let snapshot: string
-const open: { close(): Promise<unknown> }[] = []
-
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'logloom-snapshot-'))
-  snapshot = join(directory, 'one.snapshot')
-})
-afterEach(async () => {
-  for (const each of open.splice(0).reverse()) await each.close()
-  await rm(directory, { recursive: true, force: true })
-})
-
-async function broker(options: StartBrokerOptions): Promise<RunningBroker> {
-  const running = await startBroker({ port: 0, ...options })
-  open.push(running)
-  return running
-}
-
-async function clientOf(url: string): Promise<Client> {
-  const client = await connect(url)
-  open.push(client)
-  return client
-}
+const scene = sceneOfEachTest()
+const { broker, clientOf } = scene
 
 /** Takes a snapshot of one and restores it into the other. @returns what both hold */
 async function through(from: string, to: string): Promise<{ before: Dump; after: Dump }> {
-  const taken = await connected(from, connection => createSnapshot(connection, snapshot))
+  const taken = await connected(from, connection => createSnapshot(connection, scene.snapshot))
   const before = await connected(from, connection => dump(connection, taken.position))
-  const restored = await connected(to, connection => restoreSnapshot(connection, snapshot))
+  const restored = await connected(to, connection => restoreSnapshot(connection, scene.snapshot))
   expect(restored.outcome).toBe('restored')
   return { before, after: await connected(to, connection => dump(connection)) }
 }
@@ -122,7 +99,7 @@ describe('a snapshot and its restore', () => {
   it('gives back every batch, gap, time, configuration, epoch and group, from memory to a file', async () => {
     const from = await broker({ loglet: 'memory' })
     await fill(from.url)
-    const to = await broker({ loglet: 'striped:2:file', data: join(directory, 'to') })
+    const to = await broker({ loglet: 'striped:2:file', data: join(scene.directory, 'to') })
     const { before, after } = await through(from.url, to.url)
     expect(Object.keys(before.topics).sort()).toEqual(['empty', 'gone', 'plain', 'trimmed'])
     expect(before.topics['plain']?.dumped[0]?.items.length).toBeGreaterThan(0)
@@ -131,7 +108,7 @@ describe('a snapshot and its restore', () => {
     // A restart reads the same from its store.
     const again = await (async () => {
       await to.close()
-      return broker({ loglet: 'striped:2:file', data: join(directory, 'to') })
+      return broker({ loglet: 'striped:2:file', data: join(scene.directory, 'to') })
     })()
     expect(await connected(again.url, connection => dump(connection))).toEqual(before)
   })
@@ -181,7 +158,7 @@ describe('a snapshot and its restore', () => {
   })
 
   it('keeps what a lost range left: gaps, and offsets above 2^32', async () => {
-    const data = join(directory, 'from')
+    const data = join(scene.directory, 'from')
     const first = await startBroker({ port: 0, loglet: 'memory', data })
     const one = encodeBatch([{ value: 'lost' }], { now: 1 })
     await connected(first.url, connection =>
@@ -233,7 +210,7 @@ describe('a snapshot and its restore', () => {
   it('leaves a state that is the same when it is made anew from the log', async () => {
     const from = await broker({ loglet: 'memory' })
     await fill(from.url)
-    const data = join(directory, 'to')
+    const data = join(scene.directory, 'to')
     const to = await broker({ loglet: 'file', data })
     await through(from.url, to.url)
     const { applied, hash } = to.broker.stateHash()
