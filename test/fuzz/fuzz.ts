@@ -4,12 +4,15 @@
 import { changedPrototypes, isPolluted } from './prototypes.ts'
 import { FuzzRandom } from './random.ts'
 import { Mutator } from './mutator.ts'
+import { processorMs, stopwatch } from './stopwatch.ts'
 import { Finding, type Target } from './target.ts'
 
 export interface FuzzOptions {
   readonly seed: number
   readonly executions?: number
   readonly seconds?: number
+  /** Ends the run after so many minutes of processor time, whatever else the machine does. */
+  readonly coreMinutes?: number
   /** Kept inputs, besides the target's seeds. */
   readonly corpus?: readonly Uint8Array[]
   /** Ends the run at so many findings. Default 10. */
@@ -29,6 +32,8 @@ export interface FuzzReport {
   readonly accepted: number
   readonly refused: number
   readonly seconds: number
+  /** Processor time, all threads. */
+  readonly coreMinutes: number
   readonly perSecond: number
   /** Of inputs that were timed alone, ms per MiB. */
   readonly slowestMsPerMiB: number
@@ -78,6 +83,7 @@ class Run {
   private slowest = 0
   private readonly found = new Map<string, FuzzFinding>()
   private readonly started = performance.now()
+  private readonly processorBefore = processorMs()
   private readonly memoryBefore = keptBytes()
 
   constructor(target: Target, options: FuzzOptions) {
@@ -89,12 +95,14 @@ class Run {
 
   async main(): Promise<FuzzReport> {
     const { executions = Infinity, seconds = Infinity, findingsMax = 10 } = this.options
+    const { coreMinutes = Infinity } = this.options
     this.corpus = [...(await this.target.seeds()), ...(this.options.corpus ?? [])]
     if (this.corpus.length === 0) this.corpus.push(new Uint8Array(0))
     let saidAt = performance.now()
     while (
       this.executions < executions &&
       this.elapsed() < seconds &&
+      this.coreMinutes() < coreMinutes &&
       this.found.size < findingsMax
     ) {
       const before = performance.now()
@@ -116,6 +124,10 @@ class Run {
 
   private elapsed(): number {
     return (performance.now() - this.started) / 1000
+  }
+
+  private coreMinutes(): number {
+    return (processorMs() - this.processorBefore) / 60_000
   }
 
   private once(): Promise<void> | undefined {
@@ -171,13 +183,13 @@ class Run {
     const perMiB = (ms: number): number => ms / Math.max(input.length / 2 ** 20, 1e-6)
     let ms = firstMs
     for (let i = 0; i < 4; i++) {
-      const before = performance.now()
+      const elapsed = stopwatch()
       try {
         if (typeof this.target.run(input) !== 'boolean') return
       } catch {
         // Counted where it was seen first.
       }
-      ms = Math.min(ms, performance.now() - before)
+      ms = Math.min(ms, elapsed())
     }
     if (ms > slowFloorMs && perMiB(ms) > msPerMiBMax)
       this.find(input, new Error(`${ms.toFixed(1)} ms for ${input.length} bytes`))
@@ -216,6 +228,7 @@ class Run {
       accepted,
       refused: executions - accepted,
       seconds: Math.round(seconds * 10) / 10,
+      coreMinutes: Math.round(this.coreMinutes() * 100) / 100,
       perSecond: Math.round(executions / seconds),
       slowestMsPerMiB: Math.round(this.slowest * 10) / 10,
       keptBytes: keptBytes() - this.memoryBefore,

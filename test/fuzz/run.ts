@@ -1,16 +1,15 @@
 // Fuzzes decoders and says how often, how fast, and what was found. Usage:
-//   node dist/test/fuzz/run.js --target NAME|all [--executions N | --minutes M | --seconds S] [--seed N] [--json]
+//   node dist/test/fuzz/run.js --target NAME|all [--executions N | --core-minutes M | --seconds S] [--seed N] [--json]
 // What is found is written to test/fuzz/corpus/NAME/ and printed; exit code 1 then.
 
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { fuzz, type FuzzReport } from './fuzz.ts'
+import { fuzz, type FuzzOptions, type FuzzReport } from './fuzz.ts'
 import { keepInput, keptInputs } from './corpus.ts'
 import { targets } from './targets/index.ts'
 
 const name = option('target') ?? 'all'
-const executions = option('executions')
-const seconds = Number(option('seconds') ?? 60 * Number(option('minutes') ?? 1))
+const amount = amountWanted()
 // Stacks of errors that are thrown and caught a hundred thousand times a second; whoever replays a finding sees them.
 Error.stackTraceLimit = 0
 setFlagsFromString('--expose-gc')
@@ -24,7 +23,7 @@ for (const target of chosen) {
   const report = await fuzz(target, {
     seed: Number(option('seed') ?? 1),
     corpus: keptInputs(target.name).map(({ bytes }) => bytes),
-    ...(executions === undefined ? { seconds } : { executions: Number(executions) }),
+    ...amount,
     onProgress: each => console.error(lineOf(each)),
   })
   const { findings, ...counts } = report
@@ -53,7 +52,15 @@ function lineOf(report: FuzzReport): string {
     slowestMsPerMiB,
     keptBytes,
   } = report
-  return `${target}: ${ran} executions in ${report.seconds} s (${perSecond}/s), ${accepted} accepted, ${refused} refused, ${findings.length} findings; slowest ${slowestMsPerMiB} ms/MiB, ${keptBytes} bytes kept, seed ${report.seed}`
+  return `${target}: ${ran} executions in ${report.seconds} s and ${report.coreMinutes} core-minutes (${perSecond}/s), ${accepted} accepted, ${refused} refused, ${findings.length} findings; slowest ${slowestMsPerMiB} ms/MiB, ${keptBytes} bytes kept, seed ${report.seed}`
+}
+
+function amountWanted(): Pick<FuzzOptions, 'executions' | 'coreMinutes' | 'seconds'> {
+  const executions = option('executions')
+  if (executions !== undefined) return { executions: Number(executions) }
+  const coreMinutes = option('core-minutes')
+  if (coreMinutes !== undefined) return { coreMinutes: Number(coreMinutes) }
+  return { seconds: Number(option('seconds') ?? 60) }
 }
 
 function option(wanted: string): string | undefined {

@@ -51,7 +51,7 @@ function acceptance(
   }
 }
 
-/** Executions of a fuzzer of test/fuzz, or seconds of it. */
+/** Executions of a fuzzer of test/fuzz, or minutes of processor time. */
 function fuzz(target: string, amount: readonly [string, string], short?: string): Program {
   return {
     rows: [23],
@@ -87,22 +87,22 @@ export const programs: readonly Program[] = [
   suite([24], 'supply-chain'),
   fuzz('frames', ['--executions', '100000000']),
   fuzz('batches', ['--executions', '100000000']),
-  fuzz('batches-gzip', ['--minutes', '20']),
-  fuzz('requests', ['--minutes', '20']),
-  fuzz('entries', ['--minutes', '20']),
-  fuzz('checkpoints', ['--minutes', '20']),
-  fuzz('log-files', ['--minutes', '20']),
-  fuzz('chains', ['--minutes', '20']),
-  fuzz('metastore', ['--minutes', '20']),
-  fuzz('peers', ['--minutes', '20']),
-  fuzz('settings', ['--minutes', '20']),
-  fuzz('specs', ['--minutes', '20']),
-  fuzz('arguments', ['--minutes', '20']),
-  fuzz('command-lines', ['--minutes', '20']),
-  fuzz('client', ['--minutes', '20']),
-  fuzz('tokens', ['--minutes', '20']),
-  fuzz('acls', ['--minutes', '20']),
-  fuzz('snapshots', ['--minutes', '20']),
+  fuzz('batches-gzip', ['--core-minutes', '20']),
+  fuzz('requests', ['--core-minutes', '20']),
+  fuzz('entries', ['--core-minutes', '20']),
+  fuzz('checkpoints', ['--core-minutes', '20']),
+  fuzz('log-files', ['--core-minutes', '20']),
+  fuzz('chains', ['--core-minutes', '20']),
+  fuzz('metastore', ['--core-minutes', '20']),
+  fuzz('peers', ['--core-minutes', '20']),
+  fuzz('settings', ['--core-minutes', '20']),
+  fuzz('specs', ['--core-minutes', '20']),
+  fuzz('arguments', ['--core-minutes', '20']),
+  fuzz('command-lines', ['--core-minutes', '20']),
+  fuzz('client', ['--core-minutes', '20']),
+  fuzz('tokens', ['--core-minutes', '20']),
+  fuzz('acls', ['--core-minutes', '20']),
+  fuzz('snapshots', ['--core-minutes', '20']),
 ]
 
 /** `log: 12 seeds in 3.0 s (4.0 seeds/s, 99 events)` and below it `  state: count`. */
@@ -145,6 +145,6 @@ export function readFuzz(stdout: string): Reading {
     Object.fromEntries(names.map(name => [name, report[name] ?? Number.NaN]))
   return {
     counts: take('executions', 'accepted', 'refused', 'findings', 'seed'),
-    figures: take('perSecond', 'slowestMsPerMiB', 'keptBytes'),
+    figures: take('coreMinutes', 'perSecond', 'slowestMsPerMiB', 'keptBytes'),
   }
 }
