@@ -41,7 +41,7 @@ export class DeadLetters {
 
   /** Fetches the record again, as bytes, and sends it. @throws OFFSET_TRIMMED when it is gone, or why it was not written */
   async give(to: string, { topic, partition, offset }: FailedPlace, by: FailedBy) {
-    const reader = this.#readers.read(topic, {
+    const reader = this.#readers.inside(topic, {
       as: 'bytes',
       partition,
       from: offset,

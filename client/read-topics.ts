@@ -7,6 +7,7 @@ import type { Connection } from './connection.ts'
 import { decoderOf, type ReadOptions, readSettings, type SomeTopic } from './read-options.ts'
 import { type Gate, Reader } from './reader.ts'
 import { type Topic, topicName } from './topic.ts'
+import type { Tracing } from './tracing/tracing.ts'
 
 /**
  * Reads records of one or several topics; from `'end'`, the default, means from now on. Nothing is asked for before the first record
@@ -42,16 +43,20 @@ export class Readers {
 
   /** One partition, whatever its type, as far as the gate lets. */
   open(topic: SomeTopic, options: ReadOptions, gate: Gate): Reader<unknown, unknown> {
-    return this.#read(topic, options, gate)
+    return this.#read(topic, options, { gate })
   }
 
+  /** As `read`, for reading that the application did not ask for: it makes no spans. */
+  readonly inside = ((topics: SomeTopic, options?: ReadOptions) =>
+    this.#read(topics, options ?? {}, {})) as ReadTopics
+
   readonly read = ((topics: SomeTopic, options?: ReadOptions) =>
-    this.#read(topics, options ?? {})) as ReadTopics
+    this.#read(topics, options ?? {}, { tracing: this.#connection.tracing })) as ReadTopics
 
   #read(
     topics: SomeTopic | readonly SomeTopic[],
     options: ReadOptions,
-    gate?: Gate,
+    { gate, tracing }: { readonly gate?: Gate; readonly tracing?: Tracing | undefined },
   ): Reader<never, never> {
     if (this.#connection.closedBy) throw this.#connection.closedBy
     const list = Array.isArray(topics) ? (topics as readonly SomeTopic[]) : [topics as SomeTopic]
@@ -60,6 +65,7 @@ export class Readers {
     const reader = new Reader<never, never>(this.#connection, this.#catalog, settings, decoders, {
       signal: options.signal,
       gate,
+      tracing,
       onClosed: closed => this.#open.delete(closed),
     })
     this.#open.add(reader)

@@ -21,6 +21,7 @@ import { plainBytes } from './plain-bytes.ts'
 import type { Offset, Position } from './positions.ts'
 import { type Decoder, type ReadGap, type ReadSettings, startOfPartition } from './read-options.ts'
 import { type ReadBatch, ReadRecord, resumeTokenAt, type Snapshot } from './read-record.ts'
+import type { Tracing } from './tracing/tracing.ts'
 
 const windowBytesMin = 4096
 /** The longest that timers take, about 24 days: waiting for a broker has no deadline of its own. */
@@ -57,6 +58,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   readonly #stop = new AbortController()
   readonly #onClosed: (reader: Reader<never, never>) => void
   readonly #gate: Gate | undefined
+  readonly #tracing: Tracing | undefined
   readonly #whole = new Map<string, WholeTopic>()
   #failure: LogloomError | undefined
   #feeds: PartitionFeed[] = []
@@ -64,6 +66,8 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   #turn = 0
   #starting: Promise<void> | undefined
   #wake: (() => void) | undefined
+  /** Ends the span of what the application works on. */
+  #worked: (() => void) | undefined
   #iterated = false
   #closed = false
 
@@ -76,6 +80,8 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     o: {
       signal: AbortSignal | undefined
       gate: Gate | undefined
+      /** Makes spans of what it hands out. */
+      tracing: Tracing | undefined
       onClosed: (reader: Reader<never, never>) => void
     },
   ) {
@@ -85,6 +91,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     this.#decoders = decoders
     this.#signal = o.signal
     this.#gate = o.gate
+    this.#tracing = o.tracing
     this.#onClosed = o.onClosed
   }
 
@@ -116,7 +123,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     const done = { done: true, value: undefined } as const
     const take = async (): Promise<IteratorResult<ReadRecord<V, K>>> => {
       while (at >= records.length || this.#closed) {
-        const batch = await this.#nextBatch()
+        const batch = await this.#handOut()
         if (!batch) return done
         records = batch.records
         at = 0
@@ -152,7 +159,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     const iterator: AsyncIterableIterator<ReadBatch<V, K>> = {
       next: () => {
         const next = last.then(async (): Promise<IteratorResult<ReadBatch<V, K>>> => {
-          const value = await this.#nextBatch()
+          const value = await this.#handOut()
           return value ? { done: false, value } : done
         })
         last = next.catch(() => {})
@@ -175,6 +182,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
       this.#signal?.removeEventListener('abort', this.#onAbort)
       for (const feed of this.#feeds) feed.close()
       this.#wake?.()
+      this.#workedOn()
       this.#onClosed(this as unknown as Reader<never, never>)
     }
     return Promise.resolve()
@@ -329,6 +337,25 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     this.#nexts = this.#feeds.map(feed => feed.cursor as number)
     for (const name of this.#whole.keys()) this.#moveOn(name)
     return true
+  }
+
+  /** The next batch, with spans of asking for it and of the work on it. */
+  async #handOut(): Promise<ReadBatch<V, K> | undefined> {
+    const tracing = this.#tracing
+    if (tracing === undefined) return this.#nextBatch()
+    this.#workedOn()
+    const received = tracing.receiving()
+    const batch = await this.#nextBatch()
+    if (batch === undefined) return undefined
+    received(batch)
+    // Not after a close that came while the batch was on its way.
+    if (!this.#closed) this.#worked = tracing.working(batch)
+    return batch
+  }
+
+  #workedOn(): void {
+    this.#worked?.()
+    this.#worked = undefined
   }
 
   /** The next batch that holds a record, or undefined at the end. */

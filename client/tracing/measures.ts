@@ -55,11 +55,11 @@ export class Measures {
     if (type === 'send') this.#sent.add(count, few)
   }
 
-  consumed(topic: string, group: string, count: number): void {
+  consumed(topic: string, group: string | undefined, count: number): void {
     this.#consumed.add(count, {
       'messaging.system': 'logloom',
       'messaging.destination.name': topic,
-      'messaging.consumer.group.name': group,
+      ...(group !== undefined && { 'messaging.consumer.group.name': group }),
     })
   }
 }

@@ -20,7 +20,8 @@ interface Handled {
 
 /** Records of one partition that are handed out together; never none. */
 interface HandedOut {
-  readonly group: string
+  /** None for those of a reader. */
+  readonly group?: string
   readonly records: readonly Handled[]
 }
 
@@ -255,7 +256,7 @@ export class Tracing {
 
   #batchAttributes(
     operation: 'receive' | 'process',
-    group: string,
+    group: string | undefined,
     records: readonly Handled[],
   ): Attributes {
     const [{ topic, partition, offset }] = records as [Handled]
@@ -263,7 +264,7 @@ export class Tracing {
       ...this.#attributes(operation, operation, topic),
       'messaging.destination.partition.id': String(partition),
       'messaging.kafka.offset': offset,
-      'messaging.consumer.group.name': group,
+      ...(group !== undefined && { 'messaging.consumer.group.name': group }),
       'messaging.batch.message_count': records.length,
     }
   }

@@ -121,6 +121,55 @@ describe('spans of more than one record', () => {
     await one.close()
   })
 
+  it.each(['record by record', 'by batches'])('read a topic without a group, %s', async how => {
+    const one = await traced()
+    const topic = how === 'by batches' ? 'read-batches' : 'read-records'
+    const producer = one.producer({ lingerMs: 50 })
+    await Promise.all(['a', 'b', 'c'].map(value => producer.send(topic, { value })))
+    const reader = one.read(topic, { from: 'beginning', until: 'end' })
+    let seen = 0
+    if (how === 'by batches')
+      for await (const { records } of reader.batches()) seen += records.length
+    else for await (const _ of reader) seen++
+    expect(seen).toBe(3)
+    const sent = idsOf(`send ${topic}`).sort()
+    for (const operation of ['receive', 'process']) {
+      const found = named(`${operation} ${topic}`)
+      const linked = found.flatMap(({ links }) => links.map(({ context }) => context.spanId))
+      expect(linked.sort(), operation).toEqual(sent)
+      const counts = found.map(({ attributes }) => attributes['messaging.batch.message_count'])
+      expect(counts.reduce<number>((sum, n) => sum + Number(n), 0)).toBe(3)
+      expect(found[0]?.kind).toBe(opentelemetry.SpanKind.CONSUMER)
+      expect(found[0]?.attributes).toMatchObject({
+        'messaging.operation.name': operation,
+        'messaging.operation.type': operation,
+        'messaging.destination.name': topic,
+        'messaging.destination.partition.id': '0',
+        'messaging.kafka.offset': 0,
+      })
+      expect(found[0]?.attributes).not.toHaveProperty('messaging.consumer.group.name')
+    }
+    await one.close()
+  })
+
+  it('end with the reading: once for what was worked on, not at all for what never came', async () => {
+    const one = await traced()
+    await one.producer().send('cut', { value: 'v' })
+    for await (const _ of one.read('cut', { from: 'beginning' })) {
+      expect(named('receive cut')).toHaveLength(1)
+      expect(named('process cut')).toHaveLength(0)
+      break
+    }
+    expect(named('process cut')).toHaveLength(1)
+    const waiting = one.read('cut')
+    await waiting.opened()
+    const next = waiting[Symbol.asyncIterator]().next()
+    await waiting.close()
+    expect((await next).done).toBe(true)
+    expect([named('receive cut'), named('process cut')].map(({ length }) => length)).toEqual([1, 1])
+    await one.close()
+  })
+
   it('settle what a queue was given, and tell of what was refused', async () => {
     const one = await traced()
     await one.producer().send('jobs', { value: 'v' })
