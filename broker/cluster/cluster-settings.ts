@@ -1,9 +1,9 @@
 // What the settings say about a node's cluster, checked before anything is opened.
 
-import { readFileSync, statSync } from 'node:fs'
 import { type NodeId, nodeIdPattern } from '../../loglets/net.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { isLoopback } from '../gateway/origin.ts'
+import { type ForeignOwner, readOwnedFile } from '../security/file-owner.ts'
 import { flagName, type SettingName, type Settings, settingsTable } from '../settings.ts'
 import { secretBytesMin } from './peer-limits.ts'
 import { isSocketUrl } from './socket-url.ts'
@@ -186,9 +186,12 @@ function secretIn(file: string): { readonly text: string; readonly warnings: rea
   const remedy = `make one with \`head -c 32 /dev/urandom | base64 > ${file}\`, readable by this user only, and bring the same file to all nodes`
   let text: string
   let mode: number
+  let foreign: ForeignOwner | undefined
   try {
-    text = readFileSync(file, 'utf8').trim()
-    mode = statSync(file).mode & 0o777
+    const read = readOwnedFile(file)
+    foreign = read.foreign
+    text = read.text.trim()
+    mode = read.mode
   } catch (cause) {
     const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT'
     const message = isMissing
@@ -200,6 +203,8 @@ function secretIn(file: string): { readonly text: string; readonly warnings: rea
       isMissing ? remedy : `make ${file} readable for the user that runs the node`,
     )
   }
+  if (foreign !== undefined)
+    throw invalid('clusterSecretFile', `clusterSecretFile: ${foreign.message}`, foreign.hint)
   const bytes = Buffer.byteLength(text)
   if (bytes < secretBytesMin)
     throw invalid(

@@ -1,7 +1,7 @@
 // A certificate and its key from files, looked at again and again: a new one is used without a restart.
 //
-// Guarantees: what does not fit together, cannot be read or ends earlier than what it would replace is reported and not used; the old one
-// stays. Both files are read at each look: a replacement by rename, by a symbolic link or in place is seen alike.
+// Guarantees: what does not fit together, cannot be read, ends earlier than what it would replace, or has a key that another user owns, is reported
+// and not used; the old one stays. Both files are read at each look: a replacement by rename, by a symbolic link or in place is seen alike.
 
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -9,6 +9,7 @@ import { createSecureContext, type SecureContext } from 'node:tls'
 import { LogloomError } from '../../wire/errors.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import { degraded, type Finding, noted } from '../health.ts'
+import { readOwnedFile } from './file-owner.ts'
 
 export interface CertificateFiles {
   /** Settings that name the files. */
@@ -69,7 +70,12 @@ export class Certificate {
         'INVALID_CONFIG',
         `${files.certSetting}: ${(error as Error).message}`,
         { key: files.certSetting },
-        { cause: error, hint: 'give a PEM certificate (the chain behind it) and its PEM key' },
+        {
+          cause: error,
+          hint:
+            (error instanceof LogloomError ? error.hint : undefined) ??
+            'give a PEM certificate (the chain behind it) and its PEM key',
+        },
       )
     }
   }
@@ -158,7 +164,7 @@ function load(files: CertificateFiles): {
   readonly endsAt: number
 } {
   const cert = readFileSync(files.certFile, 'utf8')
-  const key = readFileSync(files.keyFile, 'utf8')
+  const key = readKey(files.keyFile)
   const ca = files.caFile === undefined ? undefined : readFileSync(files.caFile, 'utf8')
   const material = { cert, key, ...(ca === undefined ? {} : { ca }) }
   const parsed = inFile(files.certFile, () => new X509Certificate(cert))
@@ -166,6 +172,12 @@ function load(files: CertificateFiles): {
     createSecureContext({ ...material, minVersion }),
   )
   return { material, context, endsAt: new Date(parsed.validTo).getTime() }
+}
+
+function readKey(file: string): string {
+  const { text, foreign } = readOwnedFile(file)
+  if (foreign === undefined) return text
+  throw new LogloomError('INVALID_CONFIG', foreign.message, {}, { hint: foreign.hint })
 }
 
 function inFile<T>(file: string, work: () => T): T {

@@ -1,4 +1,4 @@
-// Secrets in files of their own: made with mode 0600, refused when others could have read or written them.
+// Secrets in files of their own: made with mode 0600, refused when others could have read or written them, or own them.
 
 import { randomBytes } from 'node:crypto'
 import {
@@ -7,17 +7,16 @@ import {
   fsyncSync,
   linkSync,
   openSync,
-  readFileSync,
-  statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
 import { LogloomError } from '../../wire/errors.ts'
+import { readOwnedFile } from './file-owner.ts'
 
 /**
  * The secret in a file, which is made with what `make` returns if it is not there.
- * @throws INVALID_CONFIG when others than its owner may read or write it, or it cannot be read or made; never with the secret in the message
+ * @throws INVALID_CONFIG when others than its owner may read or write it, it is another user's, or it cannot be read or made; never with the secret in the message
  */
 export function secretFile(
   setting: string,
@@ -27,7 +26,14 @@ export function secretFile(
   try {
     const made = create(path, make)
     if (made !== undefined) return { text: made, made: true }
-    const mode = statSync(path).mode & 0o777
+    const { text, mode, foreign } = readOwnedFile(path)
+    if (foreign !== undefined)
+      throw new LogloomError(
+        'INVALID_CONFIG',
+        `${setting}: ${foreign.message}`,
+        { key: setting },
+        { hint: foreign.hint },
+      )
     // Where there are no modes, there is nothing to check.
     if ((mode & 0o077) !== 0 && process.platform !== 'win32')
       throw new LogloomError(
@@ -38,7 +44,7 @@ export function secretFile(
           hint: `chmod 600 ${path}; if somebody may have read it, delete it and start again: a new one is made`,
         },
       )
-    return { text: readFileSync(path, 'utf8').trim(), made: false }
+    return { text: text.trim(), made: false }
   } catch (error) {
     if (error instanceof LogloomError) throw error
     throw new LogloomError(
