@@ -72,6 +72,8 @@ export interface TopicDescription {
   readonly topic: string
   readonly topicId: number
   readonly config: Readonly<Record<string, string>>
+  /** The principal whose quota it counts for, if it was made by one; told to those who may describe the cluster. */
+  readonly owner?: string
   /** Milliseconds since 1970. */
   readonly createdAt: number
   /** The creation, and each time that partitions were added. */

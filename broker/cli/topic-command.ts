@@ -146,6 +146,7 @@ function describe(name: string, o: GlobalOptions): Promise<void> {
       PARTITIONS: topic.partitions.length,
       CREATED: new Date(topic.createdAt).toISOString(),
       CONFIG: config.join(' ') || null,
+      ...(topic.owner === undefined ? {} : { OWNER: topic.owner }),
     })
     const rows = topic.partitions.map(({ partition, startOffset, endOffset, bytes }) => {
       return [partition, startOffset, endOffset, endOffset - startOffset, formatBytes(bytes)]

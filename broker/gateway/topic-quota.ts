@@ -19,6 +19,14 @@ export function ownership({ name, mechanism }: Principal): Readonly<Record<strin
   return mechanism === 'none' ? {} : { [ownerKey]: name }
 }
 
+/** What somebody can set, and everybody who may describe the topic is told. */
+export function settableConfig(
+  config: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const { [ownerKey]: _, ...settable } = config
+  return settable
+}
+
 export function ownerOf({ config }: TopicState): string {
   return config[ownerKey] ?? anonymous.name
 }

@@ -12,7 +12,8 @@ import { checkMemberId } from './groups.ts'
 import { acceptedOrThrow, checkPartitions, producerIdentity } from './produce.ts'
 import { mustOwn, ownerName, ownTransactionalId } from './producer-owner.ts'
 import { asOfPosition, offsetSpec } from './offset-spec.ts'
-import { checkTopicQuota, ownerKey, ownerOf, ownership } from './topic-quota.ts'
+import { checkTopicQuota, ownerKey, ownerOf, ownership, settableConfig } from './topic-quota.ts'
+import { clusterName } from '../security/grant.ts'
 import type { Quota } from '../security/quota.ts'
 import { epochAt } from '../state/past.ts'
 
@@ -109,7 +110,8 @@ export async function alterTopic(
         : { type: 'addPartitions', ...change, partitions },
     )
     context.broker.enforceRetention()
-    return { ...acceptedOrThrow(decision).result }
+    const result = acceptedOrThrow(decision).result as Frame
+    return { ...result, config: settableConfig(result.config as Record<string, string>) }
   })
 }
 
@@ -158,18 +160,28 @@ export async function listTopics(
   return { topics: topics.sort((a, b) => (a.topic < b.topic ? -1 : 1)) }
 }
 
-/** With `allowStale` a topic that is known here is described even when nobody can say whether that is the newest. */
-export async function describeTopic(context: GatewayContext, frame: Frame): Promise<Frame> {
+/**
+ * With `allowStale` a topic that is known here is described even when nobody can say whether that is the newest. Whose quota it counts for is
+ * told to those only who may describe the cluster: a page that reads a topic need not learn the names of principals.
+ */
+export async function describeTopic(
+  context: GatewayContext,
+  frame: Frame,
+  { access }: Connection,
+): Promise<Frame> {
   const topic = await currentTopic(context, frame).catch((error: unknown) => {
     const isUnavailable = error instanceof LogloomError && error.code === 'LOG_UNAVAILABLE'
     const known = context.broker.topicByName(str(frame, 'topic'))
     if (optBool(frame, 'allowStale') === true && isUnavailable && known !== undefined) return known
     throw error
   })
+  const isOwned = topic.config[ownerKey] !== undefined
+  const isOperator = access === undefined || access.may('cluster', clusterName, 'describe')
   return {
     topic: topic.name,
     topicId: topic.id,
-    config: topic.config,
+    config: settableConfig(topic.config),
+    ...(isOwned && isOperator ? { owner: ownerOf(topic) } : {}),
     createdAt: topic.createdAt,
     epochs: topic.epochs.map(epoch => ({ ...epoch })),
     partitions: topic.partitions.map(({ partition, start, next, bytes }) => ({

@@ -99,8 +99,22 @@ describe('a quota of a principal', () => {
     ).toMatchObject(error)
     expect(await alice.refusal('createTopic', { topic: 'alice.u' })).toMatchObject(error)
     await publish(bob, 'bob.u')
-    expect((await alice.call('describeTopic', { topic: 'alice.t' }))['config']).toMatchObject({
-      owner: 'User:alice',
+  })
+
+  it('of topics tells operators who made one, in a field of its own', async () => {
+    const alice = await signIn('alice')
+    await admin.admin().createTopic({ topic: 'alice.own', config: { 'retention.ms': '60000' } })
+    await publish(alice, 'alice.made')
+    const made = await admin.admin().describeTopic('alice.made')
+    expect(made).toMatchObject({ owner: 'User:alice', config: {} })
+    // What is described can be given to createTopic.
+    const { config } = await admin.admin().describeTopic('alice.own')
+    expect(config).toEqual({ 'retention.ms': '60000' })
+    await admin.admin().createTopic({ topic: 'alice.copy', config })
+    expect(await admin.admin().alterTopic('alice.made', config)).toEqual({
+      topic: 'alice.made',
+      config,
     })
+    expect(await alice.call('describeTopic', { topic: 'alice.made' })).not.toHaveProperty('owner')
   })
 })

@@ -52,6 +52,7 @@ export const topicView: View = (context, topic) => {
         ['Stored', bytes(stored)],
         ['Created', time(found.createdAt).slice(0, 19)],
         ...Object.entries(found.config),
+        ...(found.owner === undefined ? [] : [['Made by', found.owner] as const]),
       ]),
     )
     for (let p = partition.options.length - 1; p < found.partitions.length; p++)
