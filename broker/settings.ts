@@ -72,6 +72,15 @@ export const settingsTable = {
     min: 0,
     max: 300_000,
   },
+  mintedTokenLifetimeMaxMs: {
+    ...number(
+      86_400_000,
+      'longest life of a token that `token mint` makes; 0: none are made, and none are taken',
+      'LIMIT_EXCEEDED; with 0, tokens that were made before or elsewhere are AUTHENTICATION_FAILED',
+    ),
+    min: 0,
+    max: 86_400_000,
+  },
   tlsCertFile: text('', 'PEM certificate of the port for clients, with its chain; none: no TLS'),
   tlsKeyFile: text('', 'PEM key of that certificate'),
   tlsTerminatedUpstream: flag(

@@ -10,7 +10,7 @@ import { LogloomError } from '../../wire/errors.ts'
 import { type Frame, packFrame, packFrameHead, unpackFrame } from '../../wire/frame.ts'
 import type { ServerSocket } from '../../wire/server.ts'
 import type { Access } from '../security/authorizer.ts'
-import { anonymous, type Principal } from '../security/principal.ts'
+import { anonymous, identityOf, type Principal } from '../security/principal.ts'
 import { asUnavailable } from '../unavailable.ts'
 import { auditLine, isAudited } from './audit.ts'
 import type { GatewayContext } from './context.ts'
@@ -314,7 +314,7 @@ export class Connection {
   denied(op: string, { details }: LogloomError): void {
     const { operation, resource, name } = details
     this.context.onDenied({
-      principal: this.who.name,
+      ...identityOf(this.who),
       address: this.socket.remoteAddress,
       client: this.client,
       op,
@@ -737,9 +737,7 @@ export class Connection {
     frame: Frame,
   ): ((error: LogloomError | undefined) => void) | undefined {
     if (!isAudited(op)) return undefined
-    const { name: principal, tokenId } = this.who
-    const key = tokenId === undefined ? {} : { tokenId }
-    const who = { principal, ...key, address: this.socket.remoteAddress, client: this.client }
+    const who = { ...identityOf(this.who), address: this.socket.remoteAddress, client: this.client }
     return error => this.context.onAudit({ ...who, ...auditLine(op, frame, error) })
   }
 

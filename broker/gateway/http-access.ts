@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import type { LogloomError } from '../../wire/errors.ts'
 import type { Access } from '../security/authorizer.ts'
 import { clusterName } from '../security/grant.ts'
+import { identityOf } from '../security/principal.ts'
 import type { GatewayContext } from './context.ts'
 
 export interface Denied {
@@ -28,8 +29,8 @@ export async function httpAccess(
   }
   if (!describe || access?.may('cluster', clusterName, 'describe') !== false) return undefined
   const right = { operation: 'describe', resource: 'cluster', name: clusterName }
-  const principal = access.principal.name
-  context.onDenied({ principal, address, client: 'http', op: 'metrics', audit: false, ...right })
+  const who = identityOf(access.principal)
+  context.onDenied({ ...who, address, client: 'http', op: 'metrics', audit: false, ...right })
   return { status: 403, error: access.denial('cluster', clusterName, 'describe') }
 }
 

@@ -19,7 +19,10 @@ import type { ScopedTokens } from './scoped-tokens.ts'
 import { kindOf, type TokenKind, tokenCharactersMax } from './secret-text.ts'
 
 export interface AuthenticatorOptions {
-  readonly settings: JwtSettings & { readonly authentication: string }
+  readonly settings: JwtSettings & {
+    readonly authentication: string
+    readonly mintedTokenLifetimeMaxMs: number
+  }
   readonly adminToken: AdminToken | undefined
   readonly scopedTokens: ScopedTokens
   readonly keys: KnownKeys
@@ -31,7 +34,6 @@ export interface AuthenticatorOptions {
 /** Attempts that failed. */
 export type AuthFailures = Map<Mechanism | 'missing', number>
 
-const mintTtlMsMax = 86_400_000
 const mintTtlMsDefault = 900_000
 const keysProblemEveryMs = 30_000
 
@@ -89,13 +91,13 @@ export class Authenticator {
   }
 
   /**
-   * A token for `by` that can do what `scope` says at most, for `ttlMs`, and no longer than what `by` came with.
+   * A token for `by` that can do what `scope` says at most, for `ttlMs` (15 minutes, if that is not too long), and no longer than what `by` came with.
    * @throws INVALID_REQUEST, LIMIT_EXCEEDED, AUTHORIZATION_FAILED for a scope that is wider than its own
    */
   mint(
     by: Principal,
     scope: readonly Grant[],
-    ttlMs: number = mintTtlMsDefault,
+    wantedMs?: number,
   ): { readonly token: string; readonly expiresAt: number } {
     if (!this.required)
       throw new LogloomError(
@@ -104,11 +106,20 @@ export class Authenticator {
         {},
         { hint: 'start the broker with --authentication required' },
       )
-    if (ttlMs < 1 || ttlMs > mintTtlMsMax)
+    const { mintedTokenLifetimeMaxMs: limit } = this.options.settings
+    const ttlMs = wantedMs ?? Math.min(mintTtlMsDefault, limit)
+    if (limit === 0)
       throw new LogloomError(
         'LIMIT_EXCEEDED',
-        `mintToken: ttlMs=${ttlMs} is not within 1 to ${mintTtlMsMax} (mintTtlMsMax)`,
-        { limit: mintTtlMsMax, actual: ttlMs },
+        'mintToken: this broker makes no tokens: mintedTokenLifetimeMaxMs is 0',
+        { limit, actual: ttlMs },
+        { hint: 'use an API key, or let the operator raise mintedTokenLifetimeMaxMs' },
+      )
+    if (ttlMs < 1 || ttlMs > limit)
+      throw new LogloomError(
+        'LIMIT_EXCEEDED',
+        `mintToken: ttlMs=${ttlMs} is not within 1 to ${limit} (mintedTokenLifetimeMaxMs)`,
+        { limit, actual: ttlMs },
       )
     if (by.scope !== undefined && !isWithin(scope, by.scope))
       throw new LogloomError(
@@ -139,6 +150,8 @@ export class Authenticator {
         : 'not the admin token'
     if (kind === 'api-key')
       return this.withFreshKeys(() => checkApiKey(this.options.keys, token, Date.now()))
+    if (this.options.settings.mintedTokenLifetimeMaxMs === 0)
+      return 'a scoped token: none are taken, mintedTokenLifetimeMaxMs is 0'
     return this.withFreshKeys(() => {
       const found = scopedTokens.check(token, Date.now())
       if (typeof found === 'string' || this.isCurrent(found)) return found

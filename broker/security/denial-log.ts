@@ -2,9 +2,9 @@
 // who tries everything only the first few are told apart. So nobody can fill the log with what it may not do.
 
 import type { BrokerLogger } from '../broker-options.ts'
+import type { Identity } from './principal.ts'
 
-export interface Denial {
-  readonly principal: string
+export interface Denial extends Identity {
   readonly address: string
   readonly client: string
   /** The operation of the request. */
@@ -41,8 +41,8 @@ export class DenialLog {
       this.window = new Map()
       this.after(windowMs, () => this.flush())
     }
-    const { principal, op, operation = '', resource = '', name = '' } = denial
-    const key = JSON.stringify([principal, op, operation, resource, name])
+    const { principal, mechanism, tokenId, op, operation, resource, name } = denial
+    const key = JSON.stringify([principal, mechanism, tokenId, op, operation, resource, name])
     const known = this.window.get(key)
     if (known !== undefined) {
       known.again++

@@ -77,7 +77,7 @@ export class JwtChecker {
   }
 
   private principalOf(payload: JWTPayload): Principal {
-    const { jwtPrincipalClaim, jwtScopeClaim, jwtClockToleranceMs } = this.settings
+    const { jwtIssuer, jwtPrincipalClaim, jwtScopeClaim, jwtClockToleranceMs } = this.settings
     const name = payload[jwtPrincipalClaim]
     if (typeof name !== 'string' || !principalPattern.test(name) || reserved.has(`User:${name}`))
       throw new Error(
@@ -87,6 +87,7 @@ export class JwtChecker {
       name: `User:${name}`,
       mechanism: 'jwt',
       superUser: false,
+      issuer: jwtIssuer,
       expiresAt: Number(payload.exp) * 1000 + jwtClockToleranceMs,
       ...(jwtScopeClaim === '' ? {} : { scope: scopeOf(payload[jwtScopeClaim]) }),
     }

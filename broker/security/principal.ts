@@ -14,6 +14,8 @@ export interface Principal {
   readonly superUser: boolean
   /** The API key or admin token that it came with, or that its scoped token was minted with: what ends that ends it. */
   readonly tokenId?: string
+  /** Of a JWT: who signed it. */
+  readonly issuer?: string
   /** Wall clock, ms; absent: never. */
   readonly expiresAt?: number
   /** What a scoped token may do at most, of what its principal may. */
@@ -25,4 +27,21 @@ export const anonymous: Principal = {
   name: 'User:ANONYMOUS',
   mechanism: 'none',
   superUser: true,
+}
+
+/** Who it is and with what it came, for a line in the log: names and ids, nothing secret. */
+export interface Identity {
+  readonly principal: string
+  readonly mechanism: Mechanism
+  readonly tokenId?: string
+  readonly issuer?: string
+}
+
+export function identityOf({ name, mechanism, tokenId, issuer }: Principal): Identity {
+  return {
+    principal: name,
+    mechanism,
+    ...(tokenId === undefined ? {} : { tokenId }),
+    ...(issuer === undefined ? {} : { issuer }),
+  }
 }

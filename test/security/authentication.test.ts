@@ -286,6 +286,22 @@ describe('a JWT with a scope', () => {
     expect(await may('mintToken', { grants }, scope)).toBe('AUTHORIZATION_FAILED')
     await other.close()
   })
+
+  it('is named in an audit line with its issuer', async () => {
+    const other = await SecureBroker.start({
+      jwtJwksUrl: issuer.url,
+      jwtIssuer: issuer.name,
+      jwtAudience: [issuer.audience],
+      superUsers: ['User:alice'],
+    })
+    const token = await issuer.token({ subject: 'alice' })
+    await (await other.connect(token)).admin().createTopic({ topic: 'by-jwt' })
+    expect(other.logged.find(line => line.includes('by-jwt'))).toContain(
+      `"principal":"User:alice","mechanism":"jwt","issuer":"${issuer.name}"`,
+    )
+    expect(other.logged.join('\n')).not.toContain(token)
+    await other.close()
+  })
 })
 
 describe('authenticate', () => {

@@ -17,6 +17,8 @@ beforeEach(() => {
 
 const denial = (more: Partial<Denial> = {}): Denial => ({
   principal: 'User:alice',
+  mechanism: 'api-key',
+  tokenId: 'abcdefghijklmnop',
   address: '127.0.0.1',
   client: 'test',
   op: 'produce',

@@ -269,6 +269,7 @@ describe('the log', () => {
     const who = {
       audit: true,
       principal: 'User:alice',
+      mechanism: 'api-key',
       tokenId,
       address: expect.any(String),
       client: 'rights',
@@ -283,6 +284,37 @@ describe('the log', () => {
     expect(broker.logged.join('\n')).not.toContain(secret)
     expect(lines('createToken').length).toBeGreaterThan(0)
     for (const line of lines('createToken')) expect(line['subject']).not.toContain('hash')
+  })
+
+  it('says with what somebody came who was denied', async () => {
+    const alice = await signIn()
+    const { token } = await alice.call('mintToken', {
+      grants: [{ resource: 'topic', pattern: 'literal', name: 'x', operations: ['read'] }],
+    })
+    const page = await signIn(String(token))
+    await page.refusal('deleteTopic', { topic: 'kept' })
+    expect(lines('"kept"')).toEqual([
+      expect.objectContaining({
+        audit: true,
+        principal: 'User:alice',
+        mechanism: 'scoped-token',
+        tokenId,
+      }),
+    ])
+    expect(broker.logged.join('\n')).not.toContain(token)
+  })
+
+  it('says with what an administrator came', async () => {
+    await admin.call('createTopic', { topic: 'by-admin' })
+    expect(lines('by-admin')).toEqual([
+      expect.objectContaining({
+        audit: true,
+        principal: 'User:admin',
+        mechanism: 'admin-token',
+        tokenId: expect.stringMatching(/^admin-[0-9a-f]{16}$/),
+      }),
+    ])
+    expect(broker.logged.join('\n')).not.toContain(broker.adminToken)
   })
 
   it('has a denied request once, however often it comes, and counts each', async () => {
