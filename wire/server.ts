@@ -13,6 +13,8 @@ export interface ServerSocket extends FrameSocket {
   resume(): void
   /** Sends pieces as one message, without joining them: for bytes that go to many sockets. */
   sendPieces(pieces: readonly Uint8Array[]): void
+  /** Sends a text message, ignored once the socket is closing. */
+  sendText(text: string): void
   /** Holds back small writes until `uncork`, so that many frames leave in one packet. */
   cork(): void
   uncork(): void
@@ -51,7 +53,10 @@ export interface SocketServerOptions {
   readonly messageChunksMax?: number
   readonly verify: (request: IncomingMessage) => UpgradeVerdict
   /** Which of the subprotocols that a client offers is answered; default the first. */
-  readonly chooseProtocol?: (offered: ReadonlySet<string>) => string | false
+  readonly chooseProtocol?: (
+    offered: ReadonlySet<string>,
+    request: IncomingMessage,
+  ) => string | false
   readonly onSocket: (socket: ServerSocket, request: IncomingMessage) => void
 }
 
@@ -162,6 +167,10 @@ export class WsStreamSocket implements ServerSocket {
     // Past ws, which takes one buffer a message. Without compression it writes at once and keeps nothing back, so the order holds.
     this.stream.write(binaryFrameHead(pieces.reduce((sum, piece) => sum + piece.length, 0)))
     for (const piece of pieces) this.stream.write(piece)
+  }
+
+  sendText(text: string): void {
+    if (this.ws.readyState === this.ws.OPEN) this.ws.send(text)
   }
 
   close(code = 1000, reason = ''): void {

@@ -22,6 +22,8 @@ import { hasSecret } from '../security/url-secrets.ts'
 import { Authorizer } from '../security/authorizer.ts'
 import { DenialLog } from '../security/denial-log.ts'
 import type { Settings } from '../settings.ts'
+import { eventRequest, eventSubprotocol, isEventPath } from './cloud-events/event-request.ts'
+import { EventSocket } from './cloud-events/event-socket.ts'
 import { Connection } from './connection.ts'
 import { type ConsoleFile, consoleHeaders, readConsoleFiles } from './console-files.ts'
 import { SnapshotDesk } from '../snapshot/desk.ts'
@@ -144,7 +146,8 @@ export class Gateway {
     this.sockets = createSocketServer({
       frameBytesMax: settings.frameBytesMax,
       verify: request => this.verify(request),
-      chooseProtocol: chosenProtocol,
+      chooseProtocol: (offered, { url = '/' }) =>
+        isEventPath(url) ? eventSubprotocol : chosenProtocol(offered),
       onSocket: (socket, request) => this.accept(socket, request),
     })
     this.http.on('upgrade', (request, socket, head) =>
@@ -225,7 +228,11 @@ export class Gateway {
 
   private verify(request: IncomingMessage): UpgradeVerdict {
     this.load.door.heard(request.socket)
-    const refused = this.refusal(request) ?? refusedNode(request) ?? this.crowded(request)
+    const refused =
+      this.refusal(request) ??
+      refusedNode(request) ??
+      refusedEvents(request) ??
+      this.crowded(request)
     if (refused !== undefined) {
       const { status, reason = refused.code } = refused
       count(this.options.stats.rejected, reason)
@@ -282,7 +289,10 @@ export class Gateway {
   private accept(socket: ServerSocket, request: IncomingMessage): void {
     const { stats } = this.options
     const token = offeredToken(request.headers['sec-websocket-protocol'])
-    this.connections.add(new Connection(this.context, socket, this.forget, token))
+    const events = eventRequest(request)
+    const reader = events && new EventSocket(socket, events)
+    this.connections.add(new Connection(this.context, reader ?? socket, this.forget, token))
+    reader?.start(bearerOf(request) ?? token)
     stats.opened++
     stats.connections++
   }
@@ -338,6 +348,10 @@ export class Gateway {
         return reply(response, 400, 'text/plain', 'names: only kafka_exporter is known\n')
       const { contentType, text } = await this.options.metrics(names ?? undefined)
       reply(response, 200, contentType, text)
+    } else if (isEventPath(path ?? '')) {
+      const message = `a WebSocket endpoint: upgrade, with the subprotocol ${eventSubprotocol}`
+      const body = JSON.stringify({ error: { code: 'INVALID_REQUEST', message } })
+      reply(response, 426, 'application/json', body, { upgrade: 'websocket' })
     } else if (path === '/console') {
       response.writeHead(308, { location: '/console/', 'cache-control': 'no-store' }).end()
     } else if (path?.startsWith('/console/') === true) {
@@ -399,6 +413,17 @@ interface Refusal {
   readonly message: string
   /** As it is counted, if not by its code. */
   readonly reason?: string
+}
+
+/** What nobody can read as events, whoever asks. */
+function refusedEvents(request: IncomingMessage): Refusal | undefined {
+  try {
+    eventRequest(request)
+    return undefined
+  } catch (error) {
+    const { code, message } = error as LogloomError
+    return { status: 400, code, message }
+  }
 }
 
 /** Nodes have a port of their own. */

@@ -28,6 +28,10 @@ export class FakeSocket implements ServerSocket {
     this.send(Buffer.concat(pieces))
   }
 
+  sendText(text: string): void {
+    this.send(Buffer.from(text))
+  }
+
   close(code = 1000, reason = ''): void {
     if (this.isClosed) return
     this.isClosed = true
