@@ -7,6 +7,7 @@ import { Command, Option } from 'commander'
 import { addAclCommand } from './acl-command.ts'
 import { addBenchCommand } from './bench-command.ts'
 import { addClusterCommand } from './cluster-command.ts'
+import { addConnectionCommand } from './connection-command.ts'
 import { addConsumeCommand } from './consume-command.ts'
 import { addDevCommand } from './dev-command.ts'
 import { addHealthCommand } from './health-command.ts'
@@ -57,6 +58,7 @@ export function buildProgram(version: string, format: Format): Command {
   addGroupCommand(program)
   addSnapshotCommand(program)
   addClusterCommand(program)
+  addConnectionCommand(program)
   addTokenCommand(program)
   addAclCommand(program)
   addQuotaCommand(program)
