@@ -5,6 +5,7 @@
 
 import { type Frame, LogloomError, openSocket, RequestChannel, wireLimits } from '../wire/index.ts'
 import { checkPush, partitionCount, uintOf } from './checked.ts'
+import { badPush } from './credit-window.ts'
 
 /** Limits the broker announced in its `hello` reply; bytes and counts. */
 export interface BrokerLimits {
@@ -15,8 +16,8 @@ export interface BrokerLimits {
   readonly creditBytesMax: number
 }
 
-/** Receives the `deliver` and `end` pushes of one subscription. */
-export type PushSink = (frame: Frame) => void
+/** Receives the `deliver` and `end` pushes of one subscription, each with the size of its message; BAD_FRAME that it throws ends the link. */
+export type PushSink = (frame: Frame, messageBytes: number) => void
 
 export interface LinkOptions {
   readonly clientId: string
@@ -36,6 +37,10 @@ export interface LinkOptions {
 
 const protocolVersion = 1
 const laneDepthMax = 5
+/** Bytes of pushes that came ahead of the reply to their `subscribe`, beyond twice its credit: the last one, and gaps. */
+const earlyBytesMax = 4 << 20
+/** What a push costs in memory, however small it is. */
+const pushBytesMin = 256
 /** Learned from one broker. */
 const brokersMax = 32
 
@@ -76,7 +81,8 @@ export class Link {
 
   /** Subscribes; `sink` gets every push of the subscription, the earliest possibly before this promise resolves. */
   async subscribe(fields: Frame, sink: PushSink, o: { signal?: AbortSignal; timeoutMs: number }) {
-    this.#pushes.expecting++
+    const credit = Number(fields['credit'])
+    this.#pushes.expect(credit)
     try {
       const reply = await this.channel.request('subscribe', fields, o)
       const [sub, offset, end] = [
@@ -86,18 +92,30 @@ export class Link {
       ]
       const partitions = reply['partitions'] === undefined ? undefined : partitionCount(reply)
       // Before any record, the earliest pushes included.
-      if (partitions !== undefined) sink({ op: 'deliver', sub, items: [], partitions })
-      this.#pushes.attach(sub, sink)
+      if (partitions !== undefined) sink({ op: 'deliver', sub, items: [], partitions }, 0)
+      this.#attach(sub, sink)
       return { sub, offset, end }
     } finally {
-      this.#pushes.settled()
+      this.#pushes.settled(credit)
+    }
+  }
+
+  /** @throws CONNECTION_CLOSED when what came early was not as it should be */
+  #attach(sub: number, sink: PushSink): void {
+    try {
+      this.#pushes.attach(sub, sink)
+    } catch (error) {
+      if (!(error instanceof LogloomError) || error.code !== 'BAD_FRAME') throw error
+      this.channel.refuse(error)
+      throw new LogloomError('CONNECTION_CLOSED', error.message, {}, { cause: error })
     }
   }
 
   /** Stops a subscription; pushes under way are dropped. Never fails: a broken link has no subscriptions. */
   unsubscribe(sub: number): void {
     this.#pushes.detach(sub)
-    this.channel.request('unsubscribe', { sub }, { timeoutMs: 10_000 }).catch(() => {})
+    const gone = (): void => this.#pushes.forget(sub)
+    this.channel.request('unsubscribe', { sub }, { timeoutMs: 10_000 }).then(gone, gone)
   }
 
   /** Hands pushes about a member of a group to `sink`, from now on; returns the way to stop. */
@@ -122,7 +140,7 @@ export async function openLink(url: string, o: LinkOptions): Promise<Link> {
   const socket = await openSocket(url, { signal, timeoutMs, ...(ca === undefined ? {} : { ca }) })
   const pushes = new PushRouter()
   const channel = new RequestChannel(socket, {
-    onPush: frame => pushes.route(frame),
+    onPush: (frame, messageBytes) => pushes.route(frame, messageBytes),
     onThrottle: o.onThrottle,
   })
   const abort = (): void => channel.close()
@@ -161,13 +179,18 @@ class PushRouter {
   onGoaway: () => void = () => {}
   onBrokers: (urls: readonly string[]) => void = () => {}
   /** Subscribe requests without an answer yet: pushes without a sink may be theirs. */
-  expecting = 0
+  #expecting = 0
   readonly #sinks = new Map<number, PushSink>()
   readonly #members = new Map<string, PushSink>()
-  #early: Frame[] = []
+  /** Unsubscribed, and not answered yet: their pushes are nobody's. */
+  readonly #leaving = new Set<number>()
+  #early: { readonly frame: Frame; readonly messageBytes: number }[] = []
+  #earlyBytes = 0
+  /** What may come early. */
+  #earlyLimit = 0
 
   /** @throws BAD_FRAME */
-  route(frame: Frame): void {
+  route(frame: Frame, messageBytes: number): void {
     checkPush(frame)
     if (frame['op'] === 'goaway') {
       this.onGoaway()
@@ -178,13 +201,33 @@ class PushRouter {
       return
     }
     if (frame['op'] === 'assignment') {
-      this.#members.get(memberKey(textOf(frame['group']), textOf(frame['memberId'])))?.(frame)
+      this.#members.get(memberKey(textOf(frame['group']), textOf(frame['memberId'])))?.(
+        frame,
+        messageBytes,
+      )
       return
     }
     if (frame['op'] !== 'deliver' && frame['op'] !== 'end') return
-    const sink = this.#sinks.get(frame['sub'] as number)
-    if (sink) sink(frame)
-    else if (this.expecting > 0) this.#early.push(frame) // bounded by the credit asked for
+    const sub = frame['sub'] as number
+    const sink = this.#sinks.get(sub)
+    if (sink) sink(frame, messageBytes)
+    else if (this.#expecting > 0 && !this.#leaving.has(sub)) this.#keep(frame, messageBytes)
+  }
+
+  expect(credit: number): void {
+    this.#expecting++
+    this.#earlyLimit += 2 * credit + earlyBytesMax
+  }
+
+  /** @throws BAD_FRAME */
+  #keep(frame: Frame, messageBytes: number): void {
+    this.#earlyBytes += messageBytes + pushBytesMin
+    if (this.#earlyBytes > this.#earlyLimit)
+      throw badPush('more ahead of the reply to a subscribe than was asked for (earlyBytesMax)', {
+        limit: this.#earlyLimit,
+        actual: this.#earlyBytes,
+      })
+    this.#early.push({ frame, messageBytes })
   }
 
   onMember(group: string, memberId: string, sink: PushSink): () => void {
@@ -198,16 +241,28 @@ class PushRouter {
   attach(sub: number, sink: PushSink): void {
     this.#sinks.set(sub, sink)
     const early = this.#early
-    this.#early = early.filter(frame => frame['sub'] !== sub)
-    for (const frame of early) if (frame['sub'] === sub) sink(frame)
+    this.#early = early.filter(({ frame }) => frame['sub'] !== sub)
+    for (const { frame, messageBytes } of early) {
+      if (frame['sub'] !== sub) continue
+      this.#earlyBytes -= messageBytes + pushBytesMin
+      sink(frame, messageBytes)
+    }
   }
 
   detach(sub: number): void {
     this.#sinks.delete(sub)
+    this.#leaving.add(sub)
   }
 
-  settled(): void {
-    if (--this.expecting === 0) this.#early = []
+  forget(sub: number): void {
+    this.#leaving.delete(sub)
+  }
+
+  settled(credit: number): void {
+    this.#earlyLimit -= 2 * credit + earlyBytesMax
+    if (--this.#expecting > 0) return
+    this.#early = []
+    this.#earlyBytes = 0
   }
 }
 

@@ -4,11 +4,13 @@
 //       │ taken … queued … │◄── credit ──►│
 //
 // Guarantees: deliveries queue in offset order without a hole or a repeat; what is queued and on its way stays within the window of
-// credit, because credit goes back only when a delivery is taken (protocol.md 6.4). It does not decode.
+// credit, because credit goes back only when a delivery is taken (protocol.md 6.4), and a server that sends more loses its connection. It does
+// not decode.
 
 import { type Frame, LogloomError, supportedCodecs, type WireError } from '../wire/index.ts'
 import { fullJitterMs } from './clock.ts'
 import type { Connection } from './connection.ts'
+import { checkGaps, costOf, CreditWindow } from './credit-window.ts'
 import { asLogloomError, isTransient } from './failures.ts'
 import type { Link } from './link.ts'
 
@@ -18,6 +20,12 @@ export interface Delivery {
   readonly next: number
   readonly end: number
   readonly bytes: number
+}
+
+/** Its items as they came, although some may be taken already. */
+interface QueuedDelivery extends Delivery {
+  readonly batches: number
+  readonly gaps: number
 }
 
 export interface FeedOptions {
@@ -49,7 +57,7 @@ export class PartitionFeed {
   error: LogloomError | undefined
   readonly #connection: Connection
   readonly #options: FeedOptions
-  readonly #queue: Delivery[] = []
+  readonly #queue: QueuedDelivery[] = []
   readonly #stopListening: () => void
   #from: unknown
   #link: Link | undefined
@@ -58,6 +66,10 @@ export class PartitionFeed {
   #windowBytes = 0
   #resized: number | undefined
   #queuedBytes = 0
+  #queuedBatches = 0
+  #queuedGaps = 0
+  /** What the broker may still send. */
+  #window = new CreditWindow(0)
   #owedBytes = 0
   #attempt = 0
   #closed = false
@@ -114,11 +126,12 @@ export class PartitionFeed {
       this.#queue[0] = { ...whole, items: whole.items.slice(cut) }
       return { items: whole.items.slice(0, cut), next, end: whole.end, bytes: 0 }
     }
-    const delivery = this.#queue.shift() as Delivery
+    const delivery = this.#queue.shift() as QueuedDelivery
     this.#queuedBytes -= delivery.bytes
+    this.#queuedBatches -= delivery.batches
+    this.#queuedGaps -= delivery.gaps
     this.#owedBytes += delivery.bytes
-    // Credit travels in halves of the window: a frame per delivery would double the traffic, and the other half keeps it flowing.
-    if (this.#owedBytes * 2 >= this.#windowBytes) this.#repay()
+    this.#repay()
     return delivery
   }
 
@@ -133,11 +146,15 @@ export class PartitionFeed {
     this.#sub = undefined
     this.#queue.length = 0
     this.#queuedBytes = 0
+    this.#queuedBatches = 0
+    this.#queuedGaps = 0
   }
 
   #repay(): void {
-    if (this.#sub === undefined || this.#owedBytes === 0) return
+    // Credit travels in halves of the window: a frame per delivery would double the traffic, and the other half keeps it flowing.
+    if (this.#sub === undefined || this.#owedBytes * 2 < this.#windowBytes) return
     if (this.#link !== this.#connection.link && !this.#link?.draining) return
+    this.#window.add(this.#owedBytes)
     this.#link?.credit(this.#sub, this.#owedBytes)
     this.#owedBytes = 0
   }
@@ -147,17 +164,19 @@ export class PartitionFeed {
     this.#cancelRetry?.()
     this.#link = link
     this.#sub = undefined
-    this.#owedBytes = 0
     const { topic, partition, asOf } = this.#options
     const windowBytes = this.#resized ?? this.#options.windowBytes
     // Credit beyond the broker's bound would be cut there, and then half of ours never be owed.
     this.#windowBytes = Math.min(windowBytes, link.limits.creditBytesMax)
-    const credit = Math.max(1, this.#windowBytes - this.#queuedBytes)
+    const credit = Math.max(0, this.#windowBytes - this.#queuedBytes)
+    // More may be queued than the window has: that much is taken before credit goes back.
+    this.#owedBytes = Math.min(0, this.#windowBytes - this.#queuedBytes)
+    this.#window = new CreditWindow(credit)
     const codecs = [...supportedCodecs]
     const past = asOf === undefined ? {} : { asOf }
     const fields = { topic, partition, from: this.#from, credit, codecs, ...past }
-    const sink = (frame: Frame): void => {
-      if (this.#link === link && !this.#closed) this.#onPush(link, frame)
+    const sink = (frame: Frame, messageBytes: number): void => {
+      if (this.#link === link && !this.#closed) this.#onPush(link, frame, messageBytes)
     }
     link.subscribe(fields, sink, { timeoutMs: this.#connection.requestTimeoutMs }).then(
       ({ sub, offset, end }) => {
@@ -165,6 +184,8 @@ export class PartitionFeed {
         if (this.#link !== link || this.#closed) return
         this.#sub = sub
         this.#attempt = 0
+        // All may be taken by now, so that nothing else would ask for more.
+        this.#repay()
         this.#begin(offset, end)
       },
       (error: unknown) => {
@@ -182,7 +203,8 @@ export class PartitionFeed {
     this.#options.onChange()
   }
 
-  #onPush(link: Link, frame: Frame): void {
+  /** @throws BAD_FRAME for more than the broker was given credit for */
+  #onPush(link: Link, frame: Frame, messageBytes: number): void {
     if (frame['op'] === 'end') {
       this.#sub = undefined
       this.#onRefused(link, LogloomError.fromWire(frame['error'] as WireError))
@@ -192,9 +214,14 @@ export class PartitionFeed {
     const items = frame['items'] as readonly Frame[]
     if (items.length === 0) return
     const next = Number(frame['next'])
-    const bytes = Number(frame['bytes'])
-    this.#queue.push({ items, next, end: Number(frame['end']), bytes })
-    this.#queuedBytes += bytes
+    const cost = costOf(frame, messageBytes)
+    const of = `${this.topic}[${this.partition}]`
+    this.#window.spend(cost, of)
+    checkGaps(this.#queuedGaps + cost.gaps, this.#queuedBatches + cost.batches, of)
+    this.#queue.push({ items, next, end: Number(frame['end']), ...cost })
+    this.#queuedBytes += cost.bytes
+    this.#queuedBatches += cost.batches
+    this.#queuedGaps += cost.gaps
     this.#from = next
     this.#options.onChange()
   }
@@ -209,7 +236,14 @@ export class PartitionFeed {
       if (typeof this.#from === 'number') this.cursor ??= this.#from
       const next = start as number
       const gap = { gap: 'trimmed', offset: this.#from, next }
-      this.#queue.push({ items: [gap], next, end: next, bytes: 0 })
+      try {
+        checkGaps(this.#queuedGaps + 1, this.#queuedBatches, `${this.topic}[${this.partition}]`)
+      } catch (flood) {
+        this.#fail(asLogloomError(flood))
+        return
+      }
+      this.#queue.push({ items: [gap], next, end: next, bytes: 0, batches: 0, gaps: 1 })
+      this.#queuedGaps++
       this.#from = start
       this.#subscribe(link)
       return

@@ -15,8 +15,8 @@ export interface RequestOptions {
 }
 
 export interface RequestChannelOptions {
-  /** Frames without an id; BAD_FRAME that it throws closes the connection. */
-  readonly onPush?: (frame: Frame) => void
+  /** Frames without an id, each with the size of its message; BAD_FRAME that it throws closes the connection. */
+  readonly onPush?: (frame: Frame, messageBytes: number) => void
   /** A quota is used up for so long, ms; after a reply the broker reads nothing of this connection until then (`isUnread`). */
   readonly onThrottle?: (throttleMs: number, isUnread: boolean) => void
 }
@@ -41,7 +41,7 @@ export class RequestChannel {
   /** Messages that have come in: a count that stands still says that the peer is silent. */
   received = 0
   private readonly socket: FrameSocket
-  private readonly onPush: (frame: Frame) => void
+  private readonly onPush: (frame: Frame, messageBytes: number) => void
   private readonly onThrottle: (throttleMs: number, isUnread: boolean) => void
   private readonly waiting = new Map<number, Waiting>()
   private over: (code: number, reason: string) => void = () => {}
@@ -112,6 +112,13 @@ export class RequestChannel {
     this.socket.close()
   }
 
+  /** Ends at once because of what the peer sent: nothing more is taken from it, and it may never answer the close. */
+  refuse({ message }: LogloomError): void {
+    this.socket.onMessage = () => {}
+    this.socket.close(unreadableReply, message)
+    this.over(unreadableReply, message)
+  }
+
   private receive(bytes: Uint8Array): void {
     this.received++
     let frame: Frame
@@ -124,7 +131,7 @@ export class RequestChannel {
     if (typeof frame.throttleMs === 'number' && frame.throttleMs > 0)
       this.onThrottle(frame.throttleMs, typeof frame.id === 'number')
     if (typeof frame.id !== 'number') {
-      if (frame.op !== undefined) this.push(frame)
+      if (frame.op !== undefined) this.push(frame, bytes.length)
       // An error without an id answers what the broker could not read: nobody's reply, but the cause of the close that follows.
       else if (isError(frame.error)) this.lastError = LogloomError.fromWire(frame.error)
       return
@@ -138,12 +145,12 @@ export class RequestChannel {
   }
 
   /** A push that is none ends the connection: thrown from here it would end the process. */
-  private push(frame: Frame): void {
+  private push(frame: Frame, messageBytes: number): void {
     try {
-      this.onPush(frame)
+      this.onPush(frame, messageBytes)
     } catch (error) {
       if ((error as Partial<LogloomError>).code !== 'BAD_FRAME') throw error
-      this.socket.close(unreadableReply, (error as Error).message)
+      this.refuse(error as LogloomError)
     }
   }
 
