@@ -237,11 +237,12 @@ export class FakeBroker {
           return { topic: name, topicId, partitions: partitions.length, created: !existing }
         })
       case 'describeTopic': {
-        const { topicId, config, partitions } = log.topic(name)
+        const { topicId, config, partitions, epochs } = log.topic(name)
         const list = partitions.map(({ start, end }, partition) => {
           return { partition, startOffset: start, endOffset: end, bytes: 0 }
         })
-        return { topic: name, topicId, config, createdAt: 0, partitions: list }
+        const known = epochs && { epochs }
+        return { topic: name, topicId, config, createdAt: 0, partitions: list, ...known }
       }
       case 'produce':
         return this.#produce(frame)

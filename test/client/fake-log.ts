@@ -29,6 +29,8 @@ export interface FakeTopic {
   readonly topicId: number
   readonly config: Record<string, string>
   readonly partitions: FakePartition[]
+  /** How it came by them (protocol.md 2.1), as `describeTopic` tells it; absent: it does not. */
+  epochs?: readonly Frame[]
 }
 
 interface SequenceLane {

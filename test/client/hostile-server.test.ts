@@ -66,6 +66,37 @@ describe('a malformed push', () => {
   })
 })
 
+it('a reader ends with its connection, also when all that is queued waits for records that never come', async () => {
+  // The broker says that partition 1 was added when 0 had ten records, and then leaves out the last nine of them without a gap.
+  const topic = broker.log.create('grown', 2)
+  topic.epochs = [
+    { partitions: 1, lsn: 0, ends: [] },
+    { partitions: 2, lsn: 5, ends: [10] },
+  ]
+  const put = (partition: number, end: number): void => {
+    const batch = encodeBatch([{ value: `${partition}` }], { now: 1 })
+    broker.log.partition('grown', partition).end = end
+    broker.log.append('grown', partition, batch, 1, broker.log.nextLsn())
+  }
+  put(0, 0)
+  const values: (string | null)[] = []
+  const read = async (): Promise<void> => {
+    for await (const { value } of client.read('grown', { from: 'beginning', as: 'text' })) {
+      values.push(value)
+      put(0, 20)
+      put(1, 0)
+    }
+  }
+  const done = expect(read()).rejects.toMatchObject({ code: 'AUTHORIZATION_FAILED' })
+  const queuedAt = 3 * encodeBatch([{ value: '0' }], { now: 1 }).length
+  while (broker.deliveredBytes < queuedAt) await new Promise(resolve => setImmediate(resolve))
+  // What is under way has come when this is answered.
+  await client.admin().describeTopic('grown')
+  broker.disconnect(1008, 'AUTHORIZATION_FAILED')
+  await done
+  expect(values).toEqual(['0'])
+})
+
 describe('the partitions of a topic', () => {
   const refused = expect.objectContaining({ code: 'BAD_FRAME' }) as Error
 
