@@ -283,7 +283,11 @@ export class Consumer<V = string, K = string> {
     this.#member = new GroupMember(this.#connection, this.#settings, {
       onAssignment: assignment => this.#assign(assignment),
       onLost: error => this.#lose([...this.#held.values()], error),
-      onFailed: error => this.#fail(error),
+      onFailed: error => {
+        // Whoever works on its records must hear of it: nothing of that can be committed any more.
+        this.#lose([...this.#held.values()], error)
+        this.#fail(error)
+      },
     })
     this.#tick()
   }
