@@ -39,8 +39,12 @@ export function checkAssignment(frame: Frame): void {
 /** @throws BAD_FRAME */
 export function uintOf(frame: Frame, key: string): number {
   const value = frame[key]
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
+  if (isUint(value)) return value
   throw bad(key, 'a whole number below 2^53')
+}
+
+function isUint(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }
 
 /** Lists are made as long as it says. */
@@ -69,15 +73,71 @@ export function epochsOf(frame: Frame): readonly PartitionEpoch[] | undefined {
   })
 }
 
+/** Records of one partition as `shareFetch` brings them. */
+export interface Delivered {
+  readonly topic: string
+  readonly partition: number
+  readonly acquired: readonly (readonly [first: number, count: number, deliveryCount: number])[]
+  readonly items: readonly Frame[]
+}
+
+/** What a share group's member was given: no more records than it asked for. @throws BAD_FRAME */
+export function deliveredOf(reply: Frame, recordsMax: number): readonly Delivered[] {
+  uintOf(reply, 'waitedMs')
+  let left = recordsMax
+  for (const row of rowsOf(reply, 'records')) {
+    if (typeof row['topic'] !== 'string') throw bad('topic', 'a string')
+    uintOf(row, 'partition')
+    itemsEnd(row)
+    const { acquired } = row
+    if (!Array.isArray(acquired)) throw bad('acquired', 'a list')
+    for (const run of acquired as readonly unknown[]) {
+      const isRun = Array.isArray(run) && run.length === 3 && run.every(isUint)
+      const count = isRun ? Number(run[1]) : 0
+      if (count < 1) throw bad('acquired', 'runs: [offset, count, deliveryCount]')
+      left -= count
+    }
+    if (left < 0) throw bad('acquired', `of at most ${recordsMax} records, as was asked for`)
+  }
+  return rowsOf(reply, 'records') as readonly unknown[] as readonly Delivered[]
+}
+
+/** Runs of records that an acknowledgement was refused for: no more than it spoke of. @throws BAD_FRAME */
+export function refusedOf(reply: Frame, recordsMax: number): readonly RefusedRun[] {
+  let left = recordsMax
+  const rows = rowsOf(reply, 'refused')
+  for (const row of rows) {
+    if (typeof row['topic'] !== 'string') throw bad('topic', 'a string')
+    uintOf(row, 'partition')
+    uintOf(row, 'offset')
+    left -= uintOf(row, 'count')
+    if (left < 0) throw bad('refused', `of at most ${recordsMax} records, as were said`)
+  }
+  return rows as readonly unknown[] as readonly RefusedRun[]
+}
+
+export interface RefusedRun {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  readonly count: number
+}
+
 /** Items in the order of their offsets, and where they end. */
 function checkDelivery(frame: Frame): void {
   uintOf(frame, 'sub')
   if (frame['partitions'] !== undefined) partitionCount(frame)
-  if (!Array.isArray(frame['items'])) throw bad('items', 'a list')
-  const items = rowsOf(frame, 'items')
-  if (items.length === 0) return
+  const from = itemsEnd(frame)
+  if (from === 0) return
   uintOf(frame, 'bytes')
   uintOf(frame, 'end')
+  if (uintOf(frame, 'next') < from) throw bad('next', 'behind all items')
+}
+
+/** Behind the last of the items, which are batches and gaps in the order of their offsets; 0 when there are none. @throws BAD_FRAME */
+function itemsEnd(frame: Frame): number {
+  if (!Array.isArray(frame['items'])) throw bad('items', 'a list')
+  const items = rowsOf(frame, 'items')
   let from = 0
   for (const item of items) {
     const offset = uintOf(item, 'offset')
@@ -88,7 +148,7 @@ function checkDelivery(frame: Frame): void {
     from = next === undefined ? offset + 1 : uintOf(item, 'next')
     if (from <= offset) throw bad('next', 'behind the offset of its item')
   }
-  if (uintOf(frame, 'next') < from) throw bad('next', 'behind all items')
+  return from
 }
 
 function wireErrorOf(frame: Frame): WireError {

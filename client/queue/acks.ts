@@ -3,6 +3,7 @@
 // Guarantees: each takes effect once, however often it has to be sent; each is answered by itself, also when only some of a request are refused.
 
 import { type Frame, LogloomError } from '../../wire/index.ts'
+import { refusedOf } from '../checked.ts'
 import type { ClientClock } from '../clock.ts'
 import type { CommandLane } from '../command-lane.ts'
 import { asLogloomError } from '../failures.ts'
@@ -90,7 +91,7 @@ export class Acks {
       const isTold = tracing !== undefined && settled !== undefined && settled.length > 0
       const reply = await (isTold ? tracing.settle('settle', group, settled, run) : run())
       const refused = new Set<string>()
-      for (const row of reply['refused'] as readonly RefusedRow[])
+      for (const row of refusedOf(reply, pending.length))
         for (let i = 0; i < row.count; i++)
           refused.add(`${row.topic}/${row.partition}/${row.offset + i}`)
       for (const { topic, partition, offset, resolve, reject } of pending)
@@ -100,13 +101,6 @@ export class Acks {
       for (const { reject } of pending) reject(asLogloomError(error))
     }
   }
-}
-
-interface RefusedRow {
-  readonly topic: string
-  readonly partition: number
-  readonly offset: number
-  readonly count: number
 }
 
 export function notHeld(

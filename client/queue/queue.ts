@@ -9,6 +9,7 @@
 import { decodeBatch, type Frame, LogloomError } from '../../wire/index.ts'
 import { fullJitterMs, pause } from '../clock.ts'
 import { CommandLane } from '../command-lane.ts'
+import { type Delivered, deliveredOf } from '../checked.ts'
 import type { Connection } from '../connection.ts'
 import type { DeadLetters, RawRecord } from '../dead-letter.ts'
 import { asLogloomError, closedError, isTransient } from '../failures.ts'
@@ -364,13 +365,18 @@ export class Queue<V = string, K = string> {
         })
         // What comes now was given back already.
         if (this.#stop.signal.aborted) return
-        await this.#receive(reply, sentMs + Number(reply['waitedMs']) + recordLockDurationMs)
+        const lockedUntilMs = sentMs + Number(reply['waitedMs']) + recordLockDurationMs
+        await this.#receive(deliveredOf(reply, fields.maxRecords), lockedUntilMs)
         failures = 0
       } catch (error) {
         if (this.#stop.signal.aborted) return
         const known = asLogloomError(error)
-        if (known.code === 'UNKNOWN_GROUP') await this.#openGroup()
-        else if (!isTransient(known)) throw known
+        if (known.code === 'UNKNOWN_GROUP') {
+          // It was deleted; once more, and somebody deletes it all the time.
+          if (failures++ > 0)
+            await pause(clock, fullJitterMs(failures, backoff, clock), this.#stop.signal)
+          await this.#openGroup()
+        } else if (!isTransient(known)) throw known
         else {
           await pause(clock, fullJitterMs(failures++, backoff, clock), this.#stop.signal)
           await this.#giveBack(this.#held)
@@ -405,9 +411,9 @@ export class Queue<V = string, K = string> {
     )
   }
 
-  async #receive(reply: Frame, lockedUntilMs: number): Promise<void> {
+  async #receive(rows: readonly Delivered[], lockedUntilMs: number): Promise<void> {
     const { deliveryCountLimit, deadLetter } = this.#settings
-    for (const row of reply['records'] as readonly Delivered[]) {
+    for (const row of rows) {
       const { topic, partition } = row
       const found = await recordsIn(row)
       for (const [first, count, deliveryCount] of row.acquired)
@@ -498,14 +504,6 @@ export class Queue<V = string, K = string> {
   #changed(): void {
     for (const wake of this.#wake.splice(0)) wake()
   }
-}
-
-/** Records of one partition as `shareFetch` brings them. */
-interface Delivered {
-  readonly topic: string
-  readonly partition: number
-  readonly acquired: readonly (readonly [first: number, count: number, deliveryCount: number])[]
-  readonly items: readonly Frame[]
 }
 
 /** By offset. @throws BATCH_CORRUPT, UNSUPPORTED_CODEC */

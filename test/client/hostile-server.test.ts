@@ -1,7 +1,7 @@
 // A server that sends what no broker sends: it loses the connection, the application reads on, and nothing is thrown where nobody catches it.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { epochsOf, partitionCount } from '../../client/checked.ts'
+import { deliveredOf, epochsOf, partitionCount, refusedOf } from '../../client/checked.ts'
 import { type Client, connect } from '../../client/index.ts'
 import { encodeBatch } from '../../wire/index.ts'
 import { FakeBroker } from './fake-broker.ts'
@@ -95,6 +95,43 @@ it('a reader ends with its connection, also when all that is queued waits for re
   broker.disconnect(1008, 'AUTHORIZATION_FAILED')
   await done
   expect(values).toEqual(['0'])
+})
+
+describe('what a member of a share group is given', () => {
+  const row = { topic: 't', partition: 0, acquired: [[0, 2, 1]], items: [] }
+  const refused = expect.objectContaining({ code: 'BAD_FRAME' }) as Error
+
+  it.each([
+    { records: 7 },
+    { records: [null] },
+    { records: [{ ...row, topic: {} }] },
+    { records: [{ ...row, partition: -1 }] },
+    { records: [{ ...row, items: [{ offset: 0, batch: 'x' }] }] },
+    { records: [{ ...row, acquired: 7 }] },
+    { records: [{ ...row, acquired: [[0, 2]] }] },
+    { records: [{ ...row, acquired: [[0, 0, 1]] }] },
+    { records: [{ ...row, acquired: [[0, { valueOf: 1 }, 1]] }] },
+    { records: [{ ...row, acquired: [[0, 2 ** 53 - 1, 1]] }] },
+    { records: [row, { ...row, acquired: Array.from({ length: 9 }, (_, i) => [i, 1, 1]) }] },
+    { records: [], waitedMs: 'x' },
+  ])('is no more than it asked for: %j', reply => {
+    expect(() => deliveredOf({ waitedMs: 0, ...reply }, 10)).toThrowError(refused)
+  })
+
+  it('is taken when it is as asked for', () => {
+    expect(deliveredOf({ waitedMs: 0, records: [row, row] }, 4)).toEqual([row, row])
+  })
+
+  it.each([
+    { refused: 7 },
+    { refused: [{ topic: 't', partition: 0, offset: 0 }] },
+    { refused: [{ topic: 't', partition: 0, offset: 0, count: 2 ** 53 - 1 }] },
+    {
+      refused: Array.from({ length: 3 }, () => ({ topic: 't', partition: 0, offset: 0, count: 1 })),
+    },
+  ])('is refused for no more than it said: %j', reply => {
+    expect(() => refusedOf(reply, 2)).toThrowError(refused)
+  })
 })
 
 describe('the partitions of a topic', () => {

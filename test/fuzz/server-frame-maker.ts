@@ -1,15 +1,28 @@
-// Frames as a broker sends them, with odd values at odd places: pushes of records, of shares of a group, and replies.
+// Frames as a broker sends them, with odd values at odd places: pushes of records, of shares of a group, records of a share group, and replies.
 //
 // Several make an input, each behind its length as u16. See targets/client.ts for `answer`.
 
-import { encodeBatch } from '../../wire/batch.ts'
+import { compressBatch, encodeBatch } from '../../wire/batch.ts'
 import { type Frame, packFrame } from '../../wire/frame.ts'
 import { MsgpackMaker } from './msgpack-maker.ts'
 import type { FuzzRandom } from './random.ts'
 
-export const sampleBatches = ['a', 'b', 'c'].map(value =>
+const plainBatches = ['a', 'b', 'c'].map(value =>
   encodeBatch([{ key: 'k', value }, { value }], { now: 1 }),
 )
+
+/** Two records each; the last two are compressed. */
+export const sampleBatches = [
+  ...plainBatches,
+  ...(await Promise.all(
+    ['d', 'e'].map(value =>
+      compressBatch(
+        encodeBatch([{ value: value.repeat(400) }, { value: value.repeat(300) }], { now: 1 }),
+        'gzip',
+      ),
+    ),
+  )),
+]
 
 let maker: MsgpackMaker | undefined
 
@@ -22,7 +35,7 @@ function lengthBefore(bytes: Uint8Array): Uint8Array[] {
   return [Uint8Array.of(bytes.length >> 8, bytes.length & 255), bytes]
 }
 
-const codes = ['OFFSET_TRIMMED', 'UNKNOWN_TOPIC', 'UNKNOWN_MEMBER', 'STALE_GENERATION', 'STALE_PARTITIONS', 'UNKNOWN_PRODUCER', 'OUT_OF_ORDER_SEQUENCE', 'NOT_LEADER', 'LOG_UNAVAILABLE', 'OUTCOME_UNKNOWN', 'LIMIT_EXCEEDED', 'INTERNAL', 'NEW_CODE', '__proto__'] as const // biome-ignore format: a list
+const codes = ['OFFSET_TRIMMED', 'UNKNOWN_TOPIC', 'UNKNOWN_MEMBER', 'UNKNOWN_GROUP', 'INVALID_RECORD_STATE', 'AUTHORIZATION_FAILED', 'STALE_GENERATION', 'STALE_PARTITIONS', 'UNKNOWN_PRODUCER', 'OUT_OF_ORDER_SEQUENCE', 'NOT_LEADER', 'LOG_UNAVAILABLE', 'OUTCOME_UNKNOWN', 'LIMIT_EXCEEDED', 'INTERNAL', 'NEW_CODE', '__proto__'] as const // biome-ignore format: a list
 const numbers = [0, 0, 1, 1, 2, 3, 4, 9, 2 ** 31, 2 ** 32, 2 ** 53 - 1] as const
 
 /** Frames as a broker sends them, with odd values at odd places. */
@@ -73,25 +86,33 @@ export function framesFrom(random: FuzzRandom): Uint8Array {
     assigned: list(() => map({ ...place, offset: number, until: number, partitions: number })),
     revoking: list(() => map(place)),
   }
+  /** Items of two records each, from `offset` on; where they end. */
+  const itemsFrom = (offset: { at: number }): Write =>
+    list(() => {
+      const from = offset.at
+      offset.at += 2
+      if (random.oneIn(6))
+        map({
+          gap: text('lost', 'trimmed', 'compacted'),
+          offset: () => to.uint(from),
+          next: () => to.uint(offset.at),
+        })
+      else map({ offset: () => to.uint(from), batch })
+    })
+  const run: Write = () => {
+    to.array(3)
+    odd(() => to.uint(random.below(6)))
+    odd(random.oneIn(9) ? number : () => to.uint(1 + random.below(3)))
+    odd(() => to.uint(1 + random.below(7)))
+  }
   const kinds: readonly Write[] = [
     () => {
-      let offset = random.below(6)
-      const item: Write = () => {
-        const from = offset
-        offset += 2
-        if (random.oneIn(6))
-          map({
-            gap: text('lost', 'trimmed', 'compacted'),
-            offset: () => to.uint(from),
-            next: () => to.uint(offset),
-          })
-        else map({ offset: () => to.uint(from), batch })
-      }
+      const offset = { at: random.below(6) }
       map({
         op: text('deliver'),
         sub,
-        items: list(item),
-        next: () => to.uint(offset),
+        items: itemsFrom(offset),
+        next: () => to.uint(offset.at),
         bytes: () => to.uint(200),
         end: number,
       })
@@ -133,6 +154,27 @@ export function framesFrom(random: FuzzRandom): Uint8Array {
     () => map({ answer: text('initProducer'), producerId: number, producerEpoch: number }),
     () =>
       map({
+        answer: text('shareFetch'),
+        waitedMs: number,
+        records: list(() =>
+          map({
+            topic: place.topic,
+            partition: place.partition,
+            acquired: list(run),
+            items: itemsFrom({ at: random.below(4) }),
+          }),
+        ),
+      }),
+    () =>
+      map({
+        answer: text('shareAcknowledge'),
+        refused: list(() =>
+          map({ topic: place.topic, partition: place.partition, offset: number, count: number }),
+        ),
+      }),
+
+    () =>
+      map({
         answer: text(
           'subscribe',
           'joinGroup',
@@ -140,6 +182,10 @@ export function framesFrom(random: FuzzRandom): Uint8Array {
           'describeTopic',
           'initProducer',
           'commitOffsets',
+          'openShareGroup',
+          'shareFetch',
+          'shareAcknowledge',
+          'leaveShareGroup',
           'ping',
         ),
         error,

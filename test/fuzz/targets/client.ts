@@ -1,4 +1,4 @@
-// The SDK against a server that means harm: a reader, a member of a group and a producer on one connection, and in place of the broker the input.
+// The SDK against a server that means harm: a reader, members of a group and of a share group and a producer on one connection, and in place of the broker the input.
 //
 // An input is frames, each behind its length as u16. `answer: OP` makes a frame the reply to a request of that operation that waits; `sub` and
 // `memberId: "M"` stand for what the client has. What is not answered by the input is answered as a broker would.
@@ -8,11 +8,18 @@
 
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { gunzipSync } from 'node:zlib'
 import { Client } from '../../../client/client.ts'
 import type { Connection } from '../../../client/connection.ts'
 import type { Link } from '../../../client/link.ts'
 import { openConnection } from '../../../client/open-connection.ts'
-import { checkBatch, decodeBatchSync } from '../../../wire/batch.ts'
+import {
+  batchHeaderBytes,
+  checkBatch,
+  decodeBatchSync,
+  readBatchHeader,
+} from '../../../wire/batch.ts'
+import { crc32 } from '../../../wire/crc32.ts'
 import { LogloomError } from '../../../wire/errors.ts'
 import { type Frame, packFrame, unpackFrame } from '../../../wire/frame.ts'
 import { wireLimits } from '../../../wire/limits.ts'
@@ -32,6 +39,7 @@ const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolv
 const hellos: readonly Frame[] = [
   { serverId: 'f', version: '0', limits: { creditBytesMax: 2 ** 20 } },
   { serverId: 7, version: [], limits: 7, auth: 'x', brokers: 'no' },
+  { limits: { creditBytesMax: 1 } },
   { limits: { creditBytesMax: -1, frameBytesMax: 'x', producerInFlightMax: 1e300 } },
   { limits: null, auth: { expiresInMs: 1e300 }, brokers: [null, 7, { url: 7 }, { url: 'no' }] },
 ]
@@ -103,6 +111,21 @@ export const client: Target = {
       { answer: 'produce', error: { code: 'STALE_PARTITIONS', message: 'm', partitions: 3 } },
     ]),
     joined([{ error: { code: 'BAD_FRAME', message: 'm' } }]),
+    joined([deliver(0, 2, 3), deliver(2, 4, 4)]),
+    joined([shared([[0, 2, 1]]), shared([[2, 1, 7]]), { answer: 'shareAcknowledge', refused: [] }]),
+    // Found by reading: as many turns of a loop as these say.
+    joined([shared([[0, 2 ** 53 - 1, 1]])]),
+    joined([
+      shared([[0, 2, 1]]),
+      {
+        answer: 'shareAcknowledge',
+        refused: [{ topic: 't', partition: 0, offset: 0, count: 2 ** 53 - 1 }],
+      },
+    ]),
+    joined([
+      { answer: 'shareFetch', error: { code: 'UNKNOWN_GROUP', message: 'm' } },
+      { answer: 'openShareGroup', error: { code: 'UNKNOWN_GROUP', message: 'm' } },
+    ]),
   ],
   generate: framesFrom,
   run: async input => {
@@ -123,15 +146,24 @@ async function close(): Promise<void> {
   await old?.close()
 }
 
-function deliver(offset: number, next: number): Frame {
+function deliver(offset: number, next: number, batch = 0): Frame {
   return {
     op: 'deliver',
     sub: 1,
-    items: [{ offset, batch: sampleBatches[0] }],
+    items: [{ offset, batch: sampleBatches[batch] }],
     next,
     bytes: 100,
     end: 9,
   }
+}
+
+function shared(acquired: readonly (readonly [number, number, number])[]): Frame {
+  const items = [
+    { offset: 0, batch: sampleBatches[0] },
+    { offset: 2, batch: sampleBatches[3] },
+  ]
+  const records = [{ topic: 't', partition: 0, acquired, items }]
+  return { answer: 'shareFetch', waitedMs: 0, records }
 }
 
 class World {
@@ -199,7 +231,7 @@ class World {
     const link = connection.link ?? (await connection.waitForLink({ timeoutMs: 10_000 }))
     this.begin()
     await nextTurn()
-    this.answerAll('joinGroup', 'describeTopic', 'initProducer')
+    this.answerAll('joinGroup', 'describeTopic', 'initProducer', 'openShareGroup')
     this.ended = 0
     let at = 0
     for (let n = 0; n < framesMax && at + 2 <= input.length && this.link === link; n++) {
@@ -233,7 +265,7 @@ class World {
       onClose: () => {},
       send: bytes => {
         const { op, id, memberId } = unpackFrame(bytes)
-        if (typeof memberId === 'string') this.memberId = memberId
+        if (op === 'joinGroup' && typeof memberId === 'string') this.memberId = memberId
         if (typeof id === 'number' && id > 0) this.waiting.push({ op: String(op), id })
       },
       close: (code, reason) => {
@@ -282,7 +314,7 @@ class World {
       if (!(batch instanceof Uint8Array)) continue
       try {
         checkBatch(batch, { bytesMax: wireLimits.batchBytesMax })
-        for (const { value } of decodeBatchSync(batch)) this.sent.add(textOf(value))
+        for (const { value } of decodeBatchSync(inflated(batch))) this.sent.add(textOf(value))
       } catch {
         // Nobody may see anything of it.
       }
@@ -315,6 +347,10 @@ class World {
         return { producerId: 1, producerEpoch: 0 }
       case 'produce':
         return { offset: 0, lsn: 1, timestamp: 1 }
+      case 'shareFetch':
+        return { waitedMs: 0, records: [] }
+      case 'shareAcknowledge':
+        return { refused: [] }
       case 'listOffsets':
         return { offsets: [{ offset: 9 }] }
       default:
@@ -342,6 +378,13 @@ class World {
         autoOffsetReset: 'earliest',
       })
       for await (const { value } of consumer) this.hear(value)
+    })
+    this.keep('queue', async () => {
+      const queue = this.client.queue({ group: 's', topics: 't', as: 'bytes', ackLingerMs: 0 })
+      for await (const record of queue) {
+        this.hear(record.value)
+        record.ack().catch(() => {})
+      }
     })
     this.keep('producer', async () => {
       const producer = this.client.producer({ lingerMs: 0 })
@@ -390,6 +433,18 @@ async function inTurn(rule: string, done: Promise<unknown>): Promise<void> {
     timer = setTimeout(() => reject(new Finding(rule)), closeMs)
   })
   await Promise.race([done, late]).finally(() => clearTimeout(timer))
+}
+
+/** The batch without compression, whatever else is wrong with it. @throws when its body cannot be decompressed */
+function inflated(batch: Uint8Array): Uint8Array {
+  if (readBatchHeader(batch).codec !== 'gzip') return batch
+  const body = gunzipSync(batch.subarray(batchHeaderBytes), { maxOutputLength: 1 << 20 })
+  const plain = new Uint8Array(Buffer.concat([batch.subarray(0, batchHeaderBytes), body]))
+  const view = new DataView(plain.buffer)
+  view.setUint8(8, 0)
+  view.setUint32(12, body.length)
+  view.setUint32(4, crc32(plain.subarray(8)))
+  return plain
 }
 
 function textOf(value: Uint8Array | null): string {
