@@ -1,5 +1,6 @@
 // Cost of a record against the number of connected consumers that share the partitions of a topic: each record goes to one of them.
 
+import { settingsTable } from '../../broker/settings.ts'
 import { connect } from '../../client/index.ts'
 import { startBroker } from '../brokers.ts'
 import { alternate, type BenchContext } from '../context.ts'
@@ -25,6 +26,8 @@ interface Result {
   }[]
 }
 
+/** In place of the broker's own limit, in this scenario only. */
+const handshakesPerSecondMax = 20_000
 const shape = { recordBytes: 100, batchBytes: 1144, inFlight: 32 } as const
 
 export const consumers = scenario<Params, Result>({
@@ -65,7 +68,7 @@ export const consumers = scenario<Params, Result>({
   },
   section: ({ rows }): Section => ({
     body: [
-      `One producer sends batches of ten records of ${shape.recordBytes} bytes to all partitions in turn, ${shape.inFlight} in flight; as many partitions as consumers, a broker with \`file\` for each number. All consumers are connections of one more process, so from some number on that process is what is busy.`,
+      `One producer sends batches of ten records of ${shape.recordBytes} bytes to all partitions in turn, ${shape.inFlight} in flight; as many partitions as consumers, a broker with \`file\` for each number. All consumers are connections of one more process, so from some number on that process is what is busy. They come all at once, before anything is measured: for that the brokers of this scenario have \`handshakesPerSecondMax\` ${count(handshakesPerSecondMax)} in place of ${count(settingsTable.handshakesPerSecondMax.default)}.`,
       table(
         [
           'consumers',
@@ -104,7 +107,7 @@ async function withConsumers(
   count: number,
 ): Promise<(seconds: number) => Promise<Cost>> {
   // All of them come at once, from one process.
-  const args = ['--handshakes-per-second-max', '20000']
+  const args = ['--handshakes-per-second-max', String(handshakesPerSecondMax)]
   const server = await startBroker(context, { loglet: 'file', args })
   const client = await connect(server.url)
   await client.admin().createTopic({ topic: 'bench', partitions: count })
