@@ -44,10 +44,12 @@ export interface Column<T> {
   readonly cell: (row: T) => Child
 }
 
+/** `empty`: what is said when there are no rows. */
 export function table<T>(
   caption: string,
   columns: readonly Column<T>[],
   rows: readonly T[],
+  empty = 'Nothing here yet.',
 ): HTMLElement {
   const side = (column: Column<T>): string => (column.isNumber === true ? 'number' : '')
   const head = columns.map(column => h('th', { scope: 'col', class: side(column) }, column.title))
@@ -60,8 +62,8 @@ export function table<T>(
     h('thead', {}, h('tr', {}, ...head)),
     h('tbody', {}, ...body),
   )
-  const empty = rows.length === 0 && h('p', { class: 'dim' }, 'Nothing here yet.')
-  return h('div', { class: 'scroll' }, element, empty)
+  const none = rows.length === 0 && h('p', { class: 'dim' }, empty)
+  return h('div', { class: 'scroll' }, element, none)
 }
 
 export function field(text: string, control: HTMLElement, isWide = false): HTMLLabelElement {

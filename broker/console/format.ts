@@ -19,6 +19,7 @@ export function bytes(n: number): string {
 /** Of seconds; a dash when there is nothing to tell. */
 export function seconds(s: number | undefined): string {
   if (s === undefined || Number.isNaN(s)) return '–'
+  if (s === 0) return '0 ms'
   if (s < 1) return `${(s * 1000).toFixed(s < 0.01 ? 1 : 0)} ms`
   if (s < 120) return `${s.toFixed(1)} s`
   if (s < 7200) return `${Math.round(s / 60)} min`

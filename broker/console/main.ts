@@ -73,7 +73,9 @@ async function start(): Promise<void> {
   void tellStatus(client, stats)
   addEventListener('hashchange', () => {
     show(client, stats)
-    main.focus()
+    // Another view begins at its top.
+    scrollTo(0, 0)
+    main.focus({ preventScroll: true })
   })
   show(client, stats)
 }

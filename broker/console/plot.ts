@@ -5,7 +5,7 @@ import type { Mark, Point, Stats } from './stats.ts'
 
 export interface Line {
   readonly name: string
-  /** Of the palette in console.css. */
+  /** A property of console.css. */
   readonly color: string
   readonly value: (point: Point) => number | undefined
 }
@@ -44,7 +44,7 @@ export class Plot {
           {},
           ...lines.map(({ name, color }) => ({
             label: name,
-            stroke: color,
+            stroke: colorOf(color),
             width: 2,
             points: { show: false },
             value: (_: UPlot, value: number | null) => (value === null ? '–' : show(value)),

@@ -81,16 +81,20 @@ function askForToken(main: HTMLElement, error: unknown): Promise<string> {
     fill(
       main,
       h('h1', {}, 'Sign in'),
-      form(
-        submit,
-        field('Token', input, true),
-        h('button', { type: 'submit', class: 'main' }, 'Sign in'),
-      ),
-      errors,
       h(
-        'p',
-        { class: 'dim', id: 'token-help' },
-        'An API key, a JWT, or the token in admin.token in the data directory of the broker. This tab keeps it until it is closed.',
+        'section',
+        { class: 'card narrow' },
+        form(
+          submit,
+          field('Token', input, true),
+          h('button', { type: 'submit', class: 'main' }, 'Sign in'),
+        ),
+        errors,
+        h(
+          'p',
+          { class: 'dim', id: 'token-help' },
+          'An API key, a JWT, or the token in admin.token in the data directory of the broker. This tab keeps it until it is closed.',
+        ),
       ),
     )
     if (error !== undefined) showError(errors, error)

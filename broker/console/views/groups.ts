@@ -47,6 +47,7 @@ function listOf(groups: readonly GroupListing[]): HTMLElement {
       { title: 'Lag', isNumber: true, cell: g => count(g.lag) },
     ],
     groups,
+    'No group yet: a consumer or a queue makes its group when it joins.',
   )
 }
 
@@ -108,6 +109,7 @@ function consumerGroup(group: GroupDescription): readonly HTMLElement[] {
           { title: 'Partitions', isNumber: true, cell: m => m.partitions },
         ],
         group.members,
+        'Nobody is in this group now; what it committed is kept.',
       ),
     ),
   ]
@@ -155,6 +157,7 @@ function shareGroup(group: ShareGroupDescription): readonly HTMLElement[] {
           { title: 'Records', isNumber: true, cell: m => m.records },
         ],
         group.members,
+        'Nobody holds a record now.',
       ),
     ),
   ]

@@ -22,8 +22,8 @@ export const logView: View = context => {
     stats,
     'p99 of an append and of a produce, of the last five minutes',
     [
-      { name: 'append p99', color: '#8a4fbf', value: point => point.appendP99 },
-      { name: 'produce p99', color: '#c05621', value: point => point.p99 },
+      { name: 'append p99', color: '--purple', value: point => point.appendP99 },
+      { name: 'produce p99', color: '--orange', value: point => point.p99 },
     ],
     { show: seconds, least: 0.002 },
   )

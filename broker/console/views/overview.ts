@@ -86,8 +86,8 @@ export function throughputPlot(stats: Stats): Plot {
     stats,
     'Records in and out per second, of the last five minutes',
     [
-      { name: 'in', color: '#2b6cb0', value: point => point.recordsIn },
-      { name: 'out', color: '#2f9d5f', value: point => point.recordsOut },
+      { name: 'in', color: '--blue', value: point => point.recordsIn },
+      { name: 'out', color: '--green', value: point => point.recordsOut },
     ],
     { show: rough, least: 10 },
   )
@@ -98,8 +98,8 @@ function latencyPlot(stats: Stats): Plot {
     stats,
     'Produce latency, p50 and p99, of the last five minutes',
     [
-      { name: 'p50', color: '#2b6cb0', value: point => point.p50 },
-      { name: 'p99', color: '#c05621', value: point => point.p99 },
+      { name: 'p50', color: '--blue', value: point => point.p50 },
+      { name: 'p99', color: '--orange', value: point => point.p99 },
     ],
     { show: seconds, least: 0.002 },
   )

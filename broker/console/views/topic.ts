@@ -216,10 +216,17 @@ class Tail {
     this.tell()
   }
 
+  private get nothingYet(): string {
+    return this.from.value === 'end'
+      ? 'Nothing came yet: this shows what is written from now on. For what is there, choose “the beginning” and Read.'
+      : 'Reading: nothing came yet.'
+  }
+
   private tell(): void {
     const found = this.rows.filter(({ element }) => !element.hidden).length
     const kept = this.rows.length < this.seen ? `, the last ${count(this.rows.length)} kept` : ''
     const what = this.isPaused ? 'Paused' : 'Reading'
+    if (this.seen === 0 && !this.isPaused) return fill(this.state, this.nothingYet)
     fill(this.state, `${what}: ${count(this.seen)} records came${kept}, ${count(found)} shown.`)
   }
 }

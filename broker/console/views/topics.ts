@@ -19,7 +19,11 @@ function list(context: ViewContext): void {
   let topics: readonly TopicListing[] = []
   const show = (): void => {
     const wanted = topics.filter(({ topic }) => topic.includes(filter.value))
-    refill(rows, topicsTable(wanted))
+    const empty =
+      topics.length === 0
+        ? 'No topic yet: make one below, or write to one and it is made.'
+        : `No name contains ${filter.value}.`
+    refill(rows, topicsTable(wanted, empty))
   }
   filter.addEventListener('input', show)
   fill(
@@ -40,7 +44,7 @@ function list(context: ViewContext): void {
   })
 }
 
-function topicsTable(topics: readonly TopicListing[]): HTMLElement {
+function topicsTable(topics: readonly TopicListing[], empty: string): HTMLElement {
   return table<TopicListing>(
     'Topics',
     [
@@ -53,6 +57,7 @@ function topicsTable(topics: readonly TopicListing[]): HTMLElement {
       { title: 'Stored', isNumber: true, cell: t => bytes(t.bytes) },
     ],
     topics,
+    empty,
   )
 }
 
