@@ -43,6 +43,13 @@ export function uintOf(frame: Frame, key: string): number {
   throw bad(key, 'a whole number below 2^53')
 }
 
+/** @throws BAD_FRAME */
+export function u32Of(frame: Frame, key: string): number {
+  const value = uintOf(frame, key)
+  if (value < 2 ** 32) return value
+  throw bad(key, 'a whole number below 2^32')
+}
+
 function isUint(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }

@@ -3,7 +3,7 @@
 // Guarantees: one shared id per source, asked for once and kept across reconnects; a lane that lost its place gets a fresh id of its
 // own, so that the other lanes keep theirs. A repeated `initProducer` at worst wastes an id.
 
-import { uintOf } from './checked.ts'
+import { u32Of, uintOf } from './checked.ts'
 import type { Connection } from './connection.ts'
 
 /** Who a producer is; sequences start at 0 for every new value. */
@@ -41,7 +41,7 @@ export class ProducerIdSource {
     const reply = await this.#connection.call('initProducer', fields)
     return {
       producerId: uintOf(reply, 'producerId'),
-      producerEpoch: uintOf(reply, 'producerEpoch'),
+      producerEpoch: u32Of(reply, 'producerEpoch'),
     }
   }
 }

@@ -97,6 +97,20 @@ it('a reader ends with its connection, also when all that is queued waits for re
   expect(values).toEqual(['0'])
 })
 
+it.each([{ producerId: 1, producerEpoch: 2 ** 53 - 1 }, { producerId: -1, producerEpoch: 0 }, {}])(
+  'a producer id that is none costs its sends, not the process: %j',
+  async reply => {
+    broker.log.newProducer = () => reply
+    const producer = client.producer({ lingerMs: 0, deliveryTimeoutMs: 100 })
+    await expect(producer.send('t', { value: 'v' })).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      details: { outcome: 'not-written' },
+      cause: { code: 'BAD_FRAME' },
+    })
+    await producer.close({ timeoutMs: 0 })
+  },
+)
+
 describe('what a member of a share group is given', () => {
   const row = { topic: 't', partition: 0, acquired: [[0, 2, 1]], items: [] }
   const refused = expect.objectContaining({ code: 'BAD_FRAME' }) as Error

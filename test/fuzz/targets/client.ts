@@ -101,6 +101,7 @@ export const client: Target = {
       { op: 'assignment', group: 'g', memberId: 'M', assigned: [{ topic: { toString: 1 } }] },
     ]),
     joined([{ op: 'end', sub: 1 }]),
+    joined([{ answer: 'initProducer', producerId: 1, producerEpoch: 2 ** 53 - 1 }]),
     joined([{ answer: 'produce', offset: { valueOf: 1, toString: 1 }, throttleMs: 1e300 }]),
     joined([
       { op: 'end', sub: 1, error: { code: 'NOT_LEADER', message: 'm', retriable: true } },
