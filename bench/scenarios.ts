@@ -4,6 +4,7 @@ import type { Scenario } from './scenario.ts'
 import { fanOut } from './limits/fan-out.ts'
 import { halfLoad } from './limits/half-load.ts'
 import { hardware } from './limits/hardware.ts'
+import { securityCost } from './limits/security-cost.ts'
 import { profile } from './limits/profile.ts'
 import { throughput } from './limits/throughput.ts'
 import { disaggregated } from './paper/disaggregated.ts'
@@ -29,6 +30,7 @@ export const scenarios: readonly Scenario[] = [
   throughput,
   profile,
   halfLoad,
+  securityCost,
   fanOut,
   peers,
   topics,

@@ -1,6 +1,7 @@
 // Sends pre-encoded produce frames and counts the answers: the same program against the bare loop and against the broker, so that
 // both sides do the same work outside the thing measured. Usage: node load-client.js JSON (LoadOptions)
 
+import { readFileSync } from 'node:fs'
 import { WebSocket } from 'ws'
 import { encodeBatch, packFrame, readBatchHeader, unpackFrame } from '../../wire/index.ts'
 import { type LoadOptions, type LoadResult, socketOptions } from './options.ts'
@@ -14,7 +15,11 @@ interface Refusal {
 /** When the broker does not say. */
 const retryMs = 100
 const { frames, recordsPerBatch } = makeFrames(options)
-const socket = new WebSocket(options.url, socketOptions)
+const { caFile, token } = options
+const socket = new WebSocket(options.url, {
+  ...socketOptions,
+  ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
+})
 socket.binaryType = 'nodebuffer'
 await new Promise((resolve, reject) => {
   socket.once('open', resolve)
@@ -52,7 +57,8 @@ function makeFrames(o: LoadOptions): {
 function hello(): Promise<void> {
   return new Promise(resolve => {
     socket.once('message', () => resolve())
-    socket.send(packFrame({ op: 'hello', id: 0, protocol: 1, client: 'bench' }))
+    const auth = token === undefined ? {} : { auth: { token } }
+    socket.send(packFrame({ op: 'hello', id: 0, protocol: 1, client: 'bench', ...auth }))
   })
 }
 

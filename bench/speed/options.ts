@@ -22,6 +22,10 @@ export interface LoadOptions {
   readonly batchBytes: number
   readonly inFlight: number
   readonly seconds: number
+  /** Says who it is. */
+  readonly token?: string
+  /** PEM file of the authority of a broker with TLS. */
+  readonly caFile?: string
   /** Batches per second; absent = as fast as replies come. */
   readonly rate?: number
 }
