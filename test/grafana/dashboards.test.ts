@@ -188,6 +188,8 @@ async function load(urls: readonly string[]): Promise<() => Promise<void>> {
   const reading = (async () => {
     for await (const _ of reader) if (!goesOn()) return
   })()
+  // A reader that waits for records ends with its client, and with an error: it must be heard from now on, not only once the client is closed.
+  const ended = Promise.allSettled([consuming, queueing, reading])
   await sleep(6000)
   await admin.switchLog('striped:2,servers=shared:native')
   await sleep(6000)
@@ -196,6 +198,6 @@ async function load(urls: readonly string[]): Promise<() => Promise<void>> {
   return async () => {
     await Promise.all([group.close(), queue.close()])
     await client.close()
-    await Promise.allSettled([consuming, queueing, reading])
+    await ended
   }
 }

@@ -41,7 +41,7 @@ function listOf(groups: readonly GroupListing[]): HTMLElement {
         title: 'Group',
         cell: g => h('a', { href: `#/groups/${encodeURIComponent(g.group)}` }, g.group),
       },
-      { title: 'Kind', cell: g => (g.type === 'share' ? 'queue' : 'consumer group') },
+      { title: 'Kind', cell: g => (g.type === 'share' ? 'queue' : 'group') },
       { title: 'State', cell: g => g.state },
       { title: 'Members', isNumber: true, cell: g => count(g.members) },
       { title: 'Lag', isNumber: true, cell: g => count(g.lag) },
