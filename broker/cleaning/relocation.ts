@@ -65,7 +65,9 @@ export class Relocation {
     const end = machine.applied
     const portion = new Portion<LivePlace>()
     let isEnough = false
+    let isEmpty = true
     for await (const place of places.oldest(signal)) {
+      isEmpty = false
       if (place.lsn >= end || !isActing()) break
       const free = meter.below(place.lsn) - meter.below(log.trimPoint)
       isEnough = this.logBytes - free <= this.goal(endShare)
@@ -74,6 +76,8 @@ export class Relocation {
       await this.move(portion.take(), signal)
       if (free >= Math.max(slackBytes / 2, this.logBytes * cutShare)) await cut()
     }
+    // The store may be behind: it knows of none yet, and will soon. What can be trimmed without a move is not this one's work.
+    if (isEmpty && machine.placedBelow < end) return
     await this.move(portion.take(), signal)
     await cut()
     if (!isEnough && isActing())

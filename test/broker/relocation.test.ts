@@ -3,6 +3,8 @@
 import { array, assert, asyncProperty, constantFrom, nat, record } from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LivePlaces } from '../../broker/cleaning/live-places.ts'
+import { Pace } from '../../broker/cleaning/pace.ts'
+import { Relocation } from '../../broker/cleaning/relocation.ts'
 import { TailCache } from '../../broker/engine/tail-cache.ts'
 import { Reader } from '../../broker/reader.ts'
 import type { Command, Move } from '../../broker/state/commands.ts'
@@ -95,6 +97,46 @@ describe('relocate', () => {
     fed.propose({ type: 'relocate', moves: [moveOf(fed, topicId, first)] })
     fed.propose({ type: 'trim', before: second.lsn + 1 })
     expect(fed.index(topicId)).toEqual([third])
+  })
+})
+
+describe('cleaning', () => {
+  it('looks again when the store did not know of any place yet', async () => {
+    const fed = new HandFed()
+    const kept = fed.createTopic()
+    const gone = fed.createTopic()
+    const value = 'x'.repeat(10_000)
+    for (let i = 0; i < 10; i++) fed.produce(kept, [{ value }])
+    for (let i = 0; i < 60; i++) fed.produce(gone, [{ value }])
+    fed.propose({ type: 'deleteRecords', topicId: gone, partition: 0, before: 60 })
+    let moved = 0
+    let cuts = 0
+    const relocation = new Relocation({
+      machine: fed.machine,
+      log: fed.log,
+      places: new LivePlaces(fed.machine, nodeClock),
+      pace: new Pace({ clock: nodeClock, bytesPerSecond: 1e9, backlogBytes: () => 0 }),
+      targetPercent: 200,
+      slackBytes: 65_536,
+      isActing: () => true,
+      propose: async command => fed.propose(command),
+      whileDurable: work => work(),
+      cut: async () => {
+        cuts++
+      },
+      moved: batches => {
+        moved += batches
+      },
+    })
+    const { signal } = new AbortController()
+    expect(relocation.isDue).toBe(true)
+    await relocation.run(signal)
+    expect([moved, cuts]).toEqual([0, 0])
+    // Nobody writes any more; the state is stored a little later.
+    await fed.commit()
+    expect(relocation.isDue).toBe(true)
+    await relocation.run(signal)
+    expect(moved).toBeGreaterThan(0)
   })
 })
 
