@@ -57,7 +57,7 @@ export const securityCost = scenario<Params, Result>({
     'The same client sends the same frames as fast as answers come, to brokers with and without authentication, ACLs and TLS.',
   params: {
     tiny: { rounds: 1, seconds: 0.2 },
-    short: { rounds: 5, seconds: 0.5 },
+    short: { rounds: 5, seconds: 0.4 },
     full: { rounds: 15, seconds: 5 },
   },
   seconds: p => 4 + (p.rounds + 0.5) * sideNames.length * shapes.length * (p.seconds + 0.4),
