@@ -4,7 +4,16 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { rootDirectory } from '../repo/sources.ts'
-import { lockfileFaults, nameOf, run, scriptsNotNeeded, shippedPackages } from './supply-chain.ts'
+import {
+  lockfileFaults,
+  nameOf,
+  ownOfUnknownAge,
+  run,
+  scriptsNotNeeded,
+  shippedPackages,
+  shippedVersions,
+} from './supply-chain.ts'
+import { ageDaysMin, agesOf, storedDates } from './version-ages.ts'
 
 describe('the lockfile', () => {
   it('pins every package by its hash, names no host, and needs no install script', () => {
@@ -27,6 +36,39 @@ describe('the lockfile', () => {
     const scripts = shippedPackages().filter(([, { hasInstallScript }]) => hasInstallScript)
     expect(scripts.map(([path]) => nameOf(path)).sort()).toEqual([...scriptsNotNeeded].sort())
   })
+})
+
+describe('the ages of versions', () => {
+  const now = Date.parse('2026-11-30T00:00:00Z')
+  const one = [{ name: '@scope/a', version: '1.2.3' }]
+
+  it.each([
+    [{ '@scope/a@1.2.3': '2026-11-23T00:00:00.000Z' }, [], []],
+    [{ '@scope/a@1.2.3': '2026-11-23T00:00:00.001Z' }, ['@scope/a@1.2.3'], []],
+    [{ '@scope/a@1.2.3': '2027-01-01' }, ['@scope/a@1.2.3'], []],
+    [{ '@scope/a@1.2.3': 'long ago' }, ['@scope/a@1.2.3'], []],
+    [{ '@scope/a@1.2.4': '2020-01-01' }, [], ['@scope/a@1.2.3']],
+  ])('%j', (dates, young, unknown) => {
+    expect(agesOf(one, dates, now)).toEqual({ young, unknown })
+  })
+
+  const { young, unknown } = agesOf(shippedVersions(), storedDates(), Date.now())
+
+  it(`are at least ${ageDaysMin} days, as far as they are known`, () => {
+    expect(young).toEqual([])
+  })
+
+  it('of what we name ourselves are known: `npm run test:soak -- supply-chain` asks for them', () => {
+    expect(ownOfUnknownAge(unknown)).toEqual([])
+  })
+
+  // CI asks no registry.
+  it.skipIf(unknown.length > 0)(
+    `of all versions are known; skipped: ${unknown.length} that are brought along have not been asked for`,
+    () => {
+      expect(unknown).toEqual([])
+    },
+  )
 })
 
 describe('the package', () => {
