@@ -5,28 +5,28 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect, type NewAclBinding } from '../../client/index.ts'
 import { type Server, startBroker } from '../brokers.ts'
-import { alternate, type BenchContext } from '../context.ts'
+import type { BenchContext } from '../context.ts'
 import { count, number, spread, table, timesSpread } from '../report/text.ts'
 import { NotRunError, scenario, type Section } from '../scenario.ts'
-import { megabytesPerSecond, runLoad } from '../speed/options.ts'
-import { ratioOf, type Spread, spreadOf } from '../stats.ts'
+import { runTurns } from '../speed/options.ts'
+import { medianOf, quantileOf, type Spread, spreadOf } from '../stats.ts'
 
 interface Params {
   readonly rounds: number
-  readonly seconds: number
+  readonly turnMs: number
 }
 
 interface Row {
   readonly side: string
   readonly shape: string
   readonly mb: Spread
-  readonly requests: Spread
-  /** Requests per second beside those of the broker that asks nobody. */
+  /** Per second. */
+  readonly requests: number
+  /** Requests per second beside those of the broker without any of it, in the same round: median, and quartiles as `min` and `max`. */
   readonly ratio: Spread
   readonly p50: Spread
-  readonly p99: Spread
   /** Of the broker. */
-  readonly cpuUsPerRequest: Spread
+  readonly cpuUsPerRequest: number
 }
 
 interface Result {
@@ -48,6 +48,7 @@ const sideNames = ['off', 'tokens and ACLs', 'TLS', 'tokens, ACLs and TLS'] as c
 /** Of others, so that there is something to look through. */
 const otherRules = 500
 const topic = 'bench'
+const warmUps = 3
 /** Nothing is synced, so that no disk hides what security costs; what was written goes soon, so that memory does for it. */
 const forgetful = [
   ...['--log-retention-bytes', '1048576'],
@@ -62,11 +63,11 @@ export const securityCost = scenario<Params, Result>({
   shows:
     'The same client sends the same frames as fast as answers come, to brokers with and without authentication, ACLs and TLS.',
   params: {
-    tiny: { rounds: 1, seconds: 0.2 },
-    short: { rounds: 5, seconds: 0.4 },
-    full: { rounds: 15, seconds: 5 },
+    tiny: { rounds: 1, turnMs: 50 },
+    short: { rounds: 21, turnMs: 100 },
+    full: { rounds: 301, turnMs: 200 },
   },
-  seconds: p => 4 + (p.rounds + 0.5) * sideNames.length * shapes.length * (p.seconds + 0.4),
+  seconds: p => 5 + (p.rounds + warmUps) * sideNames.length * shapes.length * (p.turnMs / 1000),
   run: async (p, context) => {
     const tls = makeCertificate(context)
     const brokers = [
@@ -75,54 +76,41 @@ export const securityCost = scenario<Params, Result>({
       await secured(context, 'TLS', { tls }),
       await secured(context, 'tokens, ACLs and TLS', { tokens: true, tls }),
     ]
-    const sides = shapes.flatMap(shape => brokers.map(broker => ({ shape, broker })))
-    const measure = async ({ shape, broker }: (typeof sides)[number], seconds: number) => {
-      const { name: _, ...load } = shape
-      const { server, name: __, ...credential } = broker
-      const { cpuMs: before } = await server.gauges()
-      const result = await runLoad({
-        ...load,
-        ...credential,
-        url: server.url,
-        hello: true,
-        topic,
-        seconds,
+    const sides = brokers.map(({ name: _, server, ...more }) => ({ url: server.url, ...more }))
+    const cpuNow = (): Promise<readonly number[]> =>
+      Promise.all(brokers.map(async ({ server }) => (await server.gauges()).cpuMs))
+    const rows: Row[] = []
+    for (const { name: shape, ...load } of shapes) {
+      await runTurns({ ...load, ...p, sides, topic, rounds: warmUps, warmUps: 0 })
+      const before = await cpuNow()
+      const turns = await runTurns({ ...load, ...p, sides, topic, warmUps: 0 })
+      const after = await cpuNow()
+      const rates = turns.map(of => of.map(turn => turn.requests / turn.seconds))
+      turns.forEach((of, i) => {
+        const requests = of.reduce((sum, turn) => sum + turn.requests, 0)
+        rows.push({
+          side: sideNames[i] as string,
+          shape,
+          mb: spreadOf(of.map(({ bytes, seconds }) => bytes / 1e6 / seconds)),
+          requests: medianOf(rates[i] ?? []),
+          ratio: quartilesOf(rates[i] ?? [], rates[0] ?? []),
+          p50: spreadOf(of.map(({ p50 }) => p50)),
+          cpuUsPerRequest: (((after[i] ?? 0) - (before[i] ?? 0)) * 1000) / requests,
+        })
       })
-      const { cpuMs } = await server.gauges()
-      const { p50, p99, batches } = result
-      const cpuUs = ((cpuMs - before) * 1000) / batches
-      return {
-        mb: megabytesPerSecond(result),
-        requests: batches / result.seconds,
-        p50,
-        p99,
-        cpuUs,
-      }
+      context.tick(shape)
     }
-    for (const side of sides) await measure(side, p.seconds / 2)
-    const found = await alternate(context, p.rounds, sides, side => measure(side, p.seconds))
-    return {
-      rows: sides.map(({ shape, broker }, n) => {
-        const of = found[n] ?? []
-        const off = found[n - (n % brokers.length)] ?? []
-        return {
-          side: broker.name,
-          shape: shape.name,
-          mb: spreadOf(of.map(m => m.mb)),
-          requests: spreadOf(of.map(m => m.requests)),
-          ratio: ratioOf(
-            of.map(m => m.requests),
-            off.map(m => m.requests),
-          ),
-          p50: spreadOf(of.map(m => m.p50)),
-          p99: spreadOf(of.map(m => m.p99)),
-          cpuUsPerRequest: spreadOf(of.map(m => m.cpuUs)),
-        }
-      }),
-    }
+    return { rows }
   },
   section,
 })
+
+/** Of each round's own ratio: half of them lie within. */
+function quartilesOf(values: readonly number[], base: readonly number[]): Spread {
+  const ratios = values.map((value, i) => value / (base[i] as number))
+  const [min, max] = [quantileOf(ratios, 0.25), quantileOf(ratios, 0.75)]
+  return { median: medianOf(ratios), min, max, n: ratios.length }
+}
 
 interface Tls {
   readonly cert: string
@@ -186,17 +174,16 @@ function section({ rows }: Result): Section {
   const all = rows.find(row => row.side === 'tokens, ACLs and TLS')
   return {
     body: [
-      `One connection, \`memory\`: nothing is synced, so that no disk hides the cost, and with a disk it is a smaller part. ${otherRules} ACLs, of which one is the client's. Who somebody is gets checked once for each connection, and what it may do is remembered by the connection until an ACL changes. TLS encrypts on both sides, and the client runs on the same two cores: *broker CPU* is the broker's own.`,
+      `One connection, \`memory\`: nothing is synced, so that no disk hides the cost, and with a disk it is a smaller part. ${otherRules} ACLs, of which one is the client's. Who somebody is gets checked once for each connection, and what it may do is remembered by the connection until an ACL changes. TLS encrypts on both sides, and the client runs on the same two cores: *broker CPU* is the broker's own. One client loads all four in turns of a moment each; *beside off* is the median of the ratios of each round, with the quartiles in brackets.`,
       table(
-        ['', 'MB/s', 'requests/s', 'beside off', 'p50 ms', 'p99 ms', 'broker CPU, µs per request'],
+        ['', 'MB/s', 'requests/s', 'beside off', 'p50 ms', 'broker CPU, µs per request'],
         rows.map(row => [
           `${row.shape}: ${row.side}`,
           spread(row.mb),
-          count(Math.round(row.requests.median)),
+          count(Math.round(row.requests)),
           timesSpread(row.ratio),
           spread(row.p50),
-          spread(row.p99),
-          spread(row.cpuUsPerRequest),
+          number(row.cpuUsPerRequest),
         ]),
       ),
     ].join('\n\n'),

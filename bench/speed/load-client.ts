@@ -1,9 +1,9 @@
 // Sends pre-encoded produce frames and counts the answers: the same program against the bare loop and against the broker, so that
 // both sides do the same work outside the thing measured. Usage: node load-client.js JSON (LoadOptions)
 
-import { readFileSync } from 'node:fs'
 import { WebSocket } from 'ws'
-import { encodeBatch, packFrame, readBatchHeader, unpackFrame } from '../../wire/index.ts'
+import { packFrame, unpackFrame } from '../../wire/index.ts'
+import { makeFrames } from './frames.ts'
 import { type LoadOptions, type LoadResult, socketOptions } from './options.ts'
 
 const options = JSON.parse(process.argv[2] ?? '') as LoadOptions
@@ -15,11 +15,7 @@ interface Refusal {
 /** When the broker does not say. */
 const retryMs = 100
 const { frames, recordsPerBatch } = makeFrames(options)
-const { caFile, token } = options
-const socket = new WebSocket(options.url, {
-  ...socketOptions,
-  ...(caFile === undefined ? {} : { ca: readFileSync(caFile) }),
-})
+const socket = new WebSocket(options.url, socketOptions)
 socket.binaryType = 'nodebuffer'
 await new Promise((resolve, reject) => {
   socket.once('open', resolve)
@@ -30,35 +26,10 @@ const result = await (options.rate === undefined ? atFullSpeed() : atRate(option
 process.stdout.write(`${JSON.stringify(result)}\n`)
 socket.terminate()
 
-/** Distinct ids, more of them than can be in flight. */
-function makeFrames(o: LoadOptions): {
-  frames: Uint8Array[]
-  recordsPerBatch: number
-} {
-  const text = 'the quick brown fox jumps over the lazy dog 0123456789 '
-  const value = text.repeat(Math.ceil(o.recordBytes / text.length)).slice(0, o.recordBytes)
-  const count = Math.max(1, Math.round((o.batchBytes - 64) / (o.recordBytes + 8)))
-  const batch = encodeBatch(
-    Array.from({ length: count }, () => ({ value })),
-    { now: Date.now() },
-  )
-  const frames = Array.from({ length: Math.max(256, o.partitions ?? 1) }, (_, id) =>
-    packFrame({
-      op: 'produce',
-      id: id + 1,
-      topic: o.topic,
-      partition: id % (o.partitions ?? 1),
-      batch,
-    }),
-  )
-  return { frames, recordsPerBatch: readBatchHeader(batch).count }
-}
-
 function hello(): Promise<void> {
   return new Promise(resolve => {
     socket.once('message', () => resolve())
-    const auth = token === undefined ? {} : { auth: { token } }
-    socket.send(packFrame({ op: 'hello', id: 0, protocol: 1, client: 'bench', ...auth }))
+    socket.send(packFrame({ op: 'hello', id: 0, protocol: 1, client: 'bench' }))
   })
 }
 

@@ -22,10 +22,6 @@ export interface LoadOptions {
   readonly batchBytes: number
   readonly inFlight: number
   readonly seconds: number
-  /** Says who it is. */
-  readonly token?: string
-  /** PEM file of the authority of a broker with TLS. */
-  readonly caFile?: string
   /** Batches per second; absent = as fast as replies come. */
   readonly rate?: number
 }
@@ -60,3 +56,43 @@ export async function runLoad(
 
 export const megabytesPerSecond = ({ bytes, seconds }: LoadResult): number => bytes / 1e6 / seconds
 export const recordsPerSecond = ({ records, seconds }: LoadResult): number => records / seconds
+
+/** What a client is told that loads several brokers in turns, as JSON in its first argument. */
+export interface TurnsOptions {
+  readonly sides: readonly {
+    readonly url: string
+    /** Says who it is. */
+    readonly token?: string
+    /** PEM file of the authority of a broker with TLS. */
+    readonly caFile?: string
+  }[]
+  readonly topic: string
+  readonly recordBytes: number
+  readonly batchBytes: number
+  readonly inFlight: number
+  /** A turn lasts so long, and until all that was sent is answered. */
+  readonly turnMs: number
+  readonly rounds: number
+  /** Rounds before them that do not count. */
+  readonly warmUps: number
+}
+
+/** What one broker did in one turn. */
+export interface Turn {
+  readonly requests: number
+  /** Of the values. */
+  readonly bytes: number
+  readonly seconds: number
+  /** Latency of one request, ms. */
+  readonly p50: number
+}
+
+/** @returns the turns of each side, in order */
+export async function runTurns(options: TurnsOptions): Promise<readonly (readonly Turn[])[]> {
+  const client = startProcess(scriptOf('speed/turns-client.js'), [JSON.stringify(options)])
+  try {
+    return JSON.parse(await client.line()) as Turn[][]
+  } finally {
+    await client.stop()
+  }
+}

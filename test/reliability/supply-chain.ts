@@ -67,8 +67,11 @@ export function shippedVersions(): readonly Version[] {
 
 /** Of the versions without a date those that we name ourselves, as `name@version`. */
 export function ownOfUnknownAge(unknown: readonly string[]): readonly string[] {
-  const own = Object.keys(manifestOf().dependencies)
-  return unknown.filter(each => own.includes(each.slice(0, each.lastIndexOf('@'))))
+  const count = Object.keys(manifestOf().dependencies).length
+  const own = shippedVersions().slice(0, count)
+  return own
+    .map(({ name: of, version }) => `${of}@${version}`)
+    .filter(each => unknown.includes(each))
 }
 
 interface Manifest {
