@@ -36,8 +36,7 @@ interface Result {
 interface Secured {
   readonly name: string
   readonly server: Server
-  readonly token?: string
-  readonly caFile?: string
+  readonly credential: { readonly token?: string; readonly caFile?: string }
 }
 
 const shapes = [
@@ -51,9 +50,9 @@ const topic = 'bench'
 const warmUps = 3
 /** Nothing is synced, so that no disk hides what security costs; what was written goes soon, so that memory does for it. */
 const forgetful = [
-  ...['--log-retention-bytes', '1048576'],
-  ...['--reclaim-bytes-min', '33554432'],
-  ...['--memory-loglet-bytes-max', '1073741824'],
+  '--log-retention-bytes=1048576',
+  '--reclaim-bytes-min=33554432',
+  '--memory-loglet-bytes-max=1073741824',
 ]
 
 export const securityCost = scenario<Params, Result>({
@@ -76,7 +75,7 @@ export const securityCost = scenario<Params, Result>({
       await secured(context, 'TLS', { tls }),
       await secured(context, 'tokens, ACLs and TLS', { tokens: true, tls }),
     ]
-    const sides = brokers.map(({ name: _, server, ...more }) => ({ url: server.url, ...more }))
+    const sides = brokers.map(({ server, credential }) => ({ url: server.url, ...credential }))
     const cpuNow = (): Promise<readonly number[]> =>
       Promise.all(brokers.map(async ({ server }) => (await server.gauges()).cpuMs))
     const rows: Row[] = []
@@ -156,7 +155,7 @@ async function secured(
   })
   try {
     await admin.admin().createTopic({ topic })
-    if (!tokens) return { name, server, ...own }
+    if (!tokens) return { name, server, credential: own }
     const principal = 'User:load'
     const right = { principal, resource: 'topic', name: topic, operation: 'write' } as const
     const others = Array.from({ length: otherRules - 1 }, (_, i): NewAclBinding => {
@@ -164,7 +163,7 @@ async function secured(
     })
     await admin.admin().createAcls([right, ...others])
     const { token } = await admin.admin().createToken({ principal })
-    return { name, server, token, ...own }
+    return { name, server, credential: { token, ...own } }
   } finally {
     await admin.close()
   }

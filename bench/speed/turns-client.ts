@@ -52,7 +52,7 @@ function loaded(socket: WebSocket): Promise<Turn> {
       try {
         if ((data as Buffer).length >= 80) refuse(data as Buffer)
       } catch (error) {
-        reject(error as Error)
+        reject(error)
         return
       }
       const now = performance.now()
