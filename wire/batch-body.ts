@@ -5,6 +5,7 @@
 // code path. Keys and values are views of the body. It does not know the header beyond what it is told.
 
 import { LogloomError } from './errors.ts'
+import { wireLimits } from './limits.ts'
 
 export interface BatchRecord {
   /** Offset of the record minus the batch's base offset. */
@@ -36,6 +37,7 @@ export function readBody(body: Uint8Array, shape: BodyShape): readonly BatchReco
   const reader = new BodyReader(body)
   const declared = reader.arrayLength('records')
   if (declared !== count) corrupt(`the body has ${declared} records, the header says ${count}`)
+  let elements = mustFit(count)
   const fields = sparse ? 5 : 4
   const records: BatchRecord[] = []
   let last = -1
@@ -44,7 +46,8 @@ export function readBody(body: Uint8Array, shape: BodyShape): readonly BatchReco
     if (found !== fields) corrupt(`record ${i} has ${found} fields, not ${fields}`)
     const key = reader.bytesOrNil('a key')
     const value = reader.bytesOrNil('a value')
-    const headers = readHeaders(reader, i)
+    const headers = readHeaders(reader, i, elements)
+    elements += headers.length
     const timestamp = baseTimestamp + reader.uint('a timestamp delta')
     if (!Number.isSafeInteger(timestamp)) corrupt(`record ${i}: timestamp beyond 2^53 - 1`)
     const offsetDelta = sparse ? reader.uint('an offset delta') : i
@@ -57,9 +60,10 @@ export function readBody(body: Uint8Array, shape: BodyShape): readonly BatchReco
   return records
 }
 
-function readHeaders(reader: BodyReader, record: number): BatchRecord['headers'] {
+function readHeaders(reader: BodyReader, record: number, elements: number): BatchRecord['headers'] {
   if (reader.takeNil()) return noHeaders
   const items = reader.arrayLength('headers')
+  mustFit(elements + items / 2)
   if (items % 2 !== 0) corrupt(`record ${record}: ${items} header names and values are no pairs`)
   const headers: (readonly [string, Uint8Array])[] = []
   for (let i = 0; i < items; i += 2) {
@@ -69,6 +73,17 @@ function readHeaders(reader: BodyReader, record: number): BatchRecord['headers']
     headers.push([name, value])
   }
   return headers
+}
+
+/** Records and headers so far. @returns the same @throws BATCH_CORRUPT */
+export function mustFit(elements: number): number {
+  const limit = wireLimits.batchElementsMax
+  if (elements <= limit) return elements
+  throw new LogloomError(
+    'BATCH_CORRUPT',
+    `${Math.ceil(elements)} records and headers or more, the limit is ${limit} (batchElementsMax)`,
+    { limit, actual: Math.ceil(elements) },
+  )
 }
 
 class BodyReader {

@@ -4,11 +4,12 @@
 // Guarantees: the header is read without touching the body, which only readers open; opening allocates no more than the header promises.
 // It knows neither topics nor offsets: records are numbered from 0 within their batch.
 
-import { compress, decompress, platformCodecs } from '#platform'
+import { compress, decompress, decompressPieces, drop, platformCodecs } from '#platform'
 import { ByteTurns } from './byte-turns.ts'
 import { combineCrc, crc32, rememberCrc } from './crc32.ts'
 import { LogloomError } from './errors.ts'
 import { type BatchRecord, readBody } from './batch-body.ts'
+import { KeyScan } from './key-scan.ts'
 import {
   BatchBuilder,
   type BatchProducer,
@@ -180,20 +181,93 @@ export function checkBatch(batch: Uint8Array, options: { readonly bytesMax: numb
   const rawMax = wireLimits.batchRawBytesMax
   if (rawLength > rawMax)
     tooLarge(`the body has ${rawLength} bytes uncompressed`, rawMax, rawLength, 'batchRawBytesMax')
+  const { batchElementsMax } = wireLimits
+  if (header.count > batchElementsMax)
+    tooLarge(
+      `the batch has ${header.count} records`,
+      batchElementsMax,
+      header.count,
+      'batchElementsMax',
+    )
   return header
 }
 
 /** Opens a batch; keys and values are views of it, or of its decompressed body. @throws BATCH_CORRUPT, UNSUPPORTED_CODEC */
-export async function decodeBatch(batch: Uint8Array): Promise<readonly BatchRecord[]> {
+export function decodeBatch(batch: Uint8Array): Promise<readonly BatchRecord[]> {
+  return openBatch(batch, records => records)
+}
+
+/**
+ * Opens a batch for as long as `use` runs: with `release`, what it decompressed to is given back then, if it was much, and the views are empty.
+ * @throws BATCH_CORRUPT, UNSUPPORTED_CODEC
+ */
+export async function openBatch<T>(
+  batch: Uint8Array,
+  use: (records: readonly BatchRecord[]) => T,
+  release = false,
+): Promise<T> {
   const header = checkCrc(batch)
   const body = batch.subarray(batchHeaderBytes)
   const { codec, rawLength } = header
-  if (codec === 'none') return readBody(body, header)
+  if (codec === 'none') return use(readBody(body, header))
   requireCodec(codec)
   // Checked again: the batch may come from elsewhere than a broker that checked it.
   if (rawLength > wireLimits.batchRawBytesMax)
     corrupt(`rawLength is ${rawLength}, the limit is ${wireLimits.batchRawBytesMax}`)
-  return openings.run(rawLength, () => readCompressed(codec, body, header))
+  return openings.run(rawLength, async () => {
+    const raw = await readCompressed(codec, body, header)
+    try {
+      return use(readBody(raw, header))
+    } finally {
+      if (release && raw.length > keptBytesMax) drop(raw)
+    }
+  })
+}
+
+/** What is left to the collector. */
+const keptBytesMax = 1 << 20
+
+/**
+ * Looks for a record without a key; the batch's header was checked. Needs little memory, whatever the body decompresses to.
+ * @returns its index, or -1 @throws BATCH_CORRUPT for what {@link decodeBatch} would refuse, UNSUPPORTED_CODEC
+ */
+export async function findKeyless(batch: Uint8Array, header: BatchHeader): Promise<number> {
+  const body = batch.subarray(batchHeaderBytes)
+  const { codec, rawLength } = header
+  const scan = new KeyScan(header)
+  if (codec === 'none') scan.add(body)
+  else {
+    requireCodec(codec)
+    await openings.run(Math.min(rawLength, scanBytes), () =>
+      scanCompressed(codec, body, header, scan),
+    )
+  }
+  scan.end()
+  return scan.keyless
+}
+
+/** Of memory that a scan needs, about. */
+const scanBytes = 1 << 20
+
+async function scanCompressed(
+  codec: 'gzip' | 'zstd',
+  body: Uint8Array,
+  { rawLength }: BatchHeader,
+  scan: KeyScan,
+): Promise<void> {
+  let size = 0
+  try {
+    for await (const piece of decompressPieces(codec, body, rawLength)) {
+      size += piece.length
+      if (size > rawLength) break
+      scan.add(piece)
+    }
+  } catch (error) {
+    if (error instanceof LogloomError) throw error
+    notDecompressed(codec, rawLength, error as Error)
+  }
+  if (size !== rawLength)
+    corrupt(`the body decompresses to ${size} bytes or more, rawLength is ${rawLength}`)
 }
 
 /** What a batch claims to decompress to is allocated for so much in all, whoever asks. */
@@ -202,23 +276,17 @@ const openings = new ByteTurns(wireLimits.batchRawBytesMax)
 async function readCompressed(
   codec: 'gzip' | 'zstd',
   body: Uint8Array,
-  header: BatchHeader,
-): Promise<readonly BatchRecord[]> {
-  const { rawLength } = header
+  { rawLength }: BatchHeader,
+): Promise<Uint8Array> {
   let raw: Uint8Array
   try {
     raw = await decompress(codec, body, rawLength)
   } catch (error) {
-    throw new LogloomError(
-      'BATCH_CORRUPT',
-      `${codec} body does not decompress to ${rawLength} bytes: ${(error as Error).message}`,
-      {},
-      { cause: error },
-    )
+    notDecompressed(codec, rawLength, error as Error)
   }
   if (raw.length !== rawLength)
     corrupt(`the body decompresses to ${raw.length} bytes, rawLength is ${rawLength}`)
-  return readBody(raw, header)
+  return raw
 }
 
 /** Opens an uncompressed batch. @throws BATCH_CORRUPT, and UNSUPPORTED_CODEC for a compressed one */
@@ -237,6 +305,15 @@ function checkCrc(batch: Uint8Array): BatchHeader {
   const actual = crc32(batch.subarray(8))
   if (stored !== actual) corrupt(`CRC-32 is ${hex(actual)}, the header says ${hex(stored)}`)
   return header
+}
+
+function notDecompressed(codec: Codec, rawLength: number, cause: Error): never {
+  throw new LogloomError(
+    'BATCH_CORRUPT',
+    `${codec} body does not decompress to ${rawLength} bytes: ${cause.message}`,
+    {},
+    { cause },
+  )
 }
 
 function requireCodec(codec: Codec): void {

@@ -11,6 +11,8 @@ export const wireLimits = {
   batchBytesMax: mib + 64,
   /** Body of one batch once decompressed, bytes: bounds what a reader allocates for a small batch that claims much. */
   batchRawBytesMax: 64 * mib,
+  /** Records and headers in one batch: each becomes an object, whatever few bytes it was compressed to. As many as 1 MiB has room for. */
+  batchElementsMax: 262_144,
   /** Nesting of a frame; the frame's own map is level 1. */
   depthMax: 8,
   /** Array items and map pairs in a frame that a client sends. */

@@ -59,6 +59,18 @@ export function decompress(
   return pipe(new platform.DecompressionStream(known(codec)), bytes, bytesMax)
 }
 
+/** The same in pieces: here in one, pages open what they were sent and do not fear themselves. */
+export async function* decompressPieces(
+  codec: 'gzip' | 'zstd',
+  bytes: Uint8Array,
+  bytesMax: number,
+): AsyncGenerator<Uint8Array, void> {
+  yield await decompress(codec, bytes, bytesMax)
+}
+
+/** The collector of a page does it. */
+export function drop(_bytes: Uint8Array): void {}
+
 /** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, or the signal's reason */
 export function openSocket(url: string, options: OpenSocketOptions = {}): Promise<FrameSocket> {
   const { signal, timeoutMs = 10_000, ca } = options

@@ -1,7 +1,9 @@
 // What Node gives the wire: ws as the socket, zlib's CRC and codecs, memory that is not cleared. platform.browser.ts exports the same
 // names; package.json's `#platform` chooses.
 
+import type { Transform } from 'node:stream'
 import { promisify } from 'node:util'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import * as zlib from 'node:zlib'
 import { type ClientOptions, WebSocket } from 'ws'
 import { type ErrorCode, errorTable, LogloomError } from './errors.ts'
@@ -11,11 +13,15 @@ import { closeReason, type FrameSocket, type OpenSocketOptions } from './socket.
 /** Deflate's own limit: bytes that one compressed byte can become. */
 const deflateRatio = 1032
 const closeTimeoutMs = 1000
+/** Of what is decompressed piece by piece. */
+const pieceBytesMax = 256 << 10
 
-type Transform = (
+type Decompress = (
   bytes: Uint8Array,
   options: { readonly maxOutputLength: number; readonly chunkSize: number },
 ) => Promise<Uint8Array>
+
+type Decompressor = (options: { readonly chunkSize: number }) => Transform
 
 /** Not in every supported Node: 22.15 and later have it. */
 const { zstdCompress, zstdDecompress } = zlib as unknown as Record<string, unknown>
@@ -46,10 +52,52 @@ export function decompress(
 ): Promise<Uint8Array> {
   const run = promisify(
     (codec === 'gzip' ? zlib.gunzip : zstdDecompress) as typeof zlib.gunzip,
-  ) as Transform
+  ) as Decompress
   // One piece, written outside the event loop: joining many would hold everybody up. What cannot come out of so few bytes is not allocated.
   const chunkSize = Math.max(64, Math.min(bytesMax + 1, bytes.length * deflateRatio + 64))
   return run(bytes, { maxOutputLength: Math.max(1, bytesMax), chunkSize })
+}
+
+/**
+ * What `bytes` decompress to, in pieces that are gone when the next one is asked for, so that much of it needs little memory. Ends after
+ * `bytesMax` and what is left of the piece; the caller counts.
+ */
+export async function* decompressPieces(
+  codec: 'gzip' | 'zstd',
+  bytes: Uint8Array,
+  bytesMax: number,
+): AsyncGenerator<Uint8Array, void> {
+  const { createZstdDecompress } = zlib as unknown as { createZstdDecompress: Decompressor }
+  const make: Decompressor = codec === 'gzip' ? zlib.createGunzip : createZstdDecompress
+  const chunkSize = Math.max(64, Math.min(pieceBytesMax, bytes.length * deflateRatio + 64))
+  const stream = make({ chunkSize })
+  stream.end(bytes)
+  let size = 0
+  for await (const piece of stream as AsyncIterable<Buffer>) {
+    size += piece.length
+    yield piece
+    // A piece that fills its memory is not written to any more. The collector does not hurry for memory outside of its heap.
+    if (piece.length === chunkSize && piece.buffer.byteLength === chunkSize) drop(piece)
+    if (size > bytesMax) return
+  }
+}
+
+/**
+ * Gives the memory below `bytes` back at once, whoever has views of it. A message to a port whose other end is closed goes nowhere, with all
+ * that it takes along.
+ */
+export function drop(bytes: Uint8Array): void {
+  nowhere ??= openNowhere()
+  nowhere.postMessage(undefined, [bytes.buffer as ArrayBuffer])
+}
+
+let nowhere: MessagePort | undefined
+
+function openNowhere(): MessagePort {
+  const { port1, port2 } = new MessageChannel()
+  port2.close()
+  port1.unref()
+  return port1
 }
 
 /** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, the broker's code when it refuses, or the signal's reason */

@@ -6,6 +6,9 @@ import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
 import { closeReason, type FrameSocket } from './socket.ts'
 
+/** From a close frame until the socket is dropped, ms; the types of ws do not know it yet. */
+const untyped = { closeTimeout: 5000 }
+
 /** A client's connection as the broker sees it. Handlers are set in `onSocket`, before anything can arrive. */
 export interface ServerSocket extends FrameSocket {
   /** Stops reading from the peer: TCP slows it down. */
@@ -31,6 +34,8 @@ export interface ServerSocket extends FrameSocket {
   onPing: () => void
   /** A text message came; the protocol has none. */
   onText: () => void
+  /** The peer broke the rules of WebSocket: it was sent a close frame, and nothing that comes now is looked at. */
+  onFault: () => void
   /** The socket's output buffer ran empty after having been full. */
   onDrain: () => void
 }
@@ -74,6 +79,7 @@ export function createSocketServer(options: SocketServerOptions): SocketServer {
     clientTracking: false,
     skipUTF8Validation: false,
     autoPong: true,
+    ...untyped,
     maxFragments: 1024,
     // 2 MiB in the small segments of a bad link.
     maxBufferedChunks: options.messageChunksMax ?? 16_384,
@@ -123,6 +129,7 @@ export class WsStreamSocket implements ServerSocket {
   onPong: () => void = () => {}
   onPing: () => void = () => {}
   onText: () => void = () => {}
+  onFault: () => void = () => {}
   onDrain: () => void = () => {}
   readonly remoteAddress: string
   readonly remotePort: number
@@ -144,7 +151,7 @@ export class WsStreamSocket implements ServerSocket {
     ws.on('ping', () => this.onPing())
     ws.on('close', (code, reason) => this.onClose(code, reason.toString()))
     // A close follows every error.
-    ws.on('error', () => {})
+    ws.on('error', () => this.onFault())
     stream.on('drain', () => this.onDrain())
   }
 

@@ -26,7 +26,7 @@ import { permit } from './permissions.ts'
 import { LaneCounter } from './produce.ts'
 import { count } from './stats.ts'
 import { credit, type Subscription } from './subscription.ts'
-import { isTurnOver } from './turn.ts'
+import { beginBurst, isTurnOver, mustWait } from './turn.ts'
 
 export const closeCode = {
   goingAway: 1001,
@@ -54,8 +54,10 @@ const helloBytesMax = 65_536
 const waitingFramesMax = 64
 /** Tries to say anew who one is, on one connection. */
 const credentialTriesMax = 5
-/** Pings of the peer between two sweeps, half a second. */
+/** Pings and pongs of the peer between two sweeps, half a second. */
 const pingsPerSweepMax = 50
+/** What a peer that broke a rule may still send, until its own close frame is seen. */
+const restBytesMax = 8 << 20
 /** Writes that are refused for lack of room in one second before whoever goes on sending is not read for a while. */
 const shedsPerSecondMax = 200
 const shedMuteMs = 200
@@ -88,7 +90,7 @@ export class Connection {
   private requestsInFlight = 0
   private bytesInFlight = 0
   private paused = false
-  /** Messages that came when the turn of the event loop had had its time, the oldest first: at most what one chunk of the socket held. */
+  /** Messages that came when the turn of the event loop, or a burst in it, had had its share, the oldest first: at most what one chunk of the socket held. */
   private late: Uint8Array[] | undefined
   /** Not read until a quota is paid for. */
   private mutedUntil: number | undefined
@@ -98,6 +100,9 @@ export class Connection {
   private sheds = 0
   private shedsSince = 0
   private pings = 0
+  /** It broke a rule, and was sent a close frame for it. */
+  private refused = false
+  private restBytes = 0
   private partialBytes = 0
   /** Since when the same message has been coming in. */
   private partialSince: number | undefined
@@ -141,10 +146,13 @@ export class Connection {
     }
     socket.onPong = () => {
       this.answeredPing = true
+      this.countPing()
     }
-    socket.onPing = () => {
-      this.pings++
+    socket.onPing = () => this.countPing()
+    socket.onFault = () => {
+      this.refused = true
     }
+    socket.watchBytes(bytes => this.afterChunk(bytes))
     socket.onDrain = () => this.afterOutput()
     const { helloTimeoutMs } = context.settings
     this.cancelHello = context.timers.after(helloTimeoutMs, () =>
@@ -351,14 +359,6 @@ export class Connection {
     const { slowConsumerMs, messageTimeoutMs } = this.context.settings
     if (this.output.isStalled(now))
       this.close(closeCode.slow, `slow: output waited ${slowConsumerMs} ms (slowConsumerMs)`)
-    else if (this.pings > pingsPerSweepMax)
-      this.refuse(
-        new LogloomError(
-          'LIMIT_EXCEEDED',
-          `${this.pings} pings in half a second, ${pingsPerSweepMax} are allowed (pingsPerSweepMax)`,
-          { limit: pingsPerSweepMax, actual: this.pings },
-        ),
-      )
     else if (this.isMessageLate(now))
       this.refuse(
         new LogloomError(
@@ -368,6 +368,32 @@ export class Connection {
       )
     else this.afterOutput()
     this.pings = 0
+  }
+
+  /** Nobody needs many, and each costs as much as a small request. */
+  private countPing(): void {
+    if (this.closed || ++this.pings <= pingsPerSweepMax) return
+    this.refuse(
+      new LogloomError(
+        'LIMIT_EXCEEDED',
+        `more than ${pingsPerSweepMax} pings and pongs in half a second (pingsPerSweepMax)`,
+        { limit: pingsPerSweepMax },
+      ),
+    )
+  }
+
+  /** A chunk of the socket was taken apart: whatever it was made of, the next one comes in this turn only if there is time. */
+  private afterChunk(bytes: number): void {
+    if (this.refused) this.afterRest(bytes)
+    else if (!this.closed && isTurnOver()) this.waitForTurn()
+  }
+
+  /** The peer is to answer the close frame; what it sends instead costs no more than this, and TCP stops it then. */
+  private afterRest(bytes: number): void {
+    this.restBytes += bytes
+    if (this.restBytes <= restBytesMax && !isTurnOver()) return
+    this.socket.pause()
+    if (this.restBytes <= restBytesMax) setImmediate(() => this.socket.resume())
   }
 
   /** Counts what came of a message, and since when it has been coming. */
@@ -458,32 +484,40 @@ export class Connection {
 
   private receive(bytes: Uint8Array): void {
     if (this.closed) return
-    if (this.late === undefined && !isTurnOver()) {
+    if (this.late === undefined && !mustWait()) {
       this.take(bytes)
       return
     }
-    if (this.late === undefined) {
-      this.late = []
-      this.pauseReading()
-      setImmediate(this.takeLate)
-    }
-    this.late.push(bytes)
+    if (this.late === undefined) this.waitForTurn()
+    this.late?.push(bytes)
+  }
+
+  /** For the next burst of this turn, or for the next turn: nothing is read then. */
+  private waitForTurn(): void {
+    const isOver = isTurnOver()
+    if (isOver) this.pauseReading()
+    if (this.late !== undefined) return
+    this.late = []
+    if (isOver) setImmediate(this.takeLate)
+    else queueMicrotask(this.takeLate)
   }
 
   /** One message at least, and more as long as there is time: everybody gets on. */
   private readonly takeLate = (): void => {
     const late = this.late ?? []
     let taken = 0
+    beginBurst()
     do {
       const next = late[taken++]
       if (next !== undefined && !this.closed) this.take(next)
-    } while (taken < late.length && !isTurnOver())
+    } while (taken < late.length && !mustWait())
+    this.late = undefined
     if (taken < late.length && !this.closed) {
+      this.waitForTurn()
+      this.late = late
       late.splice(0, taken)
-      setImmediate(this.takeLate)
       return
     }
-    this.late = undefined
     this.resumeIfPossible()
   }
 
@@ -765,6 +799,7 @@ export class Connection {
   private refuse(error: LogloomError, id: number | null = null): void {
     if (this.closed) return
     count(this.context.stats.rejected, error.code)
+    this.refused = true
     this.send({ id, error: error.toWire() })
     const code = error.retriable ? closeCode.tryLater : closeCode.policy
     this.close(code, `${error.code}: ${error.message}`)

@@ -1,6 +1,12 @@
 // Items of fetch and subscribe in the two formats (protocol.md 6.2).
 
-import { type Codec, decodeBatch, readBatchHeader, supportedCodecs } from '../../wire/batch.ts'
+import {
+  type BatchRecord,
+  type Codec,
+  openBatch,
+  readBatchHeader,
+  supportedCodecs,
+} from '../../wire/batch.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { optArray, optStr } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
@@ -79,6 +85,32 @@ async function recordItems(result: ReadResult, from: number): Promise<FormattedI
   const items: Frame[] = []
   let elements = 0
   let bytes = 0
+  /** Copies what the frame has room for: what a batch decompresses to is not kept. @returns the offset of the first record left out, if there is one */
+  const take = (base: number, records: readonly BatchRecord[]): number | undefined => {
+    for (const record of records) {
+      const offset = base + record.offsetDelta
+      if (offset < from) continue
+      const { timestamp, key, value, headers } = record
+      elements += elementsPerRecord + headers.length
+      bytes += (key?.length ?? 0) + (value?.length ?? 0)
+      const isFull = elements > recordElementsMax || bytes > recordBytesMax
+      if (isFull && items.length > 0) return offset
+      if (bytes > oneRecordBytesMax)
+        throw new LogloomError(
+          'MESSAGE_TOO_LARGE',
+          `the record at offset ${offset} has ${bytes} bytes, format "records" carries ${oneRecordBytesMax}: read it with format "batches"`,
+          { limit: oneRecordBytesMax, actual: bytes, offset },
+        )
+      items.push({
+        offset,
+        timestamp,
+        key: key && Uint8Array.from(key),
+        value: value && Uint8Array.from(value),
+        headers: Object.fromEntries(headers.map(([name, held]) => [name, Uint8Array.from(held)])),
+      })
+    }
+    return undefined
+  }
   for (const item of result.items) {
     if (item.kind === 'gap') {
       items.push(gapItem(item))
@@ -90,22 +122,8 @@ async function recordItems(result: ReadResult, from: number): Promise<FormattedI
     if (codec !== undefined) throw unsupported(codec, ownCodecs)
     try {
       // Opening may take more than this turn, for which the batch is valid.
-      for (const record of await decodeBatch(item.batch.slice())) {
-        const offset = item.offset + record.offsetDelta
-        if (offset < from) continue
-        const { timestamp, key, value, headers } = record
-        elements += elementsPerRecord + headers.length
-        bytes += (key?.length ?? 0) + (value?.length ?? 0)
-        const isFull = elements > recordElementsMax || bytes > recordBytesMax
-        if (isFull && items.length > 0) return { items, next: offset }
-        if (bytes > oneRecordBytesMax)
-          throw new LogloomError(
-            'MESSAGE_TOO_LARGE',
-            `the record at offset ${offset} has ${bytes} bytes, format "records" carries ${oneRecordBytesMax}: read it with format "batches"`,
-            { limit: oneRecordBytesMax, actual: bytes, offset },
-          )
-        items.push({ offset, timestamp, key, value, headers: Object.fromEntries(headers) })
-      }
+      const full = await openBatch(item.batch.slice(), records => take(item.offset, records), true)
+      if (full !== undefined) return { items, next: full }
     } catch (error) {
       if (!(error instanceof LogloomError) || error.code !== 'BATCH_CORRUPT') throw error
       items.push({

@@ -1,6 +1,6 @@
 // produce: the fast path (protocol.md 4). Header, CRC and limits are checked; the batch is never opened nor copied.
 
-import { type BatchHeader, checkBatch, decodeBatch } from '../../wire/batch.ts'
+import { type BatchHeader, checkBatch, findKeyless } from '../../wire/batch.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { bin, map, optMap, optUint, str, uint } from '../../wire/fields.ts'
 import type { Frame } from '../../wire/frame.ts'
@@ -84,8 +84,7 @@ export function checkKeys(
   batch: Uint8Array,
 ): Promise<void> | undefined {
   if (header.keyed || !cleanupPolicy(topic).compact) return undefined
-  return decodeBatch(batch).then(records => {
-    const index = records.findIndex(({ key }) => key === null)
+  return findKeyless(batch, header).then(index => {
     if (index >= 0) throw keyMissing(topic.name, index)
   })
 }

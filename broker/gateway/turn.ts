@@ -2,14 +2,19 @@
 // choice: without a bound one connection would hold up all others for a second at a time.
 //
 // A turn begins with the first message that comes in and ends when the event loop has come round. What is late in it waits for the next one.
+// Within a turn messages are taken in bursts: behind each of them the promises of its requests get on, so that their time is seen, too.
 
 /** All connections together. */
-export const turnMsMax = 10
+export const turnMsMax = 5
+/** Messages taken before their promises get on, all connections together. */
+export const burstMessagesMax = 32
 
 let endsAt: number | undefined
+let messages = 0
 
 const begin = (): void => {
   endsAt = undefined
+  messages = 0
 }
 
 /** Whether this turn has had its time. */
@@ -19,4 +24,14 @@ export function isTurnOver(): boolean {
   endsAt = now + turnMsMax
   setImmediate(begin)
   return false
+}
+
+/** Counts a message that is about to be taken; true when it has to wait: for the next turn if this one is over, else for the next burst. */
+export function mustWait(): boolean {
+  return isTurnOver() || ++messages > burstMessagesMax
+}
+
+/** Promises had their chance. */
+export function beginBurst(): void {
+  messages = 0
 }

@@ -8,6 +8,7 @@ export class FakeSocket implements ServerSocket {
   onPong: () => void = () => {}
   onPing: () => void = () => {}
   onText: () => void = () => {}
+  onFault: () => void = () => {}
   onDrain: () => void = () => {}
   readonly bufferedAmount = 0
   readonly remoteAddress = '127.0.0.1'

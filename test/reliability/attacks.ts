@@ -113,6 +113,15 @@ const framing: readonly Attack[] = [
     webSocketFrame(Buffer.from([0x81]), { fin: false }),
     fill([...webSocketFrame(Buffer.from([0]), { opcode: 0, fin: false })], 5000),
   ]),
+  closing('20,000 pings', [fill([...webSocketFrame(Buffer.alloc(125), { opcode: 9 })], 20_000)]),
+  closing('300,000 empty pings', [
+    fill([...webSocketFrame(Buffer.alloc(0), { opcode: 9 })], 300_000),
+  ]),
+  closing('50,000 pongs', [fill([...webSocketFrame(Buffer.alloc(125), { opcode: 10 })], 50_000)]),
+  closing('300,000 empty pongs', [
+    fill([...webSocketFrame(Buffer.alloc(0), { opcode: 10 })], 300_000),
+  ]),
+  closing('300,000 empty messages', [fill([...webSocketFrame(Buffer.alloc(0))], 300_000)]),
   closing('100,000 empty fragments', [
     webSocketFrame(Buffer.alloc(0), { fin: false }),
     fill([...webSocketFrame(Buffer.alloc(0), { opcode: 0, fin: false })], 100_000),
@@ -143,12 +152,13 @@ const floods: readonly Attack[] = [
     raw.destroy()
     return true
   }),
-  borne('50,000 pongs', async port => {
-    const raw = await RawSocket.greeted(port)
-    raw.write(fill([...webSocketFrame(Buffer.alloc(125), { opcode: 10 })], 50_000))
-    await raw.drained(5000)
-    raw.destroy()
-    return true
+  borne('300,000 empty pings on each of 10 connections', async port => {
+    const some = await Promise.all(Array.from({ length: 10 }, () => RawSocket.greeted(port)))
+    const pings = fill([...webSocketFrame(Buffer.alloc(0), { opcode: 9 })], 300_000)
+    for (const raw of some) raw.write(pings)
+    const ended = await Promise.all(some.map(raw => raw.until(() => raw.isRefused)))
+    for (const raw of some) raw.destroy()
+    return ended.every(Boolean)
   }),
   borne('50,000 requests, no reply read', async port => {
     const raw = await RawSocket.greeted(port)
@@ -208,22 +218,60 @@ const floods: readonly Attack[] = [
     for (const raw of some) raw.destroy()
     return answered.every(Boolean)
   }),
+  borne('records of 48 MiB behind 48 KB, to a compacted topic', async port => {
+    const some = await Promise.all(Array.from({ length: 4 }, () => RawSocket.greeted(port)))
+    for (const raw of some) {
+      raw.message(packFrame({ op: 'createTopic', id: 2, topic: 'bombs', ifNotExists: true, config: { 'cleanup.policy': 'compact' } }))
+      for (let id = 3; id < 7; id++) raw.message(packFrame({ op: 'produce', id, topic: 'bombs', partition: 0, batch: largeRecord() }))
+    }
+    const answered = await Promise.all(some.map(raw => raw.until(() => raw.received.toString('latin1').split('INVALID_RECORD').length > 4, 20_000)))
+    for (const raw of some) raw.destroy()
+    return answered.every(Boolean)
+  }),
+  borne('records of 48 MiB behind 48 KB, read one by one', async port => {
+    const some = await Promise.all(Array.from({ length: 4 }, () => RawSocket.greeted(port)))
+    const [writer] = some as [RawSocket]
+    writer.message(packFrame({ op: 'createTopic', id: 2, topic: 'large', ifNotExists: true }))
+    writer.message(packFrame({ op: 'produce', id: 3, topic: 'large', partition: 0, batch: largeRecord() }))
+    await writer.until(() => writer.received.includes('timestamp'))
+    for (const raw of some)
+      for (let id = 4; id < 8; id++) raw.message(packFrame({ op: 'fetch', id, topic: 'large', partition: 0, from: 0, format: 'records' }))
+    const answered = await Promise.all(some.map(raw => raw.until(() => raw.received.toString('latin1').split('MESSAGE_TOO_LARGE').length > 4, 20_000)))
+    for (const raw of some) raw.destroy()
+    return answered.every(Boolean)
+  }),
 ] // biome-ignore format: long requests
 
 let madeBomb: Uint8Array | undefined
+let madeRecord: Uint8Array | undefined
+const bombBytes = 48 << 20
 
 /** A sealed batch whose body decompresses to 48 MiB of what is no record. */
 function bomb(): Uint8Array {
-  if (madeBomb !== undefined) return madeBomb
-  const raw = 48 << 20
-  const body = gzipSync(Buffer.alloc(raw), { level: 9 })
+  madeBomb ??= compressed(Buffer.alloc(bombBytes))
+  return madeBomb
+}
+
+/** A good batch of one record of 48 MiB, without a key. */
+function largeRecord(): Uint8Array {
+  if (madeRecord !== undefined) return madeRecord
+  const body = Buffer.alloc(bombBytes)
+  // An array of one record of four fields: nil, a binary as long as it may be, nil, 0.
+  body.set([0x91, 0x94, 0xc0, 0xc6])
+  body.writeUInt32BE(bombBytes - 10, 4)
+  body.set([0xc0, 0], bombBytes - 2)
+  madeRecord = compressed(body)
+  return madeRecord
+}
+
+function compressed(raw: Buffer): Uint8Array {
+  const body = gzipSync(raw, { level: 9 })
   const batch = Buffer.concat([encodeBatch([{ value: 'x' }], { now: 1 }).subarray(0, 64), body])
   batch[8] = 1
   batch[9] = 0
   batch.writeUInt32BE(body.length, 12)
-  batch.writeUInt32BE(raw, 24)
-  madeBomb = sealBatch(batch)
-  return madeBomb
+  batch.writeUInt32BE(raw.length, 24)
+  return sealBatch(batch)
 }
 
 export const attacks: readonly Attack[] = [...lies, ...framing, ...overHttp, ...floods]

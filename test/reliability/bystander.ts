@@ -1,5 +1,5 @@
 // Somebody who means well: produces and pings, one request after the other, in a process of its own, so that the attackers' work does not count.
-// Usage: node bystander.js URL; ends when its stdin does and prints what it measured.
+// Usage: node bystander.js URL; each line of its stdin names what begins now; ends when its stdin does and prints what it measured.
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -11,9 +11,15 @@ export interface BystanderReport {
   readonly produce: Latency
   /** Requests that failed. */
   readonly refused: number
+  /** How late its own timers were: what the machine and the bystander itself take, whatever the broker does. */
+  readonly timerLateMaxMs: number
+  /** The longest ping that was under way during each of what was named. */
+  readonly pingMaxMs: Readonly<Record<string, number>>
 }
 
 export interface Bystander {
+  /** Something else begins now. */
+  name(what: string): void
   stop(): Promise<BystanderReport>
 }
 
@@ -37,6 +43,7 @@ export async function startBystander(url: string): Promise<Bystander> {
   const ended = new Promise<void>(resolve => child.once('close', () => resolve()))
   await began
   return {
+    name: what => void child.stdin.write(`${what}\n`),
     stop: async () => {
       child.stdin.end()
       await ended
@@ -47,28 +54,45 @@ export async function startBystander(url: string): Promise<Bystander> {
 
 async function work(url: string): Promise<BystanderReport> {
   const stop = new AbortController()
-  process.stdin.on('end', () => stop.abort()).resume()
+  let now = 'before'
+  process.stdin.setEncoding('utf8').on('data', text => {
+    now = String(text).trimEnd().split('\n').at(-1) ?? now
+  })
+  process.stdin.on('end', () => stop.abort())
   const channel = await openChannel(url)
   await channel.request('createTopic', { topic: 'bystander' })
   process.stdout.write('served\n')
   const batch = encodeBatch([{ key: 'k', value: 'v' }], { now: 1 })
   const pings: number[] = []
   const produces: number[] = []
+  const longest = new Map<string, number>()
   let refused = 0
+  let timerLateMaxMs = 0
   for (let i = 0; !stop.signal.aborted && refused < 1000; i++) {
     const isPing = i % 4 !== 0
-    const before = performance.now()
+    const [before, began] = [performance.now(), now]
     try {
       if (isPing) await channel.request('ping')
       else await channel.request('produce', { topic: 'bystander', partition: 0, batch })
-      ;(isPing ? pings : produces).push(performance.now() - before)
+      const ms = performance.now() - before
+      ;(isPing ? pings : produces).push(ms)
+      if (isPing)
+        for (const what of [began, now]) longest.set(what, Math.max(ms, longest.get(what) ?? 0))
     } catch {
       refused++
     }
+    const asleep = performance.now()
     await new Promise(resolve => setTimeout(resolve, 2))
+    timerLateMaxMs = Math.max(timerLateMaxMs, performance.now() - asleep - 2)
   }
   channel.close()
-  return { ping: latencyOf(pings), produce: latencyOf(produces), refused }
+  return {
+    ping: latencyOf(pings),
+    produce: latencyOf(produces),
+    refused,
+    timerLateMaxMs: Number(timerLateMaxMs.toFixed(2)),
+    pingMaxMs: Object.fromEntries(longest),
+  }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

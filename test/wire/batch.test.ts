@@ -17,6 +17,7 @@ import {
   supportedCodecs,
   wireLimits,
 } from '../../wire/index.ts'
+import { findKeyless } from '../../wire/batch.ts'
 import { codeOf, codeOfError, hex, join } from './bytes.ts'
 
 const now = 1_760_000_000_000
@@ -447,7 +448,7 @@ describe('a reader reports BATCH_CORRUPT for', () => {
     ['a body that is no array', 'c0', {}],
     ['fewer records than the header says', '9194c0c0c000', { count: 2 }],
     ['more records than the header says', '9294c0c0c00094c0c0c000', { count: 1 }],
-    ['a count that no body of this size holds', 'ddffffffff', { count: 2 ** 32 - 1 }],
+    ['a count that no body of this size holds', 'dd00040000', { count: 262_144 }],
     ['a record with three fields', '9193c0c0c0', {}],
     ['a record with five fields when not sparse', '9195c0c0c00000', {}],
     ['a record with four fields when sparse', '9194c0c0c000', { sparse: true }],
@@ -563,5 +564,31 @@ describe('crc32', () => {
       0xcbf43926,
     )
     expect(crc32(new Uint8Array())).toBe(0)
+  })
+})
+
+describe('a reader refuses', () => {
+  it('more headers than a batch may have', async () => {
+    const { batchElementsMax } = wireLimits
+    const head = hex('9194c0c0dd')
+    const pairs = Buffer.alloc(4)
+    pairs.writeUInt32BE(2 * batchElementsMax)
+    const headers = Buffer.alloc(3 * batchElementsMax, hex('a0c400'))
+    const batch = batchAround(join(head, pairs, headers, hex('00')))
+    expect(await codeOfAsync(decodeBatch(batch))).toBe('BATCH_CORRUPT')
+    await expect(findKeyless(batch, readBatchHeader(batch))).rejects.toMatchObject({
+      code: 'BATCH_CORRUPT',
+    })
+  })
+
+  it('more records than a batch may have, and a producer hears of it at once', () => {
+    const limit = wireLimits.batchElementsMax
+    const body = Buffer.concat([
+      hex('dd00040001'),
+      Buffer.alloc(5 * (limit + 1), hex('94c0c0c000')),
+    ])
+    const batch = batchAround(body, { count: limit + 1 })
+    expect(codeOf(() => checkBatch(batch, { bytesMax: 4 << 20 }))).toBe('MESSAGE_TOO_LARGE')
+    expect(codeOf(() => decodeBatchSync(batch))).toBe('BATCH_CORRUPT')
   })
 })

@@ -24,6 +24,7 @@ export class EventSocket implements ServerSocket {
   onPong: () => void = () => {}
   onPing: () => void = () => {}
   onText: () => void = () => {}
+  onFault: () => void = () => {}
   onDrain: () => void = () => {}
   private readonly inner: ServerSocket
   private readonly request: EventRequest
@@ -52,6 +53,7 @@ export class EventSocket implements ServerSocket {
     inner.onPong = () => this.onPong()
     inner.onPing = () => this.onPing()
     inner.onDrain = () => this.onDrain()
+    inner.onFault = () => this.onFault()
   }
 
   /** Says hello, once somebody listens. */
