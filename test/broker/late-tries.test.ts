@@ -15,7 +15,7 @@ import { MemoryStore } from '../../broker/state/memory-store.ts'
 import { StateMachine } from '../../broker/state/state-machine.ts'
 import { LogletRefusedError, LogletUnavailableError } from '../../loglets/contract.ts'
 import { nodeClock } from '../../loglets/node-clock.ts'
-import type { Disk } from '../../loglets/ports.ts'
+import type { Clock, Disk } from '../../loglets/ports.ts'
 import { AppendError } from '../../loglets/virtual-log/append-error.ts'
 import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { encodeBatch, readBatchHeader } from '../../wire/batch.ts'
@@ -34,13 +34,22 @@ function produce(value: string): Command {
   return { type: 'produce', topicId: 1, partition: 0, batch, header: readBatchHeader(batch) }
 }
 
+/** Something that is waited for until it is opened. */
+function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = (): void => {}
+  const opened = new Promise<void>(resolve => {
+    open = resolve
+  })
+  return { opened, open: () => open() }
+}
+
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 /** What the log does with a try: takes it, refuses it, or answers nothing and takes it once `release` is called. */
 type Outcome = 'take' | 'refuse' | 'late'
 
 /** A proposer on a log that does what a plan says, with a state machine that plays it. */
-async function proposing() {
+async function proposing(clock: Clock = nodeClock) {
   const machine = new StateMachine(new MemoryStore())
   const plan: Outcome[] = []
   const late: (() => void)[] = []
@@ -51,14 +60,22 @@ async function proposing() {
     for (const applied of result.applied) proposer.onApplied(applied)
   }
   const sent: { readonly entry: ParsedEntry }[] = []
-  /** What happens when the plan is at its end, and how often a try was refused. */
-  const disk: { otherwise: Outcome; refused: number } = { otherwise: 'take', refused: 0 }
+  const disk = {
+    /** What happens when the plan is at its end. */
+    otherwise: 'take' as Outcome,
+    /** How many tries there were, and how many of them were refused. */
+    tried: 0,
+    refused: 0,
+    /** How long a refusal takes. */
+    refusing: (): Promise<void> => nodeClock.sleep(10),
+  }
   const log = {
     append: async () => {
       const outcome = plan.shift() ?? disk.otherwise
+      disk.tried++
       if (outcome === 'refuse') {
         disk.refused++
-        await nodeClock.sleep(10)
+        await disk.refusing()
         throw new AppendError(0, new LogletRefusedError('no-space', 'full'))
       }
       if (outcome === 'late') {
@@ -70,7 +87,7 @@ async function proposing() {
   } as unknown as VirtualLog
   const proposer: Proposer = new Proposer({
     log,
-    clock: nodeClock,
+    clock,
     defer: fn => setImmediate(fn),
     node: 'n',
     incarnation: 'i',
@@ -119,20 +136,41 @@ describe('a proposer', () => {
   })
 
   it('fills no hole of an older session', async () => {
-    const { proposer, machine, plan } = await proposing()
+    const asleep = gate()
+    const woken = gate()
+    const clock: Clock = Object.create(nodeClock, {
+      sleep: {
+        value: () => {
+          asleep.open()
+          return woken.opened
+        },
+      },
+    })
+    const { proposer, machine, plan, disk } = await proposing(clock)
+    const refused = gate()
+    disk.refusing = () => refused.opened
     plan.push('refuse')
+    const before = disk.tried
     const a = proposer.propose(produce('A'))
-    await turn()
-    await turn()
+    while (disk.tried === before) await turn()
     const b = proposer.propose(produce('B'))
-    await nodeClock.sleep(20)
-    // A was refused, B is held behind it, and now another broker's expiry of the session is applied.
+    while (disk.tried === before + 1) await turn()
+    refused.open()
+    // A was refused, B is held behind it, the hole is to be filled a little later; and now another broker's expiry of the session is applied.
+    await asleep.opened
     const session = machine.sessions.live.get(proposer.sessionId as number)
     if (session === undefined) throw new Error('no session')
     machine.sessions.close(session)
     proposer.onSessionLost()
-    await nodeClock.sleep(250)
-    const all = await Promise.all([a, b, ...['C', 'D', 'E'].map(v => proposer.propose(produce(v)))])
+    await proposer.open()
+    woken.open()
+    const first = await Promise.all([a, b])
+    await turn()
+    // What a hole of the older session would be filled with now, has the sequence that is theirs.
+    const all = [
+      ...first,
+      ...(await Promise.all(['C', 'D', 'E'].map(v => proposer.propose(produce(v))))),
+    ]
     expect(all.map(decision => decision.ok)).toEqual([true, true, true, true, true])
     expect(machine.topics.partition(1, 0)?.next).toBe(5)
   })
@@ -216,14 +254,8 @@ describe('two checkpoints at once', () => {
     some(4000)
     const disk = new SimDisk()
     await disk.mkdir('c')
-    let begun: () => void = () => {}
-    const writing = new Promise<void>(resolve => {
-      begun = resolve
-    })
-    let goOn: () => void = () => {}
-    const held = new Promise<void>(resolve => {
-      goOn = resolve
-    })
+    const writing = gate()
+    const held = gate()
     /** Writes nothing before it is told to. */
     const slow: Disk = {
       open: async (path, options) => {
@@ -235,8 +267,8 @@ describe('two checkpoints at once', () => {
           size: () => file.size(),
           close: () => file.close(),
           write: async (buffers, at) => {
-            begun()
-            await held
+            writing.open()
+            await held.opened
             await file.write(buffers, at)
           },
         }
@@ -254,10 +286,10 @@ describe('two checkpoints at once', () => {
         return applied
       })
     const first = checkpoint()
-    await writing
+    await writing.opened
     some(300)
     const second = checkpoint()
-    goOn()
+    held.open()
     const at = await first
     expect(await second).toBe(at + 300)
     await disk.remove(`c/${String(await second).padStart(16, '0')}.ckpt`)

@@ -91,7 +91,8 @@ describe('logloom start', () => {
       await Promise.all(writing)
       silent.ws.terminate()
     }
-  })
+    // Eight brokers one after the other, each of which may take seconds to start on a busy machine.
+  }, 180_000)
 
   it('refuses a port that is in use, and names it', async () => {
     const broker = await startBroker()
