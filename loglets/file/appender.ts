@@ -23,6 +23,7 @@ import {
   finishSegmentFile,
   isNoSpace,
   segmentName,
+  type Watermark,
   writeWatermark,
 } from './segment-create.ts'
 import { SegmentFile } from './segment-file.ts'
@@ -98,6 +99,8 @@ export class Appender {
   private readonly idle = new AbortController()
   private idleLoop: Promise<void> | undefined
   private groups = 0
+  /** Files that take no more get their trailers, one after the other. */
+  private finishing: Promise<void> = Promise.resolve()
 
   constructor(options: AppenderOptions, point: AppendPoint, sealed: boolean) {
     this.options = options
@@ -159,6 +162,7 @@ export class Appender {
     await this.idleLoop
     while (this.writing !== undefined || this.syncing !== undefined)
       await Promise.all([this.writing, this.syncing])
+    await this.finishing
     if (this.failure !== undefined) return
     try {
       await this.vouch()
@@ -334,12 +338,12 @@ export class Appender {
   }
 
   /**
-   * Starts a new segment file. The new file is durable before the old one gets its trailer, so a trailer proves that a successor
-   * existed: if it is missing later, it is lost, not absent.
+   * Starts a new segment file. It is durable before the old one gets its trailer, so a trailer proves that a successor existed: if it is
+   * missing later, it is lost, not absent. Nothing waits for the trailer: appends go on meanwhile.
    */
   private async roll(): Promise<void> {
     const { disk, directory, id, onRoll } = this.options
-    const { end, next: first, crc } = this.durable
+    const { end, next: first, crc: lastCrc } = this.durable
     try {
       await createSegmentFile(disk, directory, id, first)
     } catch (error) {
@@ -348,9 +352,8 @@ export class Appender {
       await discardSegmentFile(disk, directory, first)
       return
     }
-    this.file ??= await this.segment.file()
-    const { salt } = this.segment
-    await finishSegmentFile(this.file, { end, next: first, lastCrc: crc, salt }, this.index.points)
+    const old = this.segment
+    this.finish(old, { end, next: first, lastCrc, salt: old.salt }, this.index.points)
     const segment = new SegmentFile(disk, `${directory}/${segmentName(first)}`, id, first)
     this.file = await segment.file()
     this.segment = segment
@@ -360,6 +363,14 @@ export class Appender {
     this.index = new SparseIndex()
     segment.useIndex(this.index)
     onRoll(segment)
+  }
+
+  private finish(segment: SegmentFile, mark: Watermark, points: readonly number[]): void {
+    this.finishing = this.finishing
+      .then(() => segment.use(file => finishSegmentFile(file, mark, points)))
+      .catch(error => {
+        this.fail(error)
+      })
   }
 
   /** Makes sure that a later open need not doubt what is synced. Nothing else is written meanwhile. */

@@ -25,11 +25,17 @@ export async function createSegmentFile(
   const made = await disk.open(`${directory}/${segmentName(first)}`, { create: true })
   try {
     await made.write([encodeFileHeader(id, first)], 0)
-    await made.datasync()
+    // Both are waited for by every append that comes after, and most file systems do both with one write to their journal.
+    await settled([made.datasync(), disk.syncDir(directory)])
   } finally {
     await made.close()
   }
-  await disk.syncDir(directory)
+}
+
+/** Waits for all, also when one fails: whoever cleans up afterwards must not meet the others. @throws the first reason */
+async function settled(works: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(works))
+    if (result.status === 'rejected') throw result.reason
 }
 
 /** Takes back what a {@link createSegmentFile} that failed may have left: a file that holds nothing must not hide the one before it. */

@@ -109,7 +109,8 @@ export class SegmentFile {
     )
   }
 
-  private async use<T>(work: (file: DiskFile) => Promise<T>): Promise<T> {
+  /** The file stays open, and is not removed, until `work` is done. */
+  async use<T>(work: (file: DiskFile) => Promise<T>): Promise<T> {
     this.readers++
     try {
       return await work(await this.file())
