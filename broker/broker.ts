@@ -726,6 +726,7 @@ export class Broker {
       if (listeners !== undefined) for (const listener of listeners) listener()
     }
     this.machine.touched.clear()
+    this.persister.nudge()
   }
 
   /** What follows a volatile segment may be answered only when the state no longer depends on that segment's content. */

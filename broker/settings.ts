@@ -141,7 +141,10 @@ export const settingsTable = {
     ),
     min: 0,
   },
-  stateCommitIntervalMs: number(1000, 'how often the state is written to its store'),
+  stateCommitIntervalMs: number(
+    1000,
+    'how often the state is written to its store while little changes; under load it is written more often',
+  ),
   producerIdExpirationMs: number(
     86_400_000,
     'how long an idle producer is remembered, by log time',

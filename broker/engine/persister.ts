@@ -1,14 +1,24 @@
 // Brings the state machine's changes to the store, off the apply path: one atomic commit at a time, on a timer, on demand, or when
 // much has piled up. The log covers whatever is not committed yet, so a crash only lengthens the next replay.
+//
+// A commit encodes all its changes in one turn of the event loop, and whoever waits for a reply waits for that turn. So commits are small
+// and come often under load, as long as the store keeps up.
 
+import { sleepUnless } from '../../loglets/abortable.ts'
 import type { Clock } from '../../loglets/ports.ts'
 import type { MachineChanges, StateMachine } from '../state/state-machine.ts'
 import type { StateStore } from '../state/store.ts'
+
+/** A commit of so many takes about half a millisecond of the event loop. */
+const batchesPerCommit = 64
+/** What a commit costs besides its changes is paid at most so often. */
+const pauseMs = 10
 
 export interface PersisterOptions {
   readonly machine: StateMachine
   readonly store: StateStore
   readonly clock: Clock
+  /** Between commits while little changes. */
   readonly intervalMs: number
   /** A commit failed; it is tried again at the next interval. */
   readonly onTrouble: (error: Error) => void
@@ -17,6 +27,7 @@ export interface PersisterOptions {
 export class Persister {
   private readonly options: PersisterOptions
   private readonly stopping = new AbortController()
+  private wake = new AbortController()
   private running: Promise<void> | undefined
   private loop: Promise<void> = Promise.resolve()
   private paused = false
@@ -43,6 +54,11 @@ export class Persister {
 
   start(): void {
     this.loop = this.tick()
+  }
+
+  /** Something was applied: commits soon when that makes it many. */
+  nudge(): void {
+    if (this.isMuch() && !this.wake.signal.aborted) this.wake.abort()
   }
 
   /** Resolves when everything applied before the call is durable in the store. */
@@ -100,13 +116,11 @@ export class Persister {
   }
 
   private async tick(): Promise<void> {
-    const { clock, intervalMs, machine, onTrouble } = this.options
-    while (!this.stopping.signal.aborted) {
-      try {
-        await clock.sleep(intervalMs, this.stopping.signal)
-      } catch {
-        return
-      }
+    const { machine, onTrouble } = this.options
+    const { signal } = this.stopping
+    for (;;) {
+      await this.untilDue()
+      if (signal.aborted) return
       if (this.paused || machine.applied === this.persistedLsn) continue
       try {
         await this.commit()
@@ -114,6 +128,21 @@ export class Persister {
         onTrouble(error as Error)
       }
     }
+  }
+
+  private async untilDue(): Promise<void> {
+    const { clock, intervalMs } = this.options
+    const { signal } = this.stopping
+    // A store that failed is given time.
+    const leastMs = this.failed || this.paused ? intervalMs : Math.min(pauseMs, intervalMs)
+    await sleepUnless(clock, leastMs, signal)
+    if (leastMs === intervalMs) return
+    this.wake = new AbortController()
+    if (!this.isMuch()) await sleepUnless(clock, intervalMs - leastMs, signal, this.wake.signal)
+  }
+
+  private isMuch(): boolean {
+    return this.options.machine.topics.places.pendingCount >= batchesPerCommit
   }
 
   private commit(): Promise<void> {

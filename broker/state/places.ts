@@ -36,6 +36,11 @@ export class Places {
     this.pending.push(place)
   }
 
+  /** Batches that the store does not know yet. */
+  get pendingCount(): number {
+    return this.pending.length
+  }
+
   /** Below this the store has every row of what took effect. */
   get storedBelow(): number {
     return this.pending.reduce((least, { lsn }) => Math.min(least, lsn), Number.MAX_SAFE_INTEGER)
