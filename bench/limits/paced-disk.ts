@@ -1,80 +1,49 @@
 // The disk under an open load and nothing else: pieces are due at a fixed rate, what is due goes to the file in one write, and one fdatasync
 // covers it. No socket, no frame, no broker: what a producer would wait for if all but the disk were free.
-// Usage: node paced-disk.js JSON (PacedDiskOptions); prints a PacedDiskResult.
+// Usage: node paced-disk.js JSON (PacedDiskOptions); prints p50 and p99 in ms as JSON.
 
 import { fdatasync, openSync, writev } from 'node:fs'
 import { join } from 'node:path'
+import { type Pace, Schedule } from '../speed/pace.ts'
 import { quantileOf } from '../stats.ts'
 
-export interface PacedDiskOptions {
+export interface PacedDiskOptions extends Pace {
   readonly directory: string
   /** Of one piece. */
   readonly bytes: number
-  /** Pieces per second. */
-  readonly rate: number
-  readonly seconds: number
-}
-
-export interface PacedDiskResult {
-  /** From when a piece was due until it was synced, ms. */
-  readonly p50: number
-  readonly p99: number
-  /** Of write and fdatasync alone, ms. */
-  readonly syncP99: number
 }
 
 const options = JSON.parse(process.argv[2] ?? '') as PacedDiskOptions
-const { directory, bytes, rate, seconds } = options
-const fd = openSync(join(directory, 'paced.log'), 'w')
-const piece = Buffer.alloc(bytes, 'x')
-const total = Math.round(rate * seconds)
-const latencies: number[] = []
-const syncs: number[] = []
-const start = performance.now()
+const fd = openSync(join(options.directory, 'paced.log'), 'w')
+const piece = Buffer.alloc(options.bytes, 'x')
+const schedule = new Schedule(options)
 let position = 0
-let running = false
+let isRunning = false
 
-tick()
+schedule.every(run)
 
-function tick(): void {
-  run()
-  if (latencies.length < total) setTimeout(tick, 1)
-}
-
-/** Takes what is due; whatever becomes due meanwhile is taken next. */
+/** Takes what is due; what becomes due meanwhile is taken next. */
 function run(): void {
-  const due = Math.min(total, Math.floor(((performance.now() - start) / 1000) * rate) + 1)
-  const count = due - latencies.length
-  if (running || count === 0) return
-  running = true
-  const begun = performance.now()
-  writev(
-    fd,
-    Array.from({ length: count }, () => piece),
-    position,
-    (error, written) => {
-      if (error !== null || written !== count * bytes) throw error ?? new Error('short write')
-      position += written
-      fdatasync(fd, syncError => {
-        if (syncError !== null) throw syncError
-        const now = performance.now()
-        syncs.push(now - begun)
-        for (let i = 0; i < count; i++)
-          latencies.push(now - start - (latencies.length / rate) * 1000)
-        running = false
-        if (latencies.length < total) run()
-        else finish()
-      })
-    },
-  )
+  const count = schedule.due - schedule.latencies.length
+  if (isRunning || count === 0) return
+  isRunning = true
+  const pieces = Array.from({ length: count }, () => piece)
+  writev(fd, pieces, position, (error, written) => {
+    if (error !== null) throw error
+    if (written !== count * piece.length) throw new Error(`short write: ${written}`)
+    position += written
+    fdatasync(fd, syncError => {
+      if (syncError !== null) throw syncError
+      for (let i = 0; i < count; i++) schedule.done()
+      isRunning = false
+      if (schedule.isOver) finish()
+      else run()
+    })
+  })
 }
 
 function finish(): void {
-  const result: PacedDiskResult = {
-    p50: quantileOf(latencies, 0.5),
-    p99: quantileOf(latencies, 0.99),
-    syncP99: quantileOf(syncs, 0.99),
-  }
-  process.stdout.write(`${JSON.stringify(result)}\n`)
-  process.exit(0)
+  const { latencies } = schedule
+  const found = { p50: quantileOf(latencies, 0.5), p99: quantileOf(latencies, 0.99) }
+  process.stdout.write(`${JSON.stringify(found)}\n`)
 }

@@ -22,8 +22,6 @@ export interface LoadOptions {
   readonly batchBytes: number
   readonly inFlight: number
   readonly seconds: number
-  /** Batches per second; absent = as fast as replies come. */
-  readonly rate?: number
 }
 
 /** What it answers, as one JSON line. */
@@ -49,6 +47,22 @@ export async function runLoad(
   const client = startProcess(scriptOf(script), [JSON.stringify(options)])
   try {
     return JSON.parse(await client.line()) as LoadResult
+  } finally {
+    await client.stop()
+  }
+}
+
+/** Latency under a fixed pace, from when each piece was due, ms. */
+export interface PacedResult {
+  readonly p50: number
+  readonly p99: number
+}
+
+/** Runs `script`, which keeps a pace and prints a {@link PacedResult}, in a process of its own. */
+export async function runPaced(script: string, options: object): Promise<PacedResult> {
+  const client = startProcess(scriptOf(script), [JSON.stringify(options)])
+  try {
+    return JSON.parse(await client.line()) as PacedResult
   } finally {
     await client.stop()
   }
