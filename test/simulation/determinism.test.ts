@@ -63,7 +63,7 @@ const firstSeeds: Readonly<Record<string, FirstSeeds>> = {
     ],
   },
   cluster: {
-    seeds: 60,
+    seeds: 80,
     states: [
       'fault: all',
       'fault: cut one way',
