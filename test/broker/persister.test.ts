@@ -38,7 +38,7 @@ class HandClock implements Clock {
 
   async pass(ms: number): Promise<void> {
     for (const end = this.time + ms; this.time < end; this.time++) {
-      for (const sleeper of [...this.sleepers])
+      for (const sleeper of this.sleepers)
         if (sleeper.until <= this.time && this.sleepers.delete(sleeper)) sleeper.wake()
       await new Promise(resolve => setImmediate(resolve))
     }
