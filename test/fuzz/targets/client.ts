@@ -294,6 +294,8 @@ class World {
       return bytes
     }
     this.remember(frame['items'])
+    if (Array.isArray(frame['records']))
+      for (const row of frame['records'] as readonly (Frame | null)[]) this.remember(row?.['items'])
     if (frame['memberId'] === 'M') frame['memberId'] = this.memberId
     const { answer, ...reply } = frame
     if (typeof answer === 'string') {
