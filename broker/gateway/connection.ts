@@ -26,7 +26,7 @@ import { permit } from './permissions.ts'
 import { LaneCounter } from './produce.ts'
 import { count } from './stats.ts'
 import { credit, type Subscription } from './subscription.ts'
-import { beginBurst, isTurnOver, mustWait } from './turn.ts'
+import { beginBurst, isTurnOver, mustWait, turnNow } from './turn.ts'
 
 export const closeCode = {
   goingAway: 1001,
@@ -92,6 +92,8 @@ export class Connection {
   private paused = false
   /** Messages that came when the turn of the event loop, or a burst in it, had had its share, the oldest first: at most what one chunk of the socket held. */
   private late: Uint8Array[] | undefined
+  /** The turn of its last message that did not wait. */
+  private servedIn = -1
   /** Not read until a quota is paid for. */
   private mutedUntil: number | undefined
   private cancelMute: (() => void) | undefined
@@ -484,7 +486,8 @@ export class Connection {
 
   private receive(bytes: Uint8Array): void {
     if (this.closed) return
-    if (this.late === undefined && !mustWait()) {
+    if (this.late === undefined && (!mustWait() || this.servedIn !== turnNow())) {
+      this.servedIn = turnNow()
       this.take(bytes)
       return
     }
