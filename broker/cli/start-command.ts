@@ -23,7 +23,7 @@ ${examples(
     )
   for (const name of Object.keys(settingsTable) as SettingName[]) {
     const { type, default: value, doc } = settingsTable[name]
-    const shown = Array.isArray(value) ? '' : ` (default: ${String(value)})`
+    const shown = Array.isArray(value) || value === '' ? '' : ` (default: ${String(value)})`
     command.option(`--${flagName(name)}${placeholders[type]}`, `${doc}${shown}`)
   }
   command.action(async (flags: Record<string, unknown>, own: Command) => {

@@ -67,6 +67,8 @@ export class ArchiveReader {
   async footer(): Promise<Chunk> {
     const end = this.bytes - trailerBytes
     const fail = (reason: string) => corrupt(this.path, end, reason)
+    // Of a file of another kind it is said that it is none, not that its end is missing.
+    checkMagic(await this.read(0, magicBytes), reason => corrupt(this.path, 0, reason))
     const at = parseTrailer(await this.read(end, trailerBytes), fail)
     if (!Number.isSafeInteger(at) || at < magicBytes || at + chunkHeaderBytes > end)
       throw fail(`the footer is said to be at ${at}`)

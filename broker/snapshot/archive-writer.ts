@@ -44,7 +44,10 @@ export class ArchiveWriter {
     await refuseExisting(path)
     const partial = join(dirname(path), `.${basename(path)}.${unique}${partialSuffix}`)
     // The hashes of API keys are in it, and everybody's records.
-    const writer = new ArchiveWriter(path, partial, await open(partial, 'wx', 0o600))
+    const file = await open(partial, 'wx', 0o600).catch((error: Error) => {
+      throw unwritable(path, error)
+    })
+    const writer = new ArchiveWriter(path, partial, file)
     writer.put([archiveMagic()])
     return writer
   }
@@ -128,4 +131,13 @@ async function syncDirectory(path: string): Promise<void> {
 /** The smallest file that could be an archive. @throws SNAPSHOT_CORRUPT */
 export function checkSize(path: string, bytes: number): void {
   if (bytes < magicBytes + trailerBytes) throw corrupt(path, bytes, 'the file is too short')
+}
+
+function unwritable(path: string, error: Error): LogloomError {
+  return new LogloomError(
+    'INVALID_REQUEST',
+    `${path} cannot be written: ${error.message}`,
+    { path },
+    { cause: error, hint: 'name a file in a folder that exists and may be written to' },
+  )
 }

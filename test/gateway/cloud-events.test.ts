@@ -109,6 +109,21 @@ describe('records as CloudEvents', () => {
     expect(events.map(({ logloompartition }) => logloompartition)).toEqual([0, 0])
   })
 
+  it('do not end the reading, however deep what they carry is nested', async () => {
+    const producer = (await client()).producer()
+    const headers = { 'content-type': 'application/cloudevents+json' }
+    const nested = '['.repeat(50_000) + ']'.repeat(50_000)
+    const event = { logloomoffset: '9', specversion: '1.0', id: 'a', source: 's', type: 't' }
+    const value = `${JSON.stringify(event).slice(0, -1)},"data":${nested}}`
+    await producer.send('nested', { value, headers })
+    await producer.send('nested', { value: 'after' })
+    const events = await read('/topics/nested/events?from=beginning').first(2)
+    expect(events).toMatchObject([
+      { type: 'logloom.record', ...place(0) },
+      { data: 'after', ...place(1) },
+    ])
+  })
+
   it('come from all partitions, also those that are added, and go on where it is asked', async () => {
     const one = await client()
     await one.admin().createTopic('many', { partitions: 3 })

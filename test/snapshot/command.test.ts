@@ -62,7 +62,17 @@ describe('logloom snapshot', () => {
     expect(restored.code).toBe(1)
     const { error } = JSON.parse(restored.stderr) as { error: { code: string; message: string } }
     expect(error.code).toBe('SNAPSHOT_CORRUPT')
-    expect(error.message).toContain(path)
+    expect(error.message).toContain(`${path}: byte 0: this is no snapshot`)
+  })
+
+  it('says that there is no such folder to write to', async () => {
+    const broker = await startBroker()
+    const path = join(temporaryDirectory(), 'absent', 'one.snapshot')
+    const created = await broker.run(['snapshot', 'create', path, '--format', 'json'])
+    expect(created.code).toBe(1)
+    const { error } = JSON.parse(created.stderr) as { error: { code: string; message: string } }
+    expect(error.code).toBe('INVALID_REQUEST')
+    expect(error.message).toContain(`${path} cannot be written: ENOENT`)
   })
 
   it('killed while it takes one leaves no archive, and takes one when run again', async () => {

@@ -109,7 +109,7 @@ function structured({ value }: PlainRecord, more: Extensions): string | undefine
   if (needed.some(name => typeof event[name] !== 'string' || event[name] === '')) return undefined
   const isPlaced = Object.keys(more.place).some(name => name in event)
   // It came out of a log before.
-  if (isPlaced) return JSON.stringify({ ...more.defaults, ...event, ...more.place })
+  if (isPlaced) return written({ ...more.defaults, ...event, ...more.place })
   const added = { ...more.place, ...more.defaults }
   for (const name of Object.keys(more.defaults)) if (name in event) delete added[name]
   return `${JSON.stringify(added).slice(0, -1)},${text.slice(1)}`
@@ -190,5 +190,15 @@ function parsed(text: string): unknown {
     return JSON.parse(text) as unknown
   } catch {
     return undefined
+  }
+}
+
+/** Undefined for what is nested too deep: reading JSON has no such bound, writing it takes the stack. */
+function written(event: object): string | undefined {
+  try {
+    return JSON.stringify(event)
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
   }
 }
