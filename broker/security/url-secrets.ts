@@ -9,5 +9,8 @@ export function hasSecret(url: string): boolean {
   const [path = '', ...rest] = url.split('?')
   const query = rest.join('?')
   if (values.test(path) || values.test(query)) return true
-  return [...new URLSearchParams(query).keys()].some(name => names.test(name))
+  // As the query is read, whatever of it was escaped.
+  return [...new URLSearchParams(query)].some(
+    ([name, value]) => names.test(name) || values.test(value),
+  )
 }

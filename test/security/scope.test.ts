@@ -170,6 +170,8 @@ describe('a URL', () => {
     '/?Access_Token=x',
     '/?a=b&api-key=c',
     '/?x=llk_a',
+    '/topics/t/events?from=%6clk_a',
+    '/?%74oken=a',
     '/llt_x',
     '/?p=eyJhbGci.eyJzdWIi',
   ])('%s seems to carry a secret', url => expect(hasSecret(url)).toBe(true))
