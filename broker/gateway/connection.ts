@@ -230,7 +230,7 @@ export class Connection {
     return this.lanes.enter(lane)
   }
 
-  /** @throws LIMIT_EXCEEDED */
+  /** @throws LIMIT_EXCEEDED, THROTTLED */
   addSubscription(make: (id: number) => Subscription): Subscription {
     this.subscriptions ??= new Map()
     const limit = this.context.settings.subscriptionsMax
@@ -241,7 +241,15 @@ export class Connection {
         { limit },
       )
     if (this.closed) throw new LogloomError('CONNECTION_CLOSED', 'the connection is closed')
-    const subscription = make(this.nextSubscription++)
+    const { budget } = this.context.load
+    budget.addSubscription()
+    let subscription: Subscription
+    try {
+      subscription = make(this.nextSubscription++)
+    } catch (error) {
+      budget.removeSubscriptions(1)
+      throw error
+    }
     this.subscriptions.set(subscription.id, subscription)
     return subscription
   }
@@ -288,7 +296,7 @@ export class Connection {
   }
 
   forgetSubscription(id: number): void {
-    this.subscriptions?.delete(id)
+    if (this.subscriptions?.delete(id) === true) this.context.load.budget.removeSubscriptions(1)
   }
 
   /** Calls `fn` when the connection ends or is about to. Returns the way to forget it. */
@@ -923,6 +931,7 @@ export class Connection {
   private endSubscriptions(): void {
     if (this.subscriptions !== undefined)
       for (const subscription of this.subscriptions.values()) subscription.end()
+    this.context.load.budget.removeSubscriptions(this.subscriptions?.size ?? 0)
     this.subscriptions = undefined
     this.stalled = undefined
   }

@@ -4,7 +4,8 @@ import * as fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { recordEvent } from '../../broker/gateway/cloud-events/event-json.ts'
 import { EventSocket } from '../../broker/gateway/cloud-events/event-socket.ts'
-import { ce } from '../../client/index.ts'
+import { startBroker } from '../../broker/index.ts'
+import { ce, connect } from '../../client/index.ts'
 import { useMemoryBroker } from '../client/memory-broker.ts'
 import { packFrame, unpackFrame } from '../../wire/index.ts'
 import { FakeSocket } from '../fuzz/fake-socket.ts'
@@ -19,6 +20,36 @@ function read(path: string, o: ConstructorParameters<typeof EventReader>[1] = {}
   open.push(reader)
   return reader
 }
+
+describe('subscriptions of all connections', () => {
+  it('are refused when they would cost more than the memory for clients, and make room when they end', async () => {
+    const small = await startBroker({ loglet: 'memory', port: 0, memoryBudgetBytes: 8 << 20 })
+    try {
+      const one = await connect(small.url)
+      await one.admin().createTopic('wide', { partitions: 3000 })
+      const all = () => {
+        const reader = new EventReader(`${small.url.replace(/\/$/, '')}/topics/wide/events`)
+        open.push(reader)
+        return reader
+      }
+      const subscriptions = async () => {
+        const { connections } = await one.admin().listConnections()
+        return connections.reduce((sum, { subscriptions }) => sum + subscriptions, 0)
+      }
+      const first = all()
+      await expect.poll(subscriptions, { timeout: 20_000 }).toBe(3000)
+      expect(await all().closed).toEqual([1013, expect.stringMatching(/^THROTTLED: 4096 /)])
+      await expect.poll(subscriptions).toBe(3000)
+      first.ws.terminate()
+      await expect.poll(subscriptions).toBe(0)
+      all()
+      await expect.poll(subscriptions, { timeout: 20_000 }).toBe(3000)
+      await one.close()
+    } finally {
+      await small.close()
+    }
+  })
+})
 
 afterEach(() => {
   for (const reader of open.splice(0)) reader.ws.terminate()
