@@ -1,5 +1,6 @@
 // Where the time of the broker's main thread goes, beside the bare loop's: the flame graph's first level, as a table.
 
+import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Profiler } from 'node:inspector'
@@ -44,6 +45,13 @@ const cli = scriptOf('../../broker/cli/logloom.cjs')
 const profiler = new URL('../emulate/profile.js', import.meta.url).href
 const shape = { recordBytes: 1024, batchBytes: 65_536, inFlight: 8 } as const
 
+/** Of a checkout. */
+function commitOf(directory: string): string {
+  return execFileSync('git', ['-C', directory, 'rev-parse', '--short', 'HEAD'], {
+    encoding: 'utf8',
+  }).trim()
+}
+
 export const profile = scenario<Params, Result>({
   name: 'limits-profile',
   group: 'limits',
@@ -59,7 +67,13 @@ export const profile = scenario<Params, Result>({
   run: async (p, context) => {
     const servers = [await start(context, 'bare loop'), await start(context, 'broker', cli)]
     if (baseline !== undefined)
-      servers.push(await start(context, 'broker before', join(baseline, 'broker/cli/logloom.cjs')))
+      servers.push(
+        await start(
+          context,
+          `broker at ${commitOf(baseline)}`,
+          join(baseline, 'broker/cli/logloom.cjs'),
+        ),
+      )
     for (const server of servers) await load(server, p.warmSeconds)
     const found = await alternate(context, p.rounds, servers, server => measure(server, p.seconds))
     return {
@@ -86,7 +100,7 @@ export const profile = scenario<Params, Result>({
         ],
       ),
       ...(sides.length > 2
-        ? ['`broker before` is the version before the work on speed, run in the same rounds.']
+        ? [`\`${sides[2]?.name}\` is the version before the work on speed, run in the same rounds.`]
         : []),
       '{plot:parts}',
     ].join('\n\n'),

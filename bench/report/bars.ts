@@ -2,7 +2,7 @@
 
 import type { Spread } from '../stats.ts'
 import { fixed, frame, legend, line, linearTicks, text, width } from './svg.ts'
-import { number, tickText } from './text.ts'
+import { spread, tickText } from './text.ts'
 
 export interface BarsPlot {
   readonly title: string
@@ -16,7 +16,7 @@ export interface BarsPlot {
   }[]
 }
 
-const [right, top, bottom] = [96, 62, 46]
+const [right, top, bottom] = [150, 62, 46]
 const [barHeight, groupGap] = [17, 14]
 
 export function barsSvg({ title, axis, series, groups }: BarsPlot): string {
@@ -58,6 +58,6 @@ function barSvg(
   return [
     `<rect x="${fixed(left)}" y="${fixed(y)}" width="${fixed(Math.max(1, x(median) - left))}" height="${barHeight - 3}" class="f${series}"/>`,
     line(whisker, 'a'),
-    text(x(Math.max(median, max)) + 7, y + 11, number(median)),
+    text(x(Math.max(median, max)) + 7, y + 11, spread(value)),
   ]
 }

@@ -70,7 +70,7 @@ export function benchmarksPage(
 const howTo = `## How it was measured
 
 - All sides of a comparison run in the same minutes, one after the other, again and again (*rounds*; at least five). A figure is the median of its rounds, with the least and the most of them
-  in brackets. A ratio is the median of the ratios of each round, so what slows a whole round down (somebody else on the machine) favours nobody.
+  in brackets; in plots these are the ends of the whiskers. A ratio is the median of the ratios of each round, so what slows a whole round down (somebody else on the machine) favours nobody.
 - Unless a row says otherwise, a record is acked only after it was synced to disk (\`fdatasync\`). Rows without a sync are named so.
 - Clients, brokers and all nodes of a cluster share the machine's cores and its one disk. More machines would do more; that is not measured here.
 - MB is 10⁶ bytes and counts the values of records, not what surrounds them. Latency is from the moment at which a record was due (where the load has a rate) or sent, until its ack.
