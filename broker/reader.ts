@@ -4,7 +4,7 @@
 // Bytes that came from the disk are checked against the batch's own CRC; what fails is a typed gap `lost`, never skipped silently.
 
 import type { VirtualLog } from '../loglets/virtual-log/virtual-log.ts'
-import { openBatch } from '../wire/batch.ts'
+import { walkBatch } from '../wire/batch.ts'
 import { LogloomError } from '../wire/errors.ts'
 import { isMissing, type Missing, readBatches } from './batch-reads.ts'
 import type { TailCache } from './engine/tail-cache.ts'
@@ -198,13 +198,15 @@ export class Reader {
       this.cached(entry)?.slice() ?? (await this.readCold(state, [entry])).batches.get(entry)
     if (bytes === undefined) return low
     try {
-      const delta = await openBatch(
-        bytes,
-        records =>
-          records.find(r => r.timestamp >= timestamp && entry.base + r.offsetDelta >= state.start)
-            ?.offsetDelta,
-        true,
-      )
+      let delta: number | undefined
+      await walkBatch(bytes, {
+        from: state.start - entry.base,
+        recordBytesMax: -1,
+        visit: record => {
+          if (record.timestamp >= timestamp) delta = record.offsetDelta
+          return delta === undefined
+        },
+      })
       return delta === undefined ? Math.max(low, entry.base) : entry.base + delta
     } catch {
       return Math.max(low, entry.base)

@@ -27,9 +27,9 @@ export interface BodyShape {
   readonly baseTimestamp: number
 }
 
-const noHeaders: BatchRecord['headers'] = Object.freeze([])
+export const noHeaders: BatchRecord['headers'] = Object.freeze([])
 /** A byte order mark at the beginning of a name belongs to the name. */
-const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
+export const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** @throws BATCH_CORRUPT naming record and byte */
 export function readBody(body: Uint8Array, shape: BodyShape): readonly BatchRecord[] {

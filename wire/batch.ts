@@ -4,12 +4,12 @@
 // Guarantees: the header is read without touching the body, which only readers open; opening allocates no more than the header promises.
 // It knows neither topics nor offsets: records are numbered from 0 within their batch.
 
-import { compress, decompress, decompressPieces, drop, platformCodecs } from '#platform'
+import { compress, decompress, decompressPieces, platformCodecs } from '#platform'
 import { ByteTurns } from './byte-turns.ts'
 import { combineCrc, crc32, rememberCrc } from './crc32.ts'
 import { LogloomError } from './errors.ts'
-import { type BatchRecord, readBody } from './batch-body.ts'
-import { KeyScan } from './key-scan.ts'
+import { type BatchRecord, noHeaders, readBody } from './batch-body.ts'
+import { BodyScan, type RecordWalk } from './body-scan.ts'
 import {
   BatchBuilder,
   type BatchProducer,
@@ -21,6 +21,7 @@ import { wireLimits } from './limits.ts'
 import { getU64 } from './u64.ts'
 
 export type { BatchRecord } from './batch-body.ts'
+export type { RecordWalk } from './body-scan.ts'
 export { type BatchProducer, batchHeaderBytes } from './batch-builder.ts'
 
 const magic = 0xb1
@@ -193,39 +194,61 @@ export function checkBatch(batch: Uint8Array, options: { readonly bytesMax: numb
 }
 
 /** Opens a batch; keys and values are views of it, or of its decompressed body. @throws BATCH_CORRUPT, UNSUPPORTED_CODEC */
-export function decodeBatch(batch: Uint8Array): Promise<readonly BatchRecord[]> {
-  return openBatch(batch, records => records)
+export async function decodeBatch(batch: Uint8Array): Promise<readonly BatchRecord[]> {
+  return openWhole(batch, checkCrc(batch))
+}
+
+async function openWhole(batch: Uint8Array, header: BatchHeader): Promise<readonly BatchRecord[]> {
+  const body = batch.subarray(batchHeaderBytes)
+  const { codec } = header
+  if (codec === 'none') return readBody(body, header)
+  const rawLength = mayOpen(codec, header)
+  return openings.run(rawLength, async () =>
+    readBody(await readCompressed(codec, body, header), header),
+  )
 }
 
 /**
- * Opens a batch for as long as `use` runs: with `release`, what it decompressed to is given back then, if it was much, and the views are empty.
- * @throws BATCH_CORRUPT, UNSUPPORTED_CODEC
+ * Hands out records of a batch: what {@link decodeBatch} would have, within `walk`'s bounds. Whatever the batch decompresses to, the memory that
+ * it takes is small: what is large is never there as a whole. Keys, values and headers are valid while `visit` runs.
+ * @throws BATCH_CORRUPT, maybe after records were visited, and UNSUPPORTED_CODEC
  */
-export async function openBatch<T>(
-  batch: Uint8Array,
-  use: (records: readonly BatchRecord[]) => T,
-  release = false,
-): Promise<T> {
+export async function walkBatch(batch: Uint8Array, walk: RecordWalk): Promise<void> {
   const header = checkCrc(batch)
-  const body = batch.subarray(batchHeaderBytes)
-  const { codec, rawLength } = header
-  if (codec === 'none') return use(readBody(body, header))
-  requireCodec(codec)
-  // Checked again: the batch may come from elsewhere than a broker that checked it.
-  if (rawLength > wireLimits.batchRawBytesMax)
-    corrupt(`rawLength is ${rawLength}, the limit is ${wireLimits.batchRawBytesMax}`)
-  return openings.run(rawLength, async () => {
-    const raw = await readCompressed(codec, body, header)
-    try {
-      return use(readBody(raw, header))
-    } finally {
-      if (release && raw.length > keptBytesMax) drop(raw)
-    }
-  })
+  const { codec, count } = header
+  if (codec === 'none') return visitAll(readBody(batch.subarray(batchHeaderBytes), header), walk)
+  const rawLength = mayOpen(codec, header)
+  if (rawLength <= wholeBytesMax && count <= wholeRecordsMax)
+    return visitAll(await openWhole(batch, header), walk)
+  const scan = new BodyScan(header, walk)
+  await openings.run(Math.min(rawLength, scanBytes + walk.recordBytesMax), () =>
+    scanCompressed(codec, batch.subarray(batchHeaderBytes), header, scan),
+  )
+  scan.end()
 }
 
-/** What is left to the collector. */
-const keptBytesMax = 1 << 20
+/** Of a body that is decompressed as a whole for a walk: that is faster, and no more than an uncompressed batch may be. */
+const wholeBytesMax = 1 << 20
+const wholeRecordsMax = 16_384
+
+function visitAll(records: readonly BatchRecord[], walk: RecordWalk): void {
+  const { from, recordBytesMax, visit } = walk
+  for (const record of records) {
+    if (record.offsetDelta < from) continue
+    const bytes = bytesOf(record)
+    const isWhole = bytes <= recordBytesMax
+    const shown = isWhole ? record : { ...record, key: null, value: null, headers: noHeaders }
+    if (!visit(shown, bytes)) return
+  }
+}
+
+function bytesOf({ key, value, headers }: BatchRecord): number {
+  let bytes = (key?.length ?? 0) + (value?.length ?? 0)
+  for (const [name, held] of headers) bytes += utf8.encode(name).length + held.length
+  return bytes
+}
+
+const utf8 = new TextEncoder()
 
 /**
  * Looks for a record without a key; the batch's header was checked. Needs little memory, whatever the body decompresses to.
@@ -234,10 +257,10 @@ const keptBytesMax = 1 << 20
 export async function findKeyless(batch: Uint8Array, header: BatchHeader): Promise<number> {
   const body = batch.subarray(batchHeaderBytes)
   const { codec, rawLength } = header
-  const scan = new KeyScan(header)
+  const scan = new BodyScan(header)
   if (codec === 'none') scan.add(body)
   else {
-    requireCodec(codec)
+    mayOpen(codec, header)
     await openings.run(Math.min(rawLength, scanBytes), () =>
       scanCompressed(codec, body, header, scan),
     )
@@ -253,7 +276,7 @@ async function scanCompressed(
   codec: 'gzip' | 'zstd',
   body: Uint8Array,
   { rawLength }: BatchHeader,
-  scan: KeyScan,
+  scan: BodyScan,
 ): Promise<void> {
   let size = 0
   try {
@@ -314,6 +337,14 @@ function notDecompressed(codec: Codec, rawLength: number, cause: Error): never {
     {},
     { cause },
   )
+}
+
+/** Also of a batch that comes from elsewhere than a broker that checked it. @returns bytes that it says it decompresses to */
+function mayOpen(codec: Codec, { rawLength }: BatchHeader): number {
+  requireCodec(codec)
+  if (rawLength > wireLimits.batchRawBytesMax)
+    corrupt(`rawLength is ${rawLength}, the limit is ${wireLimits.batchRawBytesMax}`)
+  return rawLength
 }
 
 function requireCodec(codec: Codec): void {

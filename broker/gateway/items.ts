@@ -3,9 +3,9 @@
 import {
   type BatchRecord,
   type Codec,
-  openBatch,
   readBatchHeader,
   supportedCodecs,
+  walkBatch,
 } from '../../wire/batch.ts'
 import { LogloomError } from '../../wire/errors.ts'
 import { optArray, optStr } from '../../wire/fields.ts'
@@ -51,7 +51,7 @@ export interface FormattedItems {
 /** Elements that the records of one frame may take, below the protocol's limit for a frame. */
 const recordElementsMax = 8000
 const elementsPerRecord = 6
-/** Keys and values in one frame, about: a small batch may decompress to much. */
+/** Keys, values and headers in one frame, about: a small batch may decompress to much. */
 const recordBytesMax = 1 << 20
 /** A single record that is still served in this format. */
 const oneRecordBytesMax = 4 << 20
@@ -82,58 +82,101 @@ export function formatItems(
 }
 
 async function recordItems(result: ReadResult, from: number): Promise<FormattedItems> {
-  const items: Frame[] = []
-  let elements = 0
-  let bytes = 0
-  /** Copies what the frame has room for: what a batch decompresses to is not kept. @returns the offset of the first record left out, if there is one */
-  const take = (base: number, records: readonly BatchRecord[]): number | undefined => {
-    for (const record of records) {
-      const offset = base + record.offsetDelta
-      if (offset < from) continue
-      const { timestamp, key, value, headers } = record
-      elements += elementsPerRecord + headers.length
-      bytes += (key?.length ?? 0) + (value?.length ?? 0)
-      const isFull = elements > recordElementsMax || bytes > recordBytesMax
-      if (isFull && items.length > 0) return offset
-      if (bytes > oneRecordBytesMax)
-        throw new LogloomError(
-          'MESSAGE_TOO_LARGE',
-          `the record at offset ${offset} has ${bytes} bytes, format "records" carries ${oneRecordBytesMax}: read it with format "batches"`,
-          { limit: oneRecordBytesMax, actual: bytes, offset },
-        )
-      items.push({
-        offset,
-        timestamp,
-        key: key && Uint8Array.from(key),
-        value: value && Uint8Array.from(value),
-        headers: Object.fromEntries(headers.map(([name, held]) => [name, Uint8Array.from(held)])),
-      })
-    }
-    return undefined
-  }
+  const frame = new RecordFrame()
+  const { items } = frame
   for (const item of result.items) {
     if (item.kind === 'gap') {
-      items.push(gapItem(item))
-      elements += elementsPerRecord
+      frame.addGap(gapItem(item))
       continue
     }
     const codec = foreignCodec(item.batch, ownCodecs)
     if (codec !== undefined && items.length > 0) return { items, next: item.offset }
     if (codec !== undefined) throw unsupported(codec, ownCodecs)
+    const before = frame.mark()
     try {
       // Opening may take more than this turn, for which the batch is valid.
-      const full = await openBatch(item.batch.slice(), records => take(item.offset, records), true)
-      if (full !== undefined) return { items, next: full }
+      await walkBatch(item.batch.slice(), {
+        from: from - item.offset,
+        recordBytesMax: oneRecordBytesMax,
+        visit: (record, bytes) => frame.take(item.offset + record.offsetDelta, record, bytes),
+      })
     } catch (error) {
       if (!(error instanceof LogloomError) || error.code !== 'BATCH_CORRUPT') throw error
+      // None of its records counts.
+      frame.reset(before)
       items.push({
         gap: 'corrupt',
         offset: Math.max(from, item.offset),
         next: item.offset + item.span,
       })
     }
+    if (frame.refusal !== undefined) throw frame.refusal
+    if (frame.full !== undefined) return { items, next: frame.full }
   }
   return { items, next: result.next }
+}
+
+interface FrameMark {
+  readonly items: number
+  readonly elements: number
+  readonly bytes: number
+}
+
+/** Copies what a frame has room for: what a batch decompresses to is not kept. */
+class RecordFrame {
+  readonly items: Frame[] = []
+  /** Offset of the first record left out, if there is one. */
+  full: number | undefined
+  /** A first record that is too large. */
+  refusal: LogloomError | undefined
+  private elements = 0
+  private bytes = 0
+
+  addGap(gap: Frame): void {
+    this.items.push(gap)
+    this.elements += elementsPerRecord
+  }
+
+  mark(): FrameMark {
+    const { items, elements, bytes } = this
+    return { items: items.length, elements, bytes }
+  }
+
+  reset({ items, elements, bytes }: FrameMark): void {
+    this.items.length = items
+    this.elements = elements
+    this.bytes = bytes
+    this.full = undefined
+    this.refusal = undefined
+  }
+
+  /** @returns whether there may be room for more */
+  take(offset: number, record: BatchRecord, recordBytes: number): boolean {
+    const { timestamp, key, value, headers } = record
+    this.elements += elementsPerRecord + headers.length
+    this.bytes += recordBytes
+    const isFull = this.elements > recordElementsMax || this.bytes > recordBytesMax
+    if (isFull && this.items.length > 0) {
+      this.full = offset
+      return false
+    }
+    if (recordBytes > oneRecordBytesMax) {
+      this.refusal = new LogloomError(
+        'MESSAGE_TOO_LARGE',
+        `the record at offset ${offset} has ${recordBytes} bytes, format "records" carries ${oneRecordBytesMax}: read it with format "batches"`,
+        { limit: oneRecordBytesMax, actual: recordBytes, offset },
+      )
+      return false
+    }
+    this.items.push({
+      offset,
+      timestamp,
+      key: key && new Uint8Array(key),
+      value: value && new Uint8Array(value),
+      headers: Object.fromEntries(headers.map(([name, held]) => [name, new Uint8Array(held)])),
+    })
+    return true
+  }
 }
 
 /** Records inside, for counters. */

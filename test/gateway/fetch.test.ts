@@ -3,6 +3,7 @@
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RunningBroker, startBroker } from '../../broker/index.ts'
+import { encodeBatch } from '../../wire/index.ts'
 import { type Frame, handBatch, RawClient, sealBatch } from './raw-client.ts'
 
 let broker: RunningBroker
@@ -128,6 +129,61 @@ describe('format "records"', () => {
     await client.call('produce', { topic, partition: 0, batch: gzipBatch('squeezed') })
     const [item] = itemsOf(await fetchFrom(0, { format: 'records' }))
     expect(Buffer.from(item?.['value'] as Uint8Array).toString()).toBe('squeezed')
+  })
+})
+
+describe('records of a compressed batch that is large once it is open', () => {
+  const count = 3000
+  const value = (i: number): string => `${i} `.repeat(100 + (i % 400))
+
+  /** Broken behind its last record, or not. */
+  function large(isBroken: boolean): Uint8Array {
+    const list = Array.from({ length: count }, (_, i) => ({ value: value(i), timestamp: 1000 + i }))
+    const plain = Buffer.from(encodeBatch(list, { now: 1 }))
+    if (isBroken) plain[plain.length - 1] = 0xc1
+    const batch = Buffer.concat([plain.subarray(0, 64), gzipSync(plain.subarray(64))])
+    batch[8] = 1
+    batch.writeUInt32BE(batch.length - 64, 12)
+    return sealBatch(batch)
+  }
+
+  it('come frame by frame, each with as many as it has room for', async () => {
+    await newTopic()
+    await publish('before')
+    await client.call('produce', { topic, partition: 0, batch: large(false) })
+    const found: string[] = []
+    let frames = 0
+    for (let from = 0; from <= count; frames++) {
+      const reply = await fetchFrom(from, { format: 'records' })
+      const items = itemsOf(reply)
+      const values = items.map(item => Buffer.from(item['value'] as Uint8Array).toString())
+      expect(values.join('').length).toBeLessThanOrEqual(1 << 20)
+      expect(items[0]).toMatchObject({ offset: from })
+      found.push(...values)
+      from = reply['next'] as number
+    }
+    expect(found).toEqual(['before', ...Array.from({ length: count }, (_, i) => value(i))])
+    expect(frames).toBeGreaterThan(4)
+  })
+
+  it('do not come at all when it is broken behind them', async () => {
+    await newTopic()
+    await publish('before')
+    await client.call('produce', { topic, partition: 0, batch: large(true) })
+    await publish('behind')
+    for (const from of [1, 700])
+      expect(itemsOf(await fetchFrom(from, { format: 'records' }))[0]).toEqual({
+        gap: 'corrupt',
+        offset: from,
+        next: 1 + count,
+      })
+  })
+
+  it('are found by their time', async () => {
+    await newTopic()
+    await client.call('produce', { topic, partition: 0, batch: large(false) })
+    const found = await fetchFrom({ timestamp: 1000 + 1234 }, { format: 'records' })
+    expect(itemsOf(found)[0]).toMatchObject({ offset: 1234, timestamp: 1000 + 1234 })
   })
 })
 

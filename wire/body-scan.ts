@@ -1,9 +1,10 @@
-// Finds records without a key in the body of a batch (batch-body.ts has its grammar), piece by piece.
+// Walks through the body of a batch (batch-body.ts has its grammar) piece by piece: finds records without a key, and hands out records.
 //
 // Guarantees: accepts and refuses what `readBody` does, in whatever pieces the body comes, and holds none of them: a small batch that
-// decompresses to much costs time, not memory. Values are skipped, not looked at.
+// decompresses to much costs time, not memory. Of keys, values and headers it copies those of one record at a time, if they are wanted and
+// not too many bytes; the rest is skipped.
 
-import { type BodyShape, mustFit } from './batch-body.ts'
+import { type BatchRecord, type BodyShape, mustFit, noHeaders, utf8 } from './batch-body.ts'
 import { LogloomError } from './errors.ts'
 
 /** Bytes of the longest token with its number. */
@@ -23,10 +24,23 @@ const due = {
 } as const
 type Due = (typeof due)[keyof typeof due]
 
-export class KeyScan {
+/** Which records somebody wants. */
+export interface RecordWalk {
+  /** Offset delta of the first one. */
+  readonly from: number
+  /** Bytes of key, value and headers together; a record of more comes without them. */
+  readonly recordBytesMax: number
+  /**
+   * Takes a record and how many bytes its key, value and headers have. Comes before what follows is checked: what was taken counts only when
+   * the walk ends without an error.
+   * @returns whether the next one is wanted
+   */
+  readonly visit: (record: BatchRecord, bytes: number) => boolean
+}
+
+export class BodyScan {
   /** Of the first record without a key; -1: none so far. */
   keyless = -1
-  private readonly shape: BodyShape
   private next: Due = due.records
   private record = 0
   private lastOffset = -1
@@ -37,10 +51,23 @@ export class KeyScan {
   private skip = 0
   /** The beginning of a token whose end is in the next piece. */
   private carried: Uint8Array = new Uint8Array(0)
+  private readonly shape: BodyShape
+  /** Undefined: no record is wanted, or none any more. */
+  private wanted: RecordWalk | undefined
+  private recordBytes = 0
+  private key: Uint8Array | null = null
+  private value: Uint8Array | null = null
+  private headers: [string, Uint8Array][] | undefined
+  private headerName: Uint8Array | null = null
+  private timestamp = 0
+  /** What the bytes to skip are copied to. */
+  private copy: Uint8Array | null = null
+  private copied = 0
 
-  constructor(shape: BodyShape) {
+  constructor(shape: BodyShape, wanted?: RecordWalk) {
     this.shape = shape
     this.elements = shape.count
+    this.wanted = wanted
   }
 
   /** Takes the next piece; it is not kept. @throws BATCH_CORRUPT */
@@ -58,8 +85,8 @@ export class KeyScan {
       rest = piece.subarray(used - had)
     }
     const used = this.walk(rest, false)
-    // A token is cut off: what there is of it is copied.
-    if (used < rest.length) this.carried = rest.slice(used)
+    // A token is cut off: what there is of it is copied (`slice` of a Buffer would be a view).
+    if (used < rest.length) this.carried = new Uint8Array(rest.subarray(used))
   }
 
   /** There are no more pieces. @throws BATCH_CORRUPT */
@@ -74,6 +101,10 @@ export class KeyScan {
     let at = 0
     for (;;) {
       const skipped = Math.min(this.skip, bytes.length - at)
+      if (this.copy !== null && skipped > 0) {
+        this.copy.set(bytes.subarray(at, at + skipped), this.copied)
+        this.copied += skipped
+      }
       this.skip -= skipped
       at += skipped
       if (at === bytes.length) return at
@@ -102,11 +133,11 @@ export class KeyScan {
         return
       case due.key:
         if (token === 0xc0 && this.keyless < 0) this.keyless = this.record
-        this.skipBin(token, value, true)
+        this.key = this.bin(token, value, true)
         this.next = due.value
         return
       case due.value:
-        this.skipBin(token, value, true)
+        this.value = this.bin(token, value, true)
         this.next = due.headers
         return
       case due.headers:
@@ -117,11 +148,11 @@ export class KeyScan {
         return
       case due.headerName:
         if (!isText(token)) this.wrong(token)
-        this.skip = value
+        this.headerName = this.skipOver(value)
         this.next = due.headerValue
         return
       case due.headerValue:
-        this.skipBin(token, value, false)
+        this.headerValue(this.bin(token, value, false))
         this.headerItems -= 2
         this.next = this.headerItems > 0 ? due.headerName : due.timestamp
         return
@@ -129,6 +160,7 @@ export class KeyScan {
         this.checkUint(token, value)
         if (!Number.isSafeInteger(this.shape.baseTimestamp + value))
           corrupt(`record ${this.record}: timestamp beyond 2^53 - 1`)
+        this.timestamp = this.shape.baseTimestamp + value
         if (sparse) this.next = due.offset
         else this.endRecord(this.record)
         return
@@ -146,13 +178,56 @@ export class KeyScan {
     if (offset <= this.lastOffset || offset >= span)
       corrupt(`record ${this.record}: offset delta ${offset}, the span is ${span}`)
     this.lastOffset = offset
+    if (this.wanted !== undefined) this.handOut(this.wanted, offset)
     this.next = ++this.record === count ? due.end : due.record
   }
 
-  private skipBin(token: number, value: number, mayBeNil: boolean): void {
-    if (token === 0xc0 && mayBeNil) return
+  private handOut({ from, recordBytesMax, visit }: RecordWalk, offsetDelta: number): void {
+    const { recordBytes, timestamp } = this
+    const isWhole = recordBytes <= recordBytesMax
+    const key = isWhole ? this.key : null
+    const value = isWhole ? this.value : null
+    const headers = isWhole ? (this.headers ?? noHeaders) : noHeaders
+    this.recordBytes = 0
+    this.key = null
+    this.value = null
+    this.headers = undefined
+    if (offsetDelta < from) return
+    if (!visit({ offsetDelta, timestamp, key, value, headers }, recordBytes))
+      this.wanted = undefined
+  }
+
+  private headerValue(value: Uint8Array | null): void {
+    if (this.headerName !== null && value !== null)
+      (this.headers ??= []).push([utf8.decode(this.headerName), value])
+    this.headerName = null
+  }
+
+  private bin(token: number, value: number, mayBeNil: boolean): Uint8Array | null {
+    if (token === 0xc0 && mayBeNil) return null
     if (token < 0xc4 || token > 0xc6) this.wrong(token)
-    this.skip = value
+    return this.skipOver(value)
+  }
+
+  /** @returns what the bytes that are skipped will be in, if they are wanted */
+  private skipOver(length: number): Uint8Array | null {
+    const { record, shape, wanted } = this
+    this.skip = length
+    this.copy = null
+    if (wanted === undefined) return null
+    this.recordBytes += length
+    // The offset of a record in a sparse body stands at its end.
+    if (!shape.sparse && record < wanted.from) return null
+    if (this.recordBytes > wanted.recordBytesMax) {
+      // It will not be whole: what there is of it need not wait for its end.
+      this.key = null
+      this.value = null
+      this.headers = undefined
+      return null
+    }
+    this.copy = new Uint8Array(length)
+    this.copied = 0
+    return this.copy
   }
 
   private checkUint(token: number, value: number): void {
