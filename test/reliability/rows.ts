@@ -154,7 +154,7 @@ export const rows: readonly Row[] = [
     trouble:
       'hostile frames: lengths that lie, nests, floods of fragments and pings, overlong UTF-8 and more, against a heap of 512 MB',
     demand:
-      'the connection is closed, the process lives, memory grows by 64 MiB at most, other clients wait 50 ms at most',
+      'the connection is closed, the process lives, memory grows by 64 MiB at most, other clients wait 50 ms at most (a ping, without what the timer of that client itself was late by)',
     amount: 'every attack of the suite',
     ci: '`test/reliability/hostile-frames.test.ts`',
   },
