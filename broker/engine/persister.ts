@@ -9,8 +9,8 @@ import type { Clock } from '../../loglets/ports.ts'
 import type { MachineChanges, StateMachine } from '../state/state-machine.ts'
 import type { StateStore } from '../state/store.ts'
 
-/** A commit of so many takes about half a millisecond of the event loop. */
-const batchesPerCommit = 64
+/** A commit of so many takes one or two milliseconds of the event loop. Smaller ones cost more: each syncs, and the log waits for the same disk. */
+const batchesPerCommit = 256
 /** What a commit costs besides its changes is paid at most so often. */
 const pauseMs = 10
 
