@@ -140,7 +140,8 @@ describe('records of a compressed batch that is large once it is open', () => {
   function large(isBroken: boolean): Uint8Array {
     const list = Array.from({ length: count }, (_, i) => ({ value: value(i), timestamp: 1000 + i }))
     const plain = Buffer.from(encodeBatch(list, { now: 1 }))
-    if (isBroken) plain[plain.length - 1] = 0xc1
+    // The token of its time, which is an u16: 0xc1 is none.
+    if (isBroken) plain[plain.length - 3] = 0xc1
     const batch = Buffer.concat([plain.subarray(0, 64), gzipSync(plain.subarray(64))])
     batch[8] = 1
     batch.writeUInt32BE(batch.length - 64, 12)
