@@ -21,7 +21,7 @@ describe('a broker under load and attack', () => {
     '%s',
     async (_, run) => {
       const result = await run({ form: 'short', seed: 1 })
-      expect(result).toMatchObject({ passed: true })
+      expect(result, JSON.stringify(result)).toMatchObject({ passed: true })
     },
     180_000,
   )
