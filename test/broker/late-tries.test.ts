@@ -15,10 +15,11 @@ import { MemoryStore } from '../../broker/state/memory-store.ts'
 import { StateMachine } from '../../broker/state/state-machine.ts'
 import { LogletRefusedError, LogletUnavailableError } from '../../loglets/contract.ts'
 import { nodeClock } from '../../loglets/node-clock.ts'
-import type { Clock, Disk } from '../../loglets/ports.ts'
+import type { Clock } from '../../loglets/ports.ts'
 import { AppendError } from '../../loglets/virtual-log/append-error.ts'
 import type { VirtualLog } from '../../loglets/virtual-log/virtual-log.ts'
 import { encodeBatch, readBatchHeader } from '../../wire/batch.ts'
+import { holdingWrites } from '../simulation/held-writes.ts'
 import { SimDisk } from '../simulation/sim-disk.ts'
 
 const createTopic: Command = {
@@ -257,29 +258,10 @@ describe('two checkpoints at once', () => {
     const writing = gate()
     const held = gate()
     /** Writes nothing before it is told to. */
-    const slow: Disk = {
-      open: async (path, options) => {
-        const file = await disk.open(path, options)
-        return {
-          read: (at, length) => file.read(at, length),
-          datasync: () => file.datasync(),
-          truncate: length => file.truncate(length),
-          size: () => file.size(),
-          close: () => file.close(),
-          write: async (buffers, at) => {
-            writing.open()
-            await held.opened
-            await file.write(buffers, at)
-          },
-        }
-      },
-      list: path => disk.list(path),
-      mkdir: path => disk.mkdir(path),
-      exists: path => disk.exists(path),
-      rename: (from, to) => disk.rename(from, to),
-      remove: path => disk.remove(path),
-      syncDir: path => disk.syncDir(path),
-    }
+    const slow = holdingWrites(disk, () => {
+      writing.open()
+      return held.opened
+    })
     const checkpoint = (): Promise<number> =>
       persister.whileStill(async applied => {
         await writeCheckpoint(slow, 'c', store, applied)

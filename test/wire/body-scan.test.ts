@@ -112,17 +112,24 @@ const plain = (bytes: Uint8Array | null): string | null =>
 /** What is to come of a record. */
 function told(record: BatchRecord, recordBytesMax: number): unknown {
   const size = sizeOf(record)
-  const { offsetDelta, timestamp, key, value, headers } = record
-  return size > recordBytesMax
-    ? { offsetDelta, timestamp, size, key: null, value: null, headers: [] }
-    : {
-        offsetDelta,
-        timestamp,
-        size,
-        key: plain(key),
-        value: plain(value),
-        headers: headers.map(([name, held]) => [name, plain(held)]),
-      }
+  return shown(
+    size > recordBytesMax ? { ...record, key: null, value: null, headers: [] } : record,
+    size,
+  )
+}
+
+function shown(
+  { offsetDelta, timestamp, key, value, headers }: BatchRecord,
+  size: number,
+): unknown {
+  return {
+    offsetDelta,
+    timestamp,
+    size,
+    key: plain(key),
+    value: plain(value),
+    headers: headers.map(([name, held]) => [name, plain(held)]),
+  }
 }
 
 function expectedOf(records: readonly BatchRecord[], wanted: Wanted): readonly unknown[] {
@@ -141,15 +148,7 @@ function collector({ from, recordBytesMax, records }: Wanted) {
       from,
       recordBytesMax,
       visit: (record: BatchRecord, size: number) => {
-        const { offsetDelta, timestamp, key, value, headers } = record
-        taken.push({
-          offsetDelta,
-          timestamp,
-          size,
-          key: plain(key),
-          value: plain(value),
-          headers: headers.map(([name, held]) => [name, plain(held)]),
-        })
+        taken.push(shown(record, size))
         return taken.length < records
       },
     },

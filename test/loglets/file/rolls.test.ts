@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest'
 import type { Loglet, Position } from '../../../loglets/contract.ts'
 import { FileLogletProvider } from '../../../loglets/file/file-provider.ts'
 import { nodeClock } from '../../../loglets/node-clock.ts'
-import type { Disk, DiskFile } from '../../../loglets/ports.ts'
+import type { Disk } from '../../../loglets/ports.ts'
+import { holdingWrites } from '../../simulation/held-writes.ts'
 import { SimDisk } from '../../simulation/sim-disk.ts'
 
 const id = '000001-abcdef'
@@ -26,33 +27,11 @@ class SlowTrailers {
       this.fail = reject
     })
     this.gate.catch(() => {})
-    const { inner } = this
-    const wrap = (file: DiskFile): DiskFile => ({
-      read: (at, length) => file.read(at, length),
-      datasync: () => file.datasync(),
-      truncate: length => file.truncate(length),
-      size: () => file.size(),
-      close: () => file.close(),
-      write: async (buffers, at) => {
-        if (at >= 4096) {
-          this.waiting++
-          await this.gate
-        }
-        await file.write(buffers, at)
-      },
+    this.disk = holdingWrites(this.inner, (path, at) => {
+      if (at < 4096 || !path.endsWith('/0000000000000000.log')) return undefined
+      this.waiting++
+      return this.gate
     })
-    this.disk = {
-      open: async (path, options) => {
-        const file = await inner.open(path, options)
-        return path.endsWith('/0000000000000000.log') ? wrap(file) : file
-      },
-      list: path => inner.list(path),
-      mkdir: path => inner.mkdir(path),
-      exists: path => inner.exists(path),
-      rename: (from, to) => inner.rename(from, to),
-      remove: path => inner.remove(path),
-      syncDir: path => inner.syncDir(path),
-    }
   }
 
   go(): void {
