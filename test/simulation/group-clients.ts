@@ -344,11 +344,12 @@ export class GroupClients {
 
   /** @returns why it cannot be */
   private async join(life: Life): Promise<'fenced' | undefined> {
-    const { home, world } = this.options
+    const { driver, home, use, world } = this.options
     const { client, memberId, instanceId } = life
     for (;;) {
       const joinedAt = home(client)
-      const decision = await this.options.ask(client, {
+      let isGone = false
+      const command = {
         type: 'joinGroup',
         group,
         memberId,
@@ -357,19 +358,52 @@ export class GroupClients {
         assignor: world.rng.pick([...assignors, 'sticky', 'sticky', 'sticky'] as const),
         sessionTimeoutMs,
         rebalanceTimeoutMs,
-      })
+      } as const
+      const decision = await use(client, broker =>
+        this.joinAt(broker, command, () => isGone || joinedAt !== home(client)),
+      )
       if (decision?.ok === false) {
         if (decision.code === 'MEMBER_FENCED') return 'fenced'
         throw new InvariantError(`${memberId} may not join: ${decision.code} ${decision.message}`)
       }
       if (decision === undefined || joinedAt !== home(client)) {
-        await this.options.driver.sleep(5)
+        isGone = true
+        await driver.sleep(5)
         continue
       }
       life.attachment = decision.result?.attachment as number
       life.home = joinedAt
       return undefined
     }
+  }
+
+  /** As a gateway does: a join that takes effect once its connection is gone is followed by the end of that connection. */
+  private async joinAt(
+    broker: Broker,
+    command: Command & { readonly type: 'joinGroup' },
+    isGone: () => boolean,
+  ): Promise<Decision | undefined> {
+    const { reached } = this.options
+    const decision = await broker.propose(command).catch((error: { code?: string }) => {
+      reached(`propose ${error.code}`)
+      return undefined
+    })
+    if (decision?.ok !== true || !isGone()) return decision
+    reached('joined when gone')
+    void this.detachAt(broker, command.memberId, decision.result?.attachment as number)
+    return decision
+  }
+
+  private async detachAt(broker: Broker, memberId: string, attachment: number): Promise<void> {
+    for (let isSaid = false; !isSaid; )
+      try {
+        await broker.propose({ type: 'detachMember', group, memberId, attachment })
+        isSaid = true
+      } catch (error) {
+        // Its session ends with it, and with that what hangs on it.
+        if ((error as { code?: string }).code === 'SHUTTING_DOWN') return
+        await this.options.driver.sleep(5)
+      }
   }
 
   private async attach({ client, memberId, attachment }: Life): Promise<void> {
