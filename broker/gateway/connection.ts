@@ -19,7 +19,7 @@ import type { Account, ThrottleKind } from './load/account.ts'
 import { requestOverheadBytes } from './load/memory-budget.ts'
 import { ShedLanes } from './load/shed-lanes.ts'
 import { withoutStack } from './load/without-stack.ts'
-import type { Membership } from './membership.ts'
+import { Memberships } from './memberships.ts'
 import { operations } from './operations.ts'
 import { Output, type Reservation } from './output.ts'
 import { permit } from './permissions.ts'
@@ -110,7 +110,7 @@ export class Connection {
   private partialSince: number | undefined
   private answeredPing = true
   private lanes: LaneCounter | undefined
-  private memberships: Map<string, Membership> | undefined
+  private ownMemberships: Memberships | undefined
   private subscriptions: Map<number, Subscription> | undefined
   private nextSubscription = 1
   private pumping: Set<Subscription> | undefined
@@ -254,31 +254,10 @@ export class Connection {
     return subscription
   }
 
-  /** A membership of this connection, in the place of an older one of the same member. */
-  join(key: string, make: () => Membership): Membership {
-    this.memberships ??= new Map()
-    this.memberships.get(key)?.end()
-    const membership = make()
-    if (this.leaving) membership.detach()
-    else this.memberships.set(key, membership)
-    return membership
-  }
-
-  /** Of a member that joined on this connection, if it has. */
-  membership(key: string): Membership | undefined {
-    return this.memberships?.get(key)
-  }
-
-  /** The member's socket is gone, as far as the group is concerned. */
-  detachMember(key: string): void {
-    this.memberships?.get(key)?.detach()
-    this.memberships?.delete(key)
-  }
-
-  /** The member has left by itself: the end of the connection means nothing to it. */
-  leave(key: string): void {
-    this.memberships?.get(key)?.end()
-    this.memberships?.delete(key)
+  /** Members of groups that joined, or are joining, on this connection. */
+  get memberships(): Memberships {
+    this.ownMemberships ??= new Memberships()
+    return this.ownMemberships
   }
 
   findSubscription(id: number): Subscription | undefined {
@@ -322,8 +301,7 @@ export class Connection {
     const { access, rechecks } = this
     if (access === undefined || this.closed) return
     for (const subscription of this.subscriptions?.values() ?? []) subscription.recheck()
-    for (const [key, membership] of this.memberships ?? [])
-      if (!membership.recheck(access)) this.memberships?.delete(key)
+    this.ownMemberships?.recheck(access)
     this.rechecks = undefined
     for (const wake of rechecks ?? []) wake()
   }
@@ -482,7 +460,7 @@ export class Connection {
       openedAt: this.openedAt,
       requestsInFlight: this.requestsInFlight,
       subscriptions: this.subscriptions?.size ?? 0,
-      memberships: this.memberships?.size ?? 0,
+      memberships: this.ownMemberships?.size ?? 0,
       bufferedBytes: this.output.bytes,
       paused: this.paused,
     }

@@ -74,29 +74,25 @@ export async function joinGroup(
   // Not the frame, which may hold more.
   const asked = { op: 'joinGroup', group, topics, pattern }
   const key = `${group}/${memberId}`
-  const former = connection.membership(key)
-  if (former !== undefined) former.quiet = true
-  const { result = {} } = acceptedOrThrow(
-    await context.broker.propose(command).finally(() => {
-      if (former !== undefined) former.quiet = false
-    }),
-  )
-  const attachment = Number(result['attachment'])
-  const membership = connection.join(
-    key,
-    () =>
-      new Membership(context, connection, {
-        group,
-        memberId,
-        instanceId,
-        attachment,
-        mayJoin: access => mayJoin(access, asked),
-      }),
-  )
-  const view = membership.view()
-  // Rights may have gone while the log took it.
-  connection.recheck()
-  return { group, memberId, ...view }
+  const { memberships } = connection
+  const join = memberships.beginJoin(key)
+  try {
+    const { result = {} } = acceptedOrThrow(await context.broker.propose(command))
+    const membership = new Membership(context, connection, {
+      group,
+      memberId,
+      instanceId,
+      attachment: Number(result['attachment']),
+      mayJoin: access => mayJoin(access, asked),
+    })
+    memberships.add(join, membership, connection.leaving)
+    const view = membership.view()
+    // Rights may have gone while the log took it.
+    connection.recheck()
+    return { group, memberId, ...view }
+  } finally {
+    memberships.endJoin(join)
+  }
 }
 
 export async function leaveGroup(
@@ -107,10 +103,10 @@ export async function leaveGroup(
   const [group, memberId] = [groupName(frame), checkMemberId(frame, 'memberId')]
   const key = `${group}/${memberId}`
   if (optBool(frame, 'stay') === true) {
-    connection.detachMember(key)
+    connection.memberships.detach(key)
     return {}
   }
-  connection.leave(key)
+  connection.memberships.leave(key)
   acceptedOrThrow(await context.broker.propose({ type: 'leaveGroup', group, memberId }))
   return {}
 }

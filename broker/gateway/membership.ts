@@ -29,8 +29,6 @@ export class Membership {
   private readonly stops: readonly (() => void)[]
   private told = ''
   private ended = false
-  /** The member is joining anew on this connection: what changes meanwhile is told by the next membership. */
-  quiet = false
   private attaching = false
 
   constructor(context: GatewayContext, connection: Connection, options: MembershipOptions) {
@@ -98,8 +96,9 @@ export class Membership {
   }
 
   private look(): void {
-    if (this.ended || this.quiet) return
     const { group: name, memberId, attachment, instanceId } = this.options
+    // While the member joins anew on this connection, what changes is told by the next membership.
+    if (this.ended || this.connection.memberships.isJoining(`${name}/${memberId}`)) return
     const group = this.context.broker.group(name)
     const member = group?.members.get(memberId)
     if (member !== undefined && member.attachment === attachment) {

@@ -56,7 +56,8 @@ export class GroupMember {
   #stopPushes: () => void = () => {}
   #sequence = 0
   #committing: Promise<unknown> = Promise.resolve()
-  #joined = false
+  /** Some join of it has been sent: it may take effect although nobody waits for the answer any more. */
+  #asked = false
 
   constructor(connection: Connection, settings: ConsumerSettings, events: GroupMemberEvents) {
     this.#connection = connection
@@ -116,7 +117,7 @@ export class GroupMember {
     this.#stopPushes()
     await this.#committing
     const { groupId: group, groupInstanceId } = this.#settings
-    if (!this.#joined || this.#connection.closedBy) return
+    if (!this.#asked || this.#connection.closedBy) return
     const link = this.#connection.link
     if (!link) return
     // Once, and not for long: who cannot say goodbye is missed after the session timeout.
@@ -148,10 +149,10 @@ export class GroupMember {
           sessionTimeoutMs,
           rebalanceTimeoutMs,
         }
+        this.#asked = true
         const reply = await link.channel.request('joinGroup', fields, {
           timeoutMs: requestTimeoutMs,
         })
-        this.#joined = true
         checkAssignment(reply)
         if (!pushed && !this.#stop.signal.aborted) this.#hear(link, reply)
         return
