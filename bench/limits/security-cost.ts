@@ -193,7 +193,7 @@ function section({ rows }: Result): Section {
         : [
             {
               what: 'Throughput with tokens, ACLs and TLS, 1 KB records',
-              value: `${number(all.ratio.median)}×`,
+              value: timesSpread(all.ratio),
               beside: 'of the same broker without any of them',
             },
           ],

@@ -45,10 +45,10 @@ export function timelineSvg({ title, step, panels, events }: Timeline): string {
     const y0 = top + i * (panelHeight + gap) + 22
     parts.push(...panelSvg(panel, x, step, y0))
     for (const [e, { second }] of events.entries()) {
-      const from = i === 0 ? 50 + (e % labelRows) * 15 : y0
-      parts.push(
-        line(`M${fixed(x(second))},${from}V${y0 + panelHeight}`, 's3', 'stroke-dasharray="5 4"'),
-      )
+      const at = fixed(x(second))
+      // From its label down, but not through the title of the panel.
+      const above = i === 0 ? `M${at},${50 + (e % labelRows) * 15}V${y0 - 21}` : ''
+      parts.push(line(`${above}M${at},${y0}V${y0 + panelHeight}`, 's3', 'stroke-dasharray="5 4"'))
     }
   }
   for (const tick of linearTicks(seconds).filter(at => at <= seconds))
