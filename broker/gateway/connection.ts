@@ -643,7 +643,7 @@ export class Connection {
       const throttle = throttleMs > 0 ? { throttleMs } : undefined
       const known = error === undefined ? undefined : this.known(error, String(op))
       if (known?.code === 'AUTHORIZATION_FAILED') this.denied(String(op), known)
-      else audit?.(known)
+      else audit?.(known, reply)
       this.context.stats.request(
         operation.api,
         known?.code ?? 'ok',
@@ -758,10 +758,10 @@ export class Connection {
   private auditOf(
     op: string,
     frame: Frame,
-  ): ((error: LogloomError | undefined) => void) | undefined {
+  ): ((error: LogloomError | undefined, reply: Frame | undefined) => void) | undefined {
     if (!isAudited(op)) return undefined
     const who = { ...identityOf(this.who), address: this.socket.remoteAddress, client: this.client }
-    return error => this.context.onAudit({ ...who, ...auditLine(op, frame, error) })
+    return (error, reply) => this.context.onAudit({ ...who, ...auditLine(op, frame, error, reply) })
   }
 
   private reply(id: number, fields: Frame): void {

@@ -286,6 +286,39 @@ describe('the log', () => {
     for (const line of lines('createToken')) expect(line['subject']).not.toContain('hash')
   })
 
+  it('does not say that a connection was closed that there is not', async () => {
+    const close = (connection: unknown): Promise<Frame> =>
+      admin.call('closeConnection', { connection })
+    expect(await close(99_999)).toMatchObject({ closed: false })
+    const victim = await signIn()
+    const { connections } = await admin.call('listConnections')
+    const { id } =
+      (connections as Frame[]).filter(each => each['principal'] === 'User:alice').pop() ?? {}
+    expect(await close(id)).toMatchObject({ closed: true })
+    await victim.closed
+    expect(lines('closeConnection').map(({ subject, outcome }) => [subject, outcome])).toEqual([
+      ['{"connection":99999}', 'NOT_FOUND'],
+      [`{"connection":${String(id)}}`, 'ok'],
+    ])
+  })
+
+  it('names no API key that a refused request would have made', async () => {
+    const hash = new Uint8Array(32)
+    const named = { tokenId: 'never0never0neve', principal: 'alice', hash }
+    await admin.refusal('createToken', named)
+    const good = { tokenId: 'twice0twice0twic', principal: 'User:alice', hash }
+    await admin.refusal('createToken', { ...good, expiresAt: 1 })
+    await admin.call('createToken', good)
+    await admin.refusal('createToken', good)
+    const told = lines('createToken').slice(-4)
+    expect(told.map(({ subject, outcome }) => [JSON.parse(String(subject)), outcome])).toEqual([
+      [{ principal: 'alice' }, 'INVALID_REQUEST'],
+      [{ principal: 'User:alice', expiresAt: 1 }, 'INVALID_REQUEST'],
+      [{ tokenId: good.tokenId, principal: 'User:alice' }, 'ok'],
+      [{ tokenId: good.tokenId, principal: 'User:alice' }, 'TOKEN_EXISTS'],
+    ])
+  })
+
   it('says with what somebody came who was denied', async () => {
     const alice = await signIn()
     const { token } = await alice.call('mintToken', {
