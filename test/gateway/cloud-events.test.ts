@@ -150,9 +150,30 @@ describe('records as CloudEvents', () => {
     await producer.send('nested', { value: 'after' })
     const events = await read('/topics/nested/events?from=beginning').first(2)
     expect(events).toMatchObject([
-      { type: 'logloom.record', ...place(0) },
+      { type: 't', id: 'a', ...place(0) },
       { data: 'after', ...place(1) },
     ])
+  })
+
+  it('keep every digit when they came out of a log before', async () => {
+    const producer = (await client()).producer()
+    const headers = { 'content-type': 'application/cloudevents+json' }
+    const needed = '"specversion":"1.0","id":"a","source":"s","type":"t"'
+    const number = '12345678901234567890'
+    const odd = `"data": {"logloomoffset": ${number}, "s": "\\\",}", "n": [1.0, 1e400, {}]}`
+    const values = [
+      `{"logloomoffset": ${number} , ${needed},${odd}}`,
+      `{${odd}, ${needed},"\u006cogloomoffset":[{"a":1},"]"],"logloompartition":7}`,
+      `{"logloomoffset":"1",${needed},"logloomoffset":"2",${odd},"logloompartition":${number} }`,
+    ]
+    for (const value of values) await producer.send('digits', { value, headers })
+    const reader = read('/topics/digits/events?from=beginning')
+    const events = await reader.first(values.length)
+    for (const [i, event] of events.entries()) {
+      expect(event).toMatchObject({ id: 'a', source: 's', type: 't', ...place(i) })
+      expect(reader.texts[i]).toContain(odd)
+      expect(reader.texts[i]?.match(/"(?:l|\\u006c)ogloom(?:offset|partition)"/g)).toHaveLength(3)
+    }
   })
 
   it('come from all partitions, also those that are added, and go on where it is asked', async () => {

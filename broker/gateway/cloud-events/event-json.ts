@@ -5,6 +5,8 @@
 //   structured   value                               ─►  the value
 //   no event     key, value                          ─►  { type: "logloom.record", id: "PARTITION-OFFSET", source: "/topics/TOPIC", … }
 
+import { membersWithout } from './json-members.ts'
+
 /** Where a record stands. */
 export interface Place {
   readonly topic: string
@@ -99,7 +101,7 @@ function binary(
   return eventText({ ...more.defaults, ...attributes, ...more.place }, dataText(value, contentType))
 }
 
-/** The value itself, place added in front: numbers in it keep their digits. */
+/** The value itself, place added in front, and without the place that it had if it came out of a log before: numbers in it keep their digits. */
 function structured({ value }: PlainRecord, more: Extensions): string | undefined {
   const text = value === null ? undefined : textOf(value)?.trim()
   const found = text === undefined ? undefined : parsed(text)
@@ -107,12 +109,11 @@ function structured({ value }: PlainRecord, more: Extensions): string | undefine
     return undefined
   const event = found as Readonly<Record<string, unknown>>
   if (needed.some(name => typeof event[name] !== 'string' || event[name] === '')) return undefined
-  const isPlaced = Object.keys(more.place).some(name => name in event)
-  // It came out of a log before.
-  if (isPlaced) return written({ ...more.defaults, ...event, ...more.place })
   const added = { ...more.place, ...more.defaults }
-  for (const name of Object.keys(more.defaults)) if (name in event) delete added[name]
-  return `${JSON.stringify(added).slice(0, -1)},${text.slice(1)}`
+  for (const name of Object.keys(more.defaults)) if (Object.hasOwn(event, name)) delete added[name]
+  const placed = new Set(Object.keys(more.place).filter(name => Object.hasOwn(event, name)))
+  const kept = placed.size === 0 ? text.slice(1, -1) : membersWithout(text, placed)
+  return `${JSON.stringify(added).slice(0, -1)},${kept}}`
 }
 
 function wrapped(
@@ -190,15 +191,5 @@ function parsed(text: string): unknown {
     return JSON.parse(text) as unknown
   } catch {
     return undefined
-  }
-}
-
-/** Undefined for what is nested too deep: reading JSON has no such bound, writing it takes the stack. */
-function written(event: object): string | undefined {
-  try {
-    return JSON.stringify(event)
-  } catch (error) {
-    if (error instanceof RangeError) return undefined
-    throw error
   }
 }
