@@ -160,7 +160,7 @@ describe('records as CloudEvents', () => {
     const headers = { 'content-type': 'application/cloudevents+json' }
     const needed = '"specversion":"1.0","id":"a","source":"s","type":"t"'
     const number = '12345678901234567890'
-    const odd = `"data": {"logloomoffset": ${number}, "s": "\\\",}", "n": [1.0, 1e400, {}]}`
+    const odd = `"data": {"logloomoffset": ${number}, "s": "\\",}", "n": [1.0, 1e400, {}]}`
     const values = [
       `{"logloomoffset": ${number} , ${needed},${odd}}`,
       `{${odd}, ${needed},"\u006cogloomoffset":[{"a":1},"]"],"logloompartition":7}`,
