@@ -64,10 +64,13 @@ export function identityOf(
   format: Format,
 ): Identity {
   const tls = caFile === undefined ? {} : { tls: { ca: read('--ca-file', caFile) } }
+  if (caFile !== undefined)
+    warnIfMode(caFile, 0o022, 'others here can change whom this command trusts', format)
   // What was typed wins over what is in the environment.
   if (tokenFile === undefined || (token !== undefined && process.env['LOGLOOM_TOKEN'] !== token))
     return { ...tls, ...(token === undefined ? {} : { token: token.trim() }) }
-  warnIfOpen(tokenFile, format)
+  // Secrets that a container mounts are often readable for a group.
+  warnIfMode(tokenFile, 0o007, 'everybody here can read it', format)
   read('--token-file', tokenFile)
   return { ...tls, token: () => read('--token-file', tokenFile) }
 }
@@ -83,7 +86,7 @@ function read(option: string, file: string): string {
   }
 }
 
-function warnIfOpen(file: string, format: Format): void {
+function warnIfMode(file: string, bits: number, why: string, format: Format): void {
   let mode: number
   try {
     mode = statSync(file).mode & 0o777
@@ -91,9 +94,6 @@ function warnIfOpen(file: string, format: Format): void {
     // Told by whoever reads it.
     return
   }
-  // Secrets that a container mounts are often readable for a group.
-  if ((mode & 0o007) !== 0 && process.platform !== 'win32')
-    note(
-      formatWarning(`${file} has the mode ${mode.toString(8)}: everybody here can read it`, format),
-    )
+  if ((mode & bits) !== 0 && process.platform !== 'win32')
+    note(formatWarning(`${file} has the mode ${mode.toString(8)}: ${why}`, format))
 }

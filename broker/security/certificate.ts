@@ -1,7 +1,7 @@
 // A certificate and its key from files, looked at again and again: a new one is used without a restart.
 //
-// Guarantees: what does not fit together, cannot be read, ends earlier than what it would replace, or has a key that another user owns, is reported
-// and not used; the old one stays. Both files are read at each look: a replacement by rename, by a symbolic link or in place is seen alike.
+// Guarantees: what does not fit together, cannot be read, ends earlier than what it would replace, or has a key that another user owns or an
+// authority that another user can change, is reported and not used; the old one stays. Both files are read at each look: a replacement by rename, by a symbolic link or in place is seen alike.
 
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -10,6 +10,7 @@ import { LogloomError } from '../../wire/errors.ts'
 import type { BrokerLogger } from '../broker-options.ts'
 import { degraded, type Finding, noted } from '../health.ts'
 import { readOwnedFile } from './file-owner.ts'
+import { readTrustAnchor } from './trust-anchor.ts'
 
 export interface CertificateFiles {
   /** Settings that name the files. */
@@ -165,7 +166,7 @@ function load(files: CertificateFiles): {
 } {
   const cert = readFileSync(files.certFile, 'utf8')
   const key = readKey(files.keyFile)
-  const ca = files.caFile === undefined ? undefined : readFileSync(files.caFile, 'utf8')
+  const ca = files.caFile === undefined ? undefined : readTrustAnchor(files.caFile)
   const material = { cert, key, ...(ca === undefined ? {} : { ca }) }
   const parsed = inFile(files.certFile, () => new X509Certificate(cert))
   const context = inFile(`${files.certFile} with ${files.keyFile}`, () =>

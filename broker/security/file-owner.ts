@@ -1,4 +1,4 @@
-// Whose a file with a secret is. Whoever owns a file can read and replace it whatever its mode says, so a secret is taken only from a file of the
+// Whose a file with a secret, or with what is trusted, is. Whoever owns a file can read and replace it whatever its mode says, so a secret is taken only from a file of the
 // user that runs this process, or of root, who can do that anyway (as sshd does it). Knows nothing of modes.
 
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
@@ -42,6 +42,6 @@ export function foreignOwner(
   if (user === undefined || owner === user || owner === 0) return undefined
   return {
     message: `${path} belongs to the user ${owner}, who can read and replace it; this process runs as the user ${user}`,
-    hint: `chown ${user} ${path}, or run this process as the user ${owner}; if ${owner} is no user that you trust, replace the secret`,
+    hint: `chown ${user} ${path}, or run this process as the user ${owner}; if ${owner} is no user that you trust, make what is in it anew`,
   }
 }

@@ -1,10 +1,10 @@
 // The keys with which JSON Web Tokens are checked: from a URL or a file, kept while they cannot be had anew.
 //
 // Guarantees: one fetch at a time, bounded in time and size, at most one every `retryMs` whatever tokens come; keys that were had once stay
-// usable when the issuer does not answer. An unknown key id asks again: issuers rotate their keys.
+// usable when the issuer does not answer, or the file is one that others can change (trust-anchor.ts). An unknown key id asks again: issuers rotate their keys.
 
-import { readFileSync } from 'node:fs'
 import type { JSONWebKeySet } from 'jose'
+import { readTrustAnchor } from './trust-anchor.ts'
 
 const fetchTimeoutMs = 3000
 const keySetBytesMax = 262_144
@@ -48,9 +48,7 @@ export class KeySet {
   private async load(): Promise<void> {
     try {
       const text =
-        'file' in this.source
-          ? readFileSync(this.source.file, 'utf8')
-          : await fetchText(this.source.url)
+        'file' in this.source ? readTrustAnchor(this.source.file) : await fetchText(this.source.url)
       this.current = parse(text)
       this.gotAt = this.now()
     } catch (error) {

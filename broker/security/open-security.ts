@@ -10,6 +10,7 @@ import type { KnownKeys } from './api-keys.ts'
 import { Authenticator } from './authenticator.ts'
 import { Certificate } from './certificate.ts'
 import { clusterTokenKey, ownTokenKey, ScopedTokens } from './scoped-tokens.ts'
+import { checkTrustAnchor } from './trust-anchor.ts'
 
 export interface SecurityOptions {
   readonly settings: Settings
@@ -25,6 +26,8 @@ export interface SecurityOptions {
 export function openAuthenticator(options: SecurityOptions): Authenticator {
   const { settings, keys, fresh, logger } = options
   const isRequired = settings.authentication === 'required'
+  if (isRequired && settings.jwtJwksFile !== '')
+    checkTrustAnchor('jwtJwksFile', settings.jwtJwksFile)
   return new Authenticator({
     settings,
     adminToken: isRequired ? adminToken(options) : undefined,
