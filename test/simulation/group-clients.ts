@@ -425,14 +425,10 @@ export class GroupClients {
     }
     if (view.assigned.length === 0) return undefined
     const place = rng.pick(view.assigned)
-    const { partition, generation, until } = place
+    const { partition, generation } = place
     const at = `${partition}@${generation}`
-    const read = await this.read(
-      life,
-      partition,
-      life.positions.get(at) ?? place.offset ?? 0,
-      until,
-    )
+    const from = life.positions.get(at) ?? place.offset ?? 0
+    const read = await this.read(life, place, from)
     if (read === undefined) return undefined
     // Longer than the grace period now and then: another may have the partition by then.
     await driver.sleep(rng.chance(0.1) ? 1500 * rng.next() : rng.next() * 10)
@@ -448,14 +444,21 @@ export class GroupClients {
     throw new InvariantError(`${life.memberId} was refused: ${decision.code} ${decision.message}`)
   }
 
-  private async read({ client }: Life, partition: number, from: number, until: number | undefined) {
+  private async read({ client }: Life, place: MemberView['assigned'][number], from: number) {
     const { topicId } = this
+    const { partition, until } = place
     const found = await this.options.use(client, async broker => {
       const start = broker.topicById(topicId)?.partitions[partition]?.start ?? 0
       const at = Math.max(from, start)
       const { items, next } = await broker.read(topicId, partition, at, readBytes, until)
-      return { at, next, records: items.flatMap(item => recordsOf(item, at)) }
+      const partitions = broker.topicById(topicId)?.partitions.length ?? 0
+      return { at, next, partitions, records: items.flatMap(item => recordsOf(item, at)) }
     })
+    // It may be another broker than the one that said how far to read: with more partitions, that has to be asked for again (protocol.md 2.1).
+    if (found !== undefined && found.partitions > place.partitions) {
+      this.options.reached('more partitions than were told')
+      return undefined
+    }
     if (found === undefined || found.next <= found.at) return undefined
     // The broker may be behind the one that the group was given more of.
     const { next, records } = found
