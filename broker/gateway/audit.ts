@@ -43,7 +43,7 @@ const audited: ReadonlyMap<string, Subject> = new Map<string, Subject>([
   ['setQuota', fields('principal', 'quota')],
 ])
 
-const notFound = 'NOT_FOUND'
+const notFound = 'not-found'
 /** Outcomes of what was answered without an error, where `ok` would say that something was done. */
 const undone: ReadonlyMap<string, (reply: Frame) => string | undefined> = new Map([
   ['closeConnection', ({ closed }: Frame) => (closed === true ? undefined : notFound)],

@@ -297,7 +297,7 @@ describe('the log', () => {
     expect(await close(id)).toMatchObject({ closed: true })
     await victim.closed
     expect(lines('closeConnection').map(({ subject, outcome }) => [subject, outcome])).toEqual([
-      ['{"connection":99999}', 'NOT_FOUND'],
+      ['{"connection":99999}', 'not-found'],
       [`{"connection":${String(id)}}`, 'ok'],
     ])
   })
