@@ -241,13 +241,14 @@ export class Connection {
         { limit },
       )
     if (this.closed) throw new LogloomError('CONNECTION_CLOSED', 'the connection is closed')
-    const { budget } = this.context.load
-    budget.addSubscription()
+    const room = this.context.load.subscriptions
+    const account = this.account as Account
+    room.add(account)
     let subscription: Subscription
     try {
       subscription = make(this.nextSubscription++)
     } catch (error) {
-      budget.removeSubscriptions(1)
+      room.remove(account, 1)
       throw error
     }
     this.subscriptions.set(subscription.id, subscription)
@@ -275,7 +276,8 @@ export class Connection {
   }
 
   forgetSubscription(id: number): void {
-    if (this.subscriptions?.delete(id) === true) this.context.load.budget.removeSubscriptions(1)
+    if (this.subscriptions?.delete(id) === true)
+      this.context.load.subscriptions.remove(this.account as Account, 1)
   }
 
   /** Calls `fn` when the connection ends or is about to. Returns the way to forget it. */
@@ -909,7 +911,8 @@ export class Connection {
   private endSubscriptions(): void {
     if (this.subscriptions !== undefined)
       for (const subscription of this.subscriptions.values()) subscription.end()
-    this.context.load.budget.removeSubscriptions(this.subscriptions?.size ?? 0)
+    if (this.subscriptions !== undefined)
+      this.context.load.subscriptions.remove(this.account as Account, this.subscriptions.size)
     this.subscriptions = undefined
     this.stalled = undefined
   }

@@ -93,6 +93,12 @@ export function loadMetrics(families: Families, gateway: GatewayStats): void {
   families.gauge('logloom_memory_budget_bytes', 'Bytes that may be held for clients', [], () =>
     one(load()?.budget.hardBytes),
   )
+  families.gauge('logloom_subscriptions', 'Open subscriptions of all connections', [], () =>
+    one(load()?.subscriptions.open),
+  )
+  families.gauge('logloom_subscriptions_limit', 'Subscriptions that fit the memory', [], () =>
+    one(load()?.subscriptions.limit),
+  )
   families.gauge('logloom_writes_under_way_bytes', 'Bytes of writes without an answer', [], () =>
     one(load()?.admission.underWay),
   )

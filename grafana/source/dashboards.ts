@@ -169,6 +169,16 @@ const overview: Dashboard = {
             },
           ],
         ),
+        graph('Subscriptions', 'Against how many the memory for clients has room for.', 'short', [
+          {
+            expr: 'logloom_subscriptions{instance=~"$instance"}',
+            legend: '{{instance}}',
+          },
+          {
+            expr: 'logloom_subscriptions_limit{instance=~"$instance"}',
+            legend: '{{instance}} limit',
+          },
+        ]),
         graph(
           'Writes under way',
           'Against what the broker answers in queueTimeTargetMs.',

@@ -21,6 +21,8 @@ export class Account {
   connections = 0
   /** Admitted writes without an answer, bytes with their overhead. */
   underWay = 0
+  /** Open, on all of its connections. */
+  subscriptions = 0
   /** Requests without an answer. */
   inFlightBytes = 0
   /** Version of the quotas that `quota` was read from. */

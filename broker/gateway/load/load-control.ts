@@ -7,11 +7,13 @@ import { Accounts, type QuotaSource } from './accounts.ts'
 import { Admission, loadTickMs } from './admission.ts'
 import { Doorkeeper } from './doorkeeper.ts'
 import { MemoryBudget } from './memory-budget.ts'
+import { SubscriptionRoom } from './subscription-room.ts'
 
 const sweepMs = 1000
 
 export class LoadControl {
   readonly budget: MemoryBudget
+  readonly subscriptions: SubscriptionRoom
   readonly admission: Admission
   readonly accounts: Accounts
   readonly door: Doorkeeper
@@ -19,6 +21,7 @@ export class LoadControl {
 
   constructor(settings: Settings, quotas: QuotaSource, stats: GatewayStats) {
     this.budget = new MemoryBudget(settings.memoryBudgetBytes)
+    this.subscriptions = new SubscriptionRoom(this.budget.hardBytes)
     this.admission = new Admission({
       budget: this.budget,
       queueTimeTargetMs: settings.queueTimeTargetMs,

@@ -4,16 +4,13 @@
 //      all is served  │ no new writes │ reads wait as well
 //
 // Counted: requests under way with their overhead, messages that came in part, output that waits, replies in the making. What others propose
-// inside the broker counts as far as it exceeds the requests, whose bytes the log's backlog shares. Caches have bounds of their own.
+// inside the broker counts as far as it exceeds the requests, whose bytes the log's backlog shares. Caches have bounds of their own,
+// and so have subscriptions (subscription-room.ts): they stay, and no wait makes room for writes.
 
 import { getHeapStatistics } from 'node:v8'
-import { LogloomError } from '../../../wire/errors.ts'
 
 /** What a request costs besides its bytes. */
 export const requestOverheadBytes = 1024
-/** What a subscription costs as long as it is there, measured: 1.7 KB with nothing to send. */
-const subscriptionOverheadBytes = 2048
-const subscriptionRetryMs = 1000
 /** Share of the process's memory, if nobody says otherwise. */
 const defaultShare = 0.25
 const softShare = 0.75
@@ -36,8 +33,6 @@ export class MemoryBudget {
     output: 0,
     reserved: 0,
   }
-  /** Of all connections. They stay, so they are bounded by themselves: no wait makes room for writes. */
-  private subscriptions = 0
   private waiting: Set<() => void> | undefined
   private wakeDue = false
 
@@ -81,22 +76,6 @@ export class MemoryBudget {
   /** What part of `outputBytesHigh` a connection may have waiting: less, the more waits on all of them, so that many stalled peers cost little more than few. */
   get outputShare(): number {
     return Math.max(leastOutputShare, 1 - this.held.output / (this.softBytes / 2))
-  }
-
-  /** One subscription more. @throws THROTTLED when those that are there cost as much as the budget */
-  addSubscription(): void {
-    const limit = Math.floor(this.hardBytes / subscriptionOverheadBytes)
-    if (this.subscriptions >= limit)
-      throw new LogloomError(
-        'THROTTLED',
-        `${this.subscriptions} subscriptions are open on all connections, at most ${limit} fit the memory (memoryBudgetBytes ${this.hardBytes})`,
-        { limit, actual: this.subscriptions, retryAfterMs: subscriptionRetryMs },
-      )
-    this.subscriptions++
-  }
-
-  removeSubscriptions(count: number): void {
-    this.subscriptions -= count
   }
 
   /** Calls `fn` once, after something was given back. */
