@@ -2,7 +2,7 @@
 // answered or ignored. What all of them leave behind is measured by hostile-frames.ts.
 
 import { gzipSync } from 'node:zlib'
-import { encodeBatch, packFrame } from '../../wire/index.ts'
+import { encodeBatch, packFrame, wireLimits } from '../../wire/index.ts'
 import { sealBatch } from '../gateway/raw-client.ts'
 import { RawSocket, webSocketFrame } from './raw-socket.ts'
 
@@ -59,6 +59,27 @@ function http(name: string, text: (port: number) => string, answersMax = 1): Att
 /** What the broker bears: it may answer or close, and `work` decides whether it did well. */
 function borne(name: string, work: (port: number) => Promise<boolean>): Attack {
   return { name, wants: 'borne', run: work }
+}
+
+/** Four times the batch on each of four connections, to a compacted topic: each is refused with `code`, which says `why`. */
+function produced(name: string, batch: () => Uint8Array, code: string, why = code): Attack {
+  return borne(name, async port => {
+    const some = await Promise.all(Array.from({ length: 4 }, () => RawSocket.greeted(port)))
+    const config = { 'cleanup.policy': 'compact' }
+    for (const raw of some) {
+      raw.message(
+        packFrame({ op: 'createTopic', id: 2, topic: 'bombs', ifNotExists: true, config }),
+      )
+      for (let id = 3; id < 7; id++)
+        raw.message(packFrame({ op: 'produce', id, topic: 'bombs', partition: 0, batch: batch() }))
+    }
+    const times = (raw: RawSocket, text: string): number =>
+      raw.received.toString('latin1').split(text).length - 1
+    const isDone = (raw: RawSocket): boolean => times(raw, code) >= 4 && times(raw, why) >= 4
+    const answered = await Promise.all(some.map(raw => raw.until(() => isDone(raw), 20_000)))
+    for (const raw of some) raw.destroy()
+    return answered.every(Boolean)
+  })
 }
 
 const garbage = Buffer.alloc(1024, 0xc1)
@@ -208,26 +229,11 @@ const floods: readonly Attack[] = [
     raw.destroy()
     return ended
   }),
-  borne('batches of 48 MiB behind 48 KB, to a compacted topic', async port => {
-    const some = await Promise.all(Array.from({ length: 4 }, () => RawSocket.greeted(port)))
-    for (const raw of some) {
-      raw.message(packFrame({ op: 'createTopic', id: 2, topic: 'bombs', ifNotExists: true, config: { 'cleanup.policy': 'compact' } }))
-      for (let id = 3; id < 7; id++) raw.message(packFrame({ op: 'produce', id, topic: 'bombs', partition: 0, batch: bomb() }))
-    }
-    const answered = await Promise.all(some.map(raw => raw.until(() => raw.received.toString('latin1').split('BATCH_CORRUPT').length > 4, 20_000)))
-    for (const raw of some) raw.destroy()
-    return answered.every(Boolean)
-  }),
-  borne('records of 48 MiB behind 48 KB, to a compacted topic', async port => {
-    const some = await Promise.all(Array.from({ length: 4 }, () => RawSocket.greeted(port)))
-    for (const raw of some) {
-      raw.message(packFrame({ op: 'createTopic', id: 2, topic: 'bombs', ifNotExists: true, config: { 'cleanup.policy': 'compact' } }))
-      for (let id = 3; id < 7; id++) raw.message(packFrame({ op: 'produce', id, topic: 'bombs', partition: 0, batch: largeRecord() }))
-    }
-    const answered = await Promise.all(some.map(raw => raw.until(() => raw.received.toString('latin1').split('INVALID_RECORD').length > 4, 20_000)))
-    for (const raw of some) raw.destroy()
-    return answered.every(Boolean)
-  }),
+  produced('batches of 48 MiB behind 48 KB, to a compacted topic', bomb, 'BATCH_CORRUPT'),
+  produced('records of 48 MiB behind 48 KB, to a compacted topic', largeRecord, 'INVALID_RECORD'),
+  produced('7 million records behind 48 KB', () => manyRecords(millions), 'MESSAGE_TOO_LARGE', 'batchElementsMax'),
+  produced('7 million records behind 48 KB that say they are fewer, to a compacted topic', () => manyRecords(elementsMax), 'BATCH_CORRUPT'),
+  produced('16 million headers behind 48 KB, to a compacted topic', manyHeaders, 'BATCH_CORRUPT', 'batchElementsMax'),
   borne('records of 48 MiB behind 48 KB, read one by one', async port => {
     const some = await Promise.all(Array.from({ length: 4 }, () => RawSocket.greeted(port)))
     const [writer] = some as [RawSocket]
@@ -240,36 +246,86 @@ const floods: readonly Attack[] = [
     for (const raw of some) raw.destroy()
     return answered.every(Boolean)
   }),
+  borne('as many records as a batch may have behind 2 KB, read one by one', async port => {
+    const some = await Promise.all(Array.from({ length: 4 }, () => RawSocket.greeted(port)))
+    const [writer] = some as [RawSocket]
+    writer.message(packFrame({ op: 'createTopic', id: 2, topic: 'tiny', ifNotExists: true }))
+    writer.message(packFrame({ op: 'produce', id: 3, topic: 'tiny', partition: 0, batch: manyRecords(elementsMax, elementsMax) }))
+    await writer.until(() => writer.received.includes('timestamp'))
+    writer.received = Buffer.alloc(0)
+    // From its end: the records before it are opened, and not handed out.
+    for (const raw of some)
+      for (let id = 4; id < 8; id++) raw.message(packFrame({ op: 'fetch', id, topic: 'tiny', partition: 0, from: elementsMax - 10, format: 'records' }))
+    const answered = await Promise.all(some.map(raw => raw.until(() => raw.received.toString('latin1').split('items').length > 4, 20_000)))
+    for (const raw of some) raw.destroy()
+    return answered.every(Boolean)
+  }),
 ] // biome-ignore format: long requests
 
-let madeBomb: Uint8Array | undefined
-let madeRecord: Uint8Array | undefined
 const bombBytes = 48 << 20
+const elementsMax = wireLimits.batchElementsMax
+/** A record with a key of one character and nothing else. */
+const tinyRecord = [0x94, 0xc4, 1, 0x61, 0xc0, 0xc0, 0]
+const millions = Math.floor((bombBytes - 5) / tinyRecord.length)
+
+const made = new Map<string, Uint8Array>()
+
+/** Made once, however often it is sent. */
+function once(name: string, make: () => Uint8Array): Uint8Array {
+  const batch = made.get(name) ?? make()
+  made.set(name, batch)
+  return batch
+}
 
 /** A sealed batch whose body decompresses to 48 MiB of what is no record. */
 function bomb(): Uint8Array {
-  madeBomb ??= compressed(Buffer.alloc(bombBytes))
-  return madeBomb
+  return once('bomb', () => compressed(Buffer.alloc(bombBytes)))
 }
 
 /** A good batch of one record of 48 MiB, without a key. */
 function largeRecord(): Uint8Array {
-  if (madeRecord !== undefined) return madeRecord
-  const body = Buffer.alloc(bombBytes)
-  // An array of one record of four fields: nil, a binary as long as it may be, nil, 0.
-  body.set([0x91, 0x94, 0xc0, 0xc6])
-  body.writeUInt32BE(bombBytes - 10, 4)
-  body.set([0xc0, 0], bombBytes - 2)
-  madeRecord = compressed(body)
-  return madeRecord
+  return once('large', () => {
+    const body = Buffer.alloc(bombBytes)
+    // An array of one record of four fields: nil, a binary as long as it may be, nil, 0.
+    body.set([0x91, 0x94, 0xc0, 0xc6])
+    body.writeUInt32BE(bombBytes - 10, 4)
+    body.set([0xc0, 0], bombBytes - 2)
+    return compressed(body)
+  })
 }
 
-function compressed(raw: Buffer): Uint8Array {
+/** A batch of so many tiny records, of which the header says that there are `claimed`. */
+function manyRecords(claimed: number, records = millions): Uint8Array {
+  return once(`${claimed} of ${records}`, () => {
+    const body = Buffer.alloc(5 + records * tinyRecord.length)
+    body.fill(Buffer.from(tinyRecord), 5)
+    body[0] = 0xdd
+    body.writeUInt32BE(records, 1)
+    return compressed(body, claimed)
+  })
+}
+
+/** A batch of one record with a key and 48 MiB of headers, each of three bytes. */
+function manyHeaders(): Uint8Array {
+  return once('headers', () => {
+    const headers = Math.floor((bombBytes - 12) / 3)
+    const head = [0x91, 0x94, 0xc4, 1, 0x61, 0xc0, 0xdd]
+    const body = Buffer.alloc(head.length + 4 + headers * 3 + 1)
+    body.set(head)
+    body.writeUInt32BE(2 * headers, head.length)
+    // An empty name and an empty value.
+    body.fill(Buffer.from([0xa0, 0xc4, 0]), head.length + 4, body.length - 1)
+    return compressed(body)
+  })
+}
+
+function compressed(raw: Buffer, count = 1): Uint8Array {
   const body = gzipSync(raw, { level: 9 })
   const batch = Buffer.concat([encodeBatch([{ value: 'x' }], { now: 1 }).subarray(0, 64), body])
   batch[8] = 1
   batch[9] = 0
   batch.writeUInt32BE(body.length, 12)
+  for (const at of [16, 20]) batch.writeUInt32BE(count, at)
   batch.writeUInt32BE(raw.length, 24)
   return sealBatch(batch)
 }
