@@ -27,6 +27,7 @@ import { createSocketServer } from '../../../wire/server.ts'
 import type { FrameSocket } from '../../../wire/socket.ts'
 import { framesFrom, joined, sampleBatches } from '../server-frame-maker.ts'
 import { Finding, type Target } from '../target.ts'
+import { WorldHolder } from '../world-holder.ts'
 
 const limits = { elementsMax: wireLimits.replyElementsMax }
 /** Offsets only grow, and what has come to the last one reads no more. */
@@ -44,8 +45,7 @@ const hellos: readonly Frame[] = [
   { limits: null, auth: { expiresInMs: 1e300 }, brokers: [null, 7, { url: 7 }, { url: 'no' }] },
 ]
 
-let world: World | undefined
-let given = 0
+const holder = new WorldHolder(() => World.open(), perWorld)
 let greeted = 0
 
 export const client: Target = {
@@ -129,22 +129,7 @@ export const client: Target = {
     ]),
   ],
   generate: framesFrom,
-  run: async input => {
-    world ??= await World.open()
-    return world.give(Uint8Array.from(input))
-  },
-  check: async () => {
-    if (given < perWorld) return
-    given = 0
-    await close()
-  },
-  close,
-}
-
-async function close(): Promise<void> {
-  const old = world
-  world = undefined
-  await old?.close()
+  ...holder.target(),
 }
 
 function deliver(offset: number, next: number, batch = 0): Frame {
@@ -224,7 +209,6 @@ class World {
 
   /** False: the connection ended, or the application was told of an error. */
   async give(input: Uint8Array): Promise<boolean> {
-    given++
     this.last = input
     const { connection } = this
     if (connection.closedBy !== undefined)

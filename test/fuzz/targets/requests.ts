@@ -17,6 +17,7 @@ import { FakeSocket } from '../fake-socket.ts'
 import { FuzzRandom } from '../random.ts'
 import { requestFrom } from '../request-maker.ts'
 import { Finding, must, type Target } from '../target.ts'
+import { WorldHolder } from '../world-holder.ts'
 
 /** A switch costs as much as thousands of other requests. */
 const costly = ['switchLog', 'sealLog', 'trimLog', 'verifyLog']
@@ -30,8 +31,7 @@ const waitMs = 10_000
 const waitingMax = 200
 const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
-let world: World | undefined
-let given = 0
+const holder = new WorldHolder(() => World.open(), perBroker)
 
 export const requests: Target = {
   name: 'requests',
@@ -50,23 +50,7 @@ export const requests: Target = {
   ],
   generate: random =>
     requestFrom(random, random.oneIn(4000) ? costly : random.oneIn(200) ? removing : often),
-  run: async input => {
-    world ??= await World.open()
-    return world.give(Uint8Array.from(input))
-  },
-  check: async () => {
-    world?.checkWaiting()
-    if (given < perBroker) return
-    given = 0
-    await close()
-  },
-  close,
-}
-
-async function close(): Promise<void> {
-  const old = world
-  world = undefined
-  await old?.close()
+  ...holder.target(world => world.checkWaiting()),
 }
 
 process.on('unhandledRejection', error => {
@@ -143,7 +127,6 @@ class World {
 
   /** Gives a request its turn; one that waits for something is looked at later. False: it was refused at once. */
   async give(bytes: Uint8Array): Promise<boolean> {
-    given++
     const socket = this.open()
     this.refused = false
     const id = idOf(bytes)
