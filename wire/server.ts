@@ -4,6 +4,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { FrameGate } from './frame-gate.ts'
 import { closeReason, type FrameSocket } from './socket.ts'
 
 /** From a close frame until the socket is dropped, ms; the types of ws do not know it yet. */
@@ -23,8 +24,10 @@ export interface ServerSocket extends FrameSocket {
   uncork(): void
   ping(): void
   terminate(): void
-  /** Calls `listener` with the size of every chunk that comes, beginning with the next one; one listener at a time. */
+  /** Calls `listener` with the number of bytes that were taken apart, again and again; one listener at a time. */
   watchBytes(listener: (bytes: number) => void): void
+  /** Of what comes from here on only a close frame is taken apart; the rest is only counted. */
+  ignoreRest(): void
   readonly remoteAddress: string
   readonly remotePort: number
   /** Bytes of a message that has not come whole. */
@@ -135,13 +138,14 @@ export class WsStreamSocket implements ServerSocket {
   readonly remotePort: number
   private readonly ws: WebSocket
   private readonly stream: Duplex
-  private onBytes: ((bytes: number) => void) | undefined
+  private readonly gate: FrameGate
 
   constructor(ws: WebSocket, stream: Duplex, peer: Peer) {
     this.ws = ws
     this.stream = stream
     this.remoteAddress = peer.remoteAddress ?? ''
     this.remotePort = peer.remotePort ?? 0
+    this.gate = new FrameGate(stream)
     ws.binaryType = 'nodebuffer'
     ws.on('message', (data, isBinary) => {
       if (isBinary) this.onMessage(data as Buffer)
@@ -151,7 +155,10 @@ export class WsStreamSocket implements ServerSocket {
     ws.on('ping', () => this.onPing())
     ws.on('close', (code, reason) => this.onClose(code, reason.toString()))
     // A close follows every error.
-    ws.on('error', () => this.onFault())
+    ws.on('error', () => {
+      this.gate.end()
+      this.onFault()
+    })
     stream.on('drain', () => this.onDrain())
   }
 
@@ -209,10 +216,11 @@ export class WsStreamSocket implements ServerSocket {
   }
 
   watchBytes(listener: (bytes: number) => void): void {
-    // Behind the WebSocket's own listener: a message is seen before the chunk that completed it is counted.
-    if (this.onBytes === undefined)
-      this.stream.on('data', (chunk: Uint8Array) => this.onBytes?.(chunk.length))
-    this.onBytes = listener
+    this.gate.onPiece = listener
+  }
+
+  ignoreRest(): void {
+    this.gate.shut()
   }
 }
 

@@ -154,7 +154,7 @@ export class Connection {
     socket.onFault = () => {
       this.refused = true
     }
-    socket.watchBytes(bytes => this.afterChunk(bytes))
+    socket.watchBytes(bytes => this.afterPiece(bytes))
     socket.onDrain = () => this.afterOutput()
     const { helloTimeoutMs } = context.settings
     this.cancelHello = context.timers.after(helloTimeoutMs, () =>
@@ -372,8 +372,8 @@ export class Connection {
     )
   }
 
-  /** A chunk of the socket was taken apart: whatever it was made of, the next one comes in this turn only if there is time. */
-  private afterChunk(bytes: number): void {
+  /** A piece of what came was taken apart: whatever it was made of, the next one comes in this turn only if there is time. */
+  private afterPiece(bytes: number): void {
     if (this.refused) this.afterRest(bytes)
     else if (!this.closed && isTurnOver()) this.waitForTurn()
   }
@@ -791,6 +791,7 @@ export class Connection {
     if (this.closed) return
     count(this.context.stats.rejected, error.code)
     this.refused = true
+    this.socket.ignoreRest()
     this.send({ id, error: error.toWire() })
     const code = error.retriable ? closeCode.tryLater : closeCode.policy
     this.close(code, `${error.code}: ${error.message}`)

@@ -49,4 +49,6 @@ export class FakeSocket implements ServerSocket {
   uncork(): void {}
   ping(): void {}
   watchBytes(): void {}
+
+  ignoreRest(): void {}
 }

@@ -123,6 +123,10 @@ export class EventSocket implements ServerSocket {
     this.inner.watchBytes(listener)
   }
 
+  ignoreRest(): void {
+    this.inner.ignoreRest()
+  }
+
   /** Speaks to the broker's side; later, for it may be speaking itself. */
   private ask(frame: Frame): void {
     setImmediate(() => {
