@@ -18,6 +18,7 @@ import {
   writeProducer,
 } from './batch-builder.ts'
 import { wireLimits } from './limits.ts'
+import { walkInTurns } from './scan-turns.ts'
 import { getU64 } from './u64.ts'
 
 export type { BatchRecord } from './batch-body.ts'
@@ -216,20 +217,24 @@ async function openWhole(batch: Uint8Array, header: BatchHeader): Promise<readon
 export async function walkBatch(batch: Uint8Array, walk: RecordWalk): Promise<void> {
   const header = checkCrc(batch)
   const { codec, count } = header
-  if (codec === 'none') return visitAll(readBody(batch.subarray(batchHeaderBytes), header), walk)
-  const rawLength = mayOpen(codec, header)
-  if (rawLength <= wholeBytesMax && count <= wholeRecordsMax)
-    return visitAll(await openWhole(batch, header), walk)
+  const body = batch.subarray(batchHeaderBytes)
+  const isSmall = header.rawLength <= wholeBytesMax && count <= wholeRecordsMax
+  if (codec === 'none' && isSmall) return visitAll(readBody(body, header), walk)
   const scan = new BodyScan(header, walk)
-  await openings.run(Math.min(rawLength, scanBytes + walk.recordBytesMax), () =>
-    scanCompressed(codec, batch.subarray(batchHeaderBytes), header, scan),
-  )
+  if (codec === 'none') await walkInTurns(body, piece => scan.add(piece))
+  else {
+    const rawLength = mayOpen(codec, header)
+    if (isSmall) return visitAll(await openWhole(batch, header), walk)
+    await openings.run(Math.min(rawLength, scanBytes + walk.recordBytesMax), () =>
+      scanCompressed(codec, body, header, scan),
+    )
+  }
   scan.end()
 }
 
-/** Of a body that is decompressed as a whole for a walk: that is faster, and no more than an uncompressed batch may be. */
+/** Of a body that is opened as a whole for a walk: that is faster, and takes about a millisecond. */
 const wholeBytesMax = 1 << 20
-const wholeRecordsMax = 16_384
+const wholeRecordsMax = 4096
 
 function visitAll(records: readonly BatchRecord[], walk: RecordWalk): void {
   const { from, recordBytesMax, visit } = walk
@@ -258,8 +263,10 @@ export async function findKeyless(batch: Uint8Array, header: BatchHeader): Promi
   const body = batch.subarray(batchHeaderBytes)
   const { codec, rawLength } = header
   const scan = new BodyScan(header)
-  if (codec === 'none') scan.add(body)
-  else {
+  if (codec === 'none') {
+    if (header.count <= wholeRecordsMax) scan.add(body)
+    else await walkInTurns(body, piece => scan.add(piece))
+  } else {
     mayOpen(codec, header)
     await openings.run(Math.min(rawLength, scanBytes), () =>
       scanCompressed(codec, body, header, scan),
@@ -283,7 +290,7 @@ async function scanCompressed(
     for await (const piece of decompressPieces(codec, body, rawLength)) {
       size += piece.length
       if (size > rawLength) break
-      scan.add(piece)
+      await walkInTurns(piece, part => scan.add(part))
     }
   } catch (error) {
     if (error instanceof LogloomError) throw error

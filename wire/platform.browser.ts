@@ -71,6 +71,11 @@ export async function* decompressPieces(
 /** The collector of a page does it. */
 export function drop(_bytes: Uint8Array): void {}
 
+/** Resolves when the event loop has come round. */
+export function nextRound(): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve))
+}
+
 /** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, or the signal's reason */
 export function openSocket(url: string, options: OpenSocketOptions = {}): Promise<FrameSocket> {
   const { signal, timeoutMs = 10_000, ca } = options

@@ -100,6 +100,11 @@ function openNowhere(): MessagePort {
   return port1
 }
 
+/** Resolves when the event loop has come round. */
+export function nextRound(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve))
+}
+
 /** Opens a connection. @throws CONNECTION_CLOSED, INVALID_REQUEST for a bad URL, the broker's code when it refuses, or the signal's reason */
 export function openSocket(url: string, options: OpenSocketOptions = {}): Promise<FrameSocket> {
   const { signal, timeoutMs = 10_000, frameBytesMax = 64 << 20, ca } = options
