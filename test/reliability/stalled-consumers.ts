@@ -32,6 +32,20 @@ function stall(url: string): Promise<{ readonly closed: Promise<number>; resume(
   })
 }
 
+/** Numbers of records that were acked and not read. */
+function missingOf(numbers: readonly number[], offsets: readonly (number | undefined)[]): number[] {
+  const there = new Set(numbers)
+  return offsets.flatMap((offset, number) =>
+    offset === undefined || there.has(number) ? [] : [number],
+  )
+}
+
+/** The first of them with the offsets that their acks named, and the last offset of all. */
+function told(missing: readonly number[], offsets: readonly (number | undefined)[]): string {
+  const some = missing.slice(0, 10).map(number => `${number} at ${offsets[number]}`)
+  return [...some, `last offset ${offsets.reduce((a = 0, b = 0) => Math.max(a, b), 0)}`].join(', ')
+}
+
 export const run: Suite = ({ form, seconds = form === 'short' ? 4 : 30 }) =>
   withDirectory(async directory => {
     const begun = performance.now()
@@ -49,11 +63,21 @@ export const run: Suite = ({ form, seconds = form === 'short' ? 4 : 30 }) =>
     let read = 0
     // At full speed: as much as the producer takes.
     const producer = client.producer({ maxInflightBytes: 4 << 20 })
+    /** Where each record was put, by its number. */
+    const offsets: (number | undefined)[] = []
     const writing = (async () => {
-      const value = 'x'.repeat(1024)
+      const padding = 'x'.repeat(1024 - 10)
+      let sent = 0
       while (!end.signal.aborted) {
         await producer.ready()
-        for (let i = 0; i < 50; i++) void producer.send('busy', { value }).then(() => acked++)
+        for (let i = 0; i < 50; i++) {
+          const number = sent++
+          const value = String(number).padStart(10, '0') + padding
+          void producer.send('busy', { value }).then(({ offset }) => {
+            offsets[number] = offset
+            acked++
+          })
+        }
       }
       await producer.flush()
     })()
@@ -110,9 +134,17 @@ export const run: Suite = ({ form, seconds = form === 'short' ? 4 : 30 }) =>
     end.abort()
     await Promise.all([writing, reading])
     const rereader = await connect(broker.url)
-    let found = 0
-    for await (const record of rereader.read('busy', { from: 'beginning', until: 'end' }))
-      found += record === undefined ? 0 : 1
+    const reread = async (): Promise<readonly number[]> => {
+      const numbers: number[] = []
+      for await (const { value } of rereader.read('busy', { from: 'beginning', until: 'end' }))
+        numbers.push(Number(String(value).slice(0, 10)))
+      return numbers
+    }
+    const numbers = await reread()
+    const found = numbers.length
+    const missing = missingOf(numbers, offsets)
+    // Whether they are gone, or were only not shown.
+    const missingStill = missing.length === 0 ? missing : missingOf(await reread(), offsets)
     channel.close()
     await Promise.all([client.close(), reader.close(), rereader.close()])
     const exit = await broker.kill('SIGTERM')
@@ -137,7 +169,8 @@ export const run: Suite = ({ form, seconds = form === 'short' ? 4 : 30 }) =>
     const wrong = [
       closed !== count && `${count - closed} of ${count} were not closed with 3008`,
       form === 'long' && !(closedAfterSeconds <= 15) && `closed after ${closedAfterSeconds} s`,
-      counts.lost + counts.duplicate > 0 && `${acked} were acked, ${found} are there`,
+      counts.lost + counts.duplicate > 0 &&
+        `${acked} were acked, ${found} are there; missing ${missing.length} (${told(missing, offsets)}), at a second look ${missingStill.length}`,
       figures.rssGrowthMiB > 512 && `memory grew by ${figures.rssGrowthMiB} MiB`,
       // A few seconds on a machine with other work say little about the slowest hundredth.
       ratio > (form === 'short' ? 25 : 2) && `others' p99 is ${ratio} times as long`,
