@@ -295,7 +295,7 @@ export function topicConfigOf(
   const config: Record<string, string> = {}
   for (const [key, value] of Object.entries(given)) {
     if (keepsOwner && key === ownerKey) {
-      config[key] = String(value)
+      config[key] = textOf(key, value)
       continue
     }
     const known = Object.hasOwn(configKeys, key) ? configKeys[key] : undefined
@@ -308,9 +308,16 @@ export function topicConfigOf(
           known: Object.keys(configKeys),
         },
       )
-    config[key] = configValue(context.settings, key, known, String(value).trim())
+    config[key] = configValue(context.settings, key, known, textOf(key, value))
   }
   return config
+}
+
+/** A map or a list would say what it likes when it is asked for its text. @throws INVALID_CONFIG */
+function textOf(key: string, value: unknown): string {
+  if (typeof value === 'string') return value.trim()
+  if (typeof value === 'number' || typeof value === 'bigint') return String(value)
+  throw new LogloomError('INVALID_CONFIG', `${key}: the value is no text and no number`, { key })
 }
 
 /** The value as it is stored. @throws INVALID_CONFIG */

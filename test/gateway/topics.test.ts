@@ -101,6 +101,9 @@ describe('configuration', () => {
       { 'max.message.bytes': '-1' },
       { 'max.message.bytes': `${2 ** 40}` },
       { toString: '1' },
+      { 'cleanup.policy': { toString: 'compact' } },
+      { 'retention.ms': [1000] },
+      { 'retention.ms': null },
     ]) {
       const refused = await client.refusal('createTopic', { topic: 'configured', config })
       expect(refused.code, JSON.stringify(config)).toBe('INVALID_CONFIG')
