@@ -1,7 +1,8 @@
 // Sends open batches off once they have waited long enough: one timer for all of a producer's partitions.
 //
 // Guarantees: a batch opened at t is closed at the first timer at or after t + lingerMs; with 0, at the end of the current turn, so
-// that records added together still travel together. It relies on all batches lingering equally long: first opened, first due.
+// that records added together still travel together; so it is while somebody is in a hurry, too. It relies on all batches lingering
+// equally long: first opened, first due.
 
 import type { ClientClock } from './clock.ts'
 import type { OutgoingBatch } from './outgoing-batch.ts'
@@ -19,6 +20,8 @@ export class Linger {
   #waiting: Lingering[] = []
   #armed = false
   #cancel: (() => void) | undefined
+  #hurried = 0
+  #closing = false
 
   constructor(lingerMs: number, clock: ClientClock) {
     this.#lingerMs = lingerMs
@@ -28,6 +31,16 @@ export class Linger {
   add(lane: PartitionLane, batch: OutgoingBatch): void {
     this.#waiting.push({ lane, batch, dueMs: this.#clock.nowMs() + this.#lingerMs })
     if (!this.#armed) this.#arm(this.#lingerMs)
+    if (this.#hurried > 0) this.#closeSoon()
+  }
+
+  /** Closes what is open now, and what is opened at the end of its turn, until the function that it returns is called. */
+  hurry(): () => void {
+    this.#hurried++
+    this.closeAll()
+    return () => {
+      this.#hurried--
+    }
   }
 
   /** Closes every open batch now. */
@@ -40,6 +53,15 @@ export class Linger {
   stop(): void {
     this.#cancel?.()
     this.#waiting = []
+  }
+
+  #closeSoon(): void {
+    if (this.#closing) return
+    this.#closing = true
+    queueMicrotask(() => {
+      this.#closing = false
+      this.closeAll()
+    })
   }
 
   #arm(delayMs: number): void {

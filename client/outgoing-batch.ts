@@ -87,6 +87,11 @@ export class OutgoingBatch implements LaneItem {
     return this.#builder?.count ?? this.#count
   }
 
+  /** It takes records. */
+  get open(): boolean {
+    return this.#builder !== undefined
+  }
+
   get ready(): boolean {
     return this.#bytes !== undefined && !this.#preparing
   }

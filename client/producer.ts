@@ -76,6 +76,8 @@ export class Producer {
   readonly #owner: PartitionLaneOwner
   readonly #stopListening: () => void
   readonly #onClosed: (producer: Producer) => void
+  /** Atomic units on their way. */
+  readonly #publishing = new Set<Promise<unknown>>()
   #commands: CommandLane | undefined
   #cancelSweep: (() => void) | undefined
   #closing: Promise<void> | undefined
@@ -100,7 +102,7 @@ export class Producer {
     this.#ids = this.#settings.idempotent
       ? new ProducerIdSource(connection, options.transactionalId)
       : undefined
-    this.#window = new SendWindow(maxInflightBytes, maxBlockMs, clock)
+    this.#window = new SendWindow(maxInflightBytes, maxBlockMs, clock, () => this.#makeRoom())
     this.#linger = new Linger(lingerMs, clock)
     this.#owner = this.#laneOwner()
     this.#stopListening = connection.onLink(link => {
@@ -121,7 +123,8 @@ export class Producer {
     record: OutgoingRecord<NoInfer<T>>,
     o: SendOptions = {},
   ): Promise<Ack> {
-    const ticket = await this.#window.admit(() => this.enqueue(topic, record, o), o.signal)
+    this.#throwIfClosing()
+    const ticket = await this.#window.admit(() => this.#enqueue(topic, record, o), o.signal)
     return o.signal ? abortable(ticket.acked, o.signal) : ticket.acked
   }
 
@@ -134,8 +137,17 @@ export class Producer {
     record: OutgoingRecord<NoInfer<T>>,
     o: SendOptions = {},
   ): Ticket {
-    if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
+    this.#throwIfClosing()
     this.#window.assertRoom()
+    return this.#enqueue(topic, record, o)
+  }
+
+  #throwIfClosing(): void {
+    if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
+  }
+
+  /** Takes a record for which there is room, also one that has waited for it since before a close. */
+  #enqueue<T>(topic: string | Topic<T>, record: OutgoingRecord<T>, o: SendOptions): Ticket {
     const ticket = new PendingTicket()
     try {
       const span = this.#connection.tracing?.send(topicName(topic), record)
@@ -167,12 +179,15 @@ export class Producer {
       })
       return Promise.all(sent)
     }
-    if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
+    this.#throwIfClosing()
     if (list.length === 0 && o.commit === undefined && o.ack === undefined) return []
     const { tracing } = this.#connection
     const span =
       list.length === 0 ? undefined : tracing?.sendUnit(list.map(entry => topicName(entry.topic)))
     const published = this.#publish(list, o, headers => span?.headersOf(headers) ?? headers)
+    this.#publishing.add(published)
+    const forget = (): boolean => this.#publishing.delete(published)
+    published.then(forget, forget)
     span?.end(published)
     return published
   }
@@ -184,9 +199,9 @@ export class Producer {
     batch: Uint8Array,
     o: { signal?: AbortSignal } = {},
   ): Promise<Ack> {
+    this.#throwIfClosing()
     const { count } = readBatchHeader(batch)
     const outcome = await this.#window.admit(() => {
-      if (this.#closing || this.#closedBy) throw this.#closedBy ?? closedError('producer')
       // Stamping rewrites the bytes: the caller keeps its own.
       const bytes = this.#settings.idempotent ? batch.slice() : batch
       return this.#lane(this.#route(topic), partition).addEncoded(bytes, count).outcome
@@ -196,10 +211,30 @@ export class Producer {
     return o.signal ? abortable(ticket.acked, o.signal) : ticket.acked
   }
 
-  /** Sends what lingers and resolves when every record enqueued before has its outcome; failures are the tickets' to tell. */
+  /**
+   * Sends what lingers and resolves when everything sent before has its outcome, also what still waits for room; failures are the tickets' to tell.
+   * What is sent meanwhile does not linger.
+   */
   async flush(): Promise<void> {
-    for (const route of this.#routes.values()) if (route.loading) await route.loading
+    const published = [...this.#publishing]
+    const finish = this.#linger.hurry()
+    try {
+      await this.#window.passed()
+      for (const route of this.#routes.values()) if (route.loading) await route.loading
+      await Promise.all([this.#outcomes(), Promise.allSettled(published)])
+    } finally {
+      finish()
+    }
+  }
+
+  /** Where nothing is under way that would make room, what lingers goes. */
+  #makeRoom(): void {
+    for (const batch of this.#unsettled) if (!batch.open) return
     this.#linger.closeAll()
+  }
+
+  /** Resolves when all batches that there are now have their outcomes. */
+  async #outcomes(): Promise<void> {
     let open = this.#unsettled.size
     if (open === 0) return
     await new Promise<void>(resolve => {
@@ -211,7 +246,7 @@ export class Producer {
     })
   }
 
-  /** Flushes, for at most `timeoutMs` (default the delivery timeout), then rejects what is left. Idempotent. */
+  /** Takes nothing more, flushes for at most `timeoutMs` (default the delivery timeout), then rejects what is left. Idempotent. */
   close(o: { timeoutMs?: number } = {}): Promise<void> {
     this.#closing ??= this.#drain(o.timeoutMs ?? this.#settings.deliveryTimeoutMs)
     return this.#closing

@@ -16,14 +16,17 @@ export class SendWindow {
   readonly #bytesMax: number
   readonly #blockMs: number
   readonly #clock: ClientClock
+  readonly #onWait: () => void
   #waiters: Waiter[] = []
   #bytes = 0
   #closedBy: LogloomError | undefined
 
-  constructor(bytesMax: number, blockMs: number, clock: ClientClock) {
+  /** `onWait` is called whenever somebody has to wait, or still has to after some room became free. */
+  constructor(bytesMax: number, blockMs: number, clock: ClientClock, onWait: () => void) {
     this.#bytesMax = bytesMax
     this.#blockMs = blockMs
     this.#clock = clock
+    this.#onWait = onWait
   }
 
   get bytes(): number {
@@ -41,6 +44,7 @@ export class SendWindow {
   release(bytes: number): void {
     this.#bytes -= bytes
     while (this.#waiters.length > 0 && !this.full) this.#waiters.shift()?.run()
+    if (this.#waiters.length > 0) this.#onWait()
   }
 
   /** @throws LIMIT_EXCEEDED when there is no room */
@@ -83,7 +87,15 @@ export class SendWindow {
       })
       signal?.addEventListener('abort', abort)
       this.#waiters.push(waiter)
+      this.#onWait()
     })
+  }
+
+  /** Resolves once everybody who waits now has had room or has given up. */
+  async passed(): Promise<void> {
+    if (this.#waiters.length === 0) return
+    // Whoever came before has waited as long as this, and runs first.
+    await this.admit(() => {}).catch(() => {})
   }
 
   /** Refuses all who wait, now and later. */

@@ -77,6 +77,40 @@ describe('producing', () => {
     expect(producer.inflightBytes).toBe(0)
   })
 
+  it('flushes what still waits for room', async () => {
+    broker.log.create('t')
+    const producer = client.producer({ maxInflightBytes: 2000, batchSize: 1000, lingerMs: 60_000 })
+    const acks: number[] = []
+    for (let i = 0; i < 103; i++) {
+      void producer.send('t', { value: 'x'.repeat(100) }).then(({ offset }) => acks.push(offset))
+    }
+    expect(producer.inflightBytes).toBeLessThan(3000)
+    await producer.flush()
+    expect(acks).toEqual(Array.from({ length: 103 }, (_, offset) => offset))
+    expect(stored('t')).toHaveLength(103)
+  })
+
+  it('flushes atomic units too', async () => {
+    const producer = client.producer()
+    let isAcked = false
+    void producer.sendBatch([{ topic: 't', value: 'a' }], { atomic: true }).then(() => {
+      isAcked = true
+    })
+    await producer.flush()
+    expect(isAcked).toBe(true)
+  })
+
+  it('does not let records linger that take all the room, while others wait for it', async () => {
+    broker.log.create('t')
+    const producer = client.producer({ maxInflightBytes: 2000, batchSize: 8000, lingerMs: 60_000 })
+    const sent = Array.from({ length: 100 }, () => producer.send('t', { value: 'x'.repeat(100) }))
+    expect((await (sent[60] as (typeof sent)[0])).offset).toBe(60)
+    // The last of them had all the room that they need, and linger.
+    expect(stored('t').length).toBeLessThan(100)
+    await producer.flush()
+    expect(await Promise.all(sent)).toHaveLength(100)
+  })
+
   it('sends equal keys to one partition, where murmur2 of the key points, and spreads records without one', async () => {
     broker.log.create('t', 4)
     const producer = client.producer({ lingerMs: 0 })
@@ -362,6 +396,24 @@ describe('producing', () => {
     await new Promise(resolve => setImmediate(resolve))
     process.off('unhandledRejection', note)
     expect(unhandled).toEqual([])
+  })
+
+  it('writes at close what was sent before and waits for room, in order', async () => {
+    broker.log.create('t')
+    const producer = client.producer({ maxInflightBytes: 2000, batchSize: 1000 })
+    const sent = Array.from({ length: 103 }, (_, i) =>
+      producer.send('t', { value: `${i}`.padStart(100) }),
+    )
+    const unit = producer.sendBatch([{ topic: 'u', value: 'a' }], { atomic: true })
+    const closed = producer.close()
+    await expect(producer.send('t', { value: 'late' })).rejects.toMatchObject({
+      code: 'CONNECTION_CLOSED',
+    })
+    await closed
+    const acks = await Promise.all(sent)
+    expect(acks.map(({ offset }) => offset)).toEqual(acks.map((_, offset) => offset))
+    expect(stored('t')).toEqual(acks.map((_, i) => `${i}`.padStart(100)))
+    expect(await unit).toHaveLength(1)
   })
 
   it('rejects after close, and flushes before', async () => {
