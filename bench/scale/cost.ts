@@ -1,7 +1,8 @@
 // What a record costs a broker: the CPU time of its process, as the kernel counts it, per record that a load got acked.
 
 import type { Server } from '../brokers.ts'
-import { type LoadOptions, type LoadResult, runLoad } from '../speed/options.ts'
+import type { PacedOptions } from '../speed/paced-client.ts'
+import { type LoadOptions, type LoadResult, runLoad, runPaced } from '../speed/options.ts'
 
 export interface Cost {
   readonly recordsPerSecond: number
@@ -28,4 +29,16 @@ export async function costOf(
     p50,
     p99,
   }
+}
+
+/** The same of a load at a fixed pace, whose latencies count from when each batch was due. */
+export async function pacedCostOf(
+  server: Server,
+  load: Omit<PacedOptions, 'url' | 'hello'>,
+): Promise<Pick<Cost, 'cpuUs' | 'p99'>> {
+  const { cpuMs: before } = await server.gauges()
+  const options: PacedOptions = { ...load, url: server.url, hello: true }
+  const { p99, records = Number.NaN } = await runPaced('speed/paced-client.js', options)
+  const cpuMs = (await server.gauges()).cpuMs - before
+  return { cpuUs: (cpuMs * 1000) / records, p99 }
 }

@@ -3,13 +3,13 @@
 import { statfsSync } from 'node:fs'
 import { connect } from '../../client/index.ts'
 import { type Server, startBroker } from '../brokers.ts'
-import { benchRoot } from '../context.ts'
+import { benchRoot, sleep } from '../context.ts'
 import { linesSvg } from '../report/lines.ts'
 import { bytesText, number, spread, table } from '../report/text.ts'
 import { NotRunError, scenario, type Section } from '../scenario.ts'
 import { runLoad } from '../speed/options.ts'
 import { type Spread, spreadOf } from '../stats.ts'
-import { costOf } from './cost.ts'
+import { pacedCostOf } from './cost.ts'
 
 interface Params {
   readonly rounds: number
@@ -19,7 +19,9 @@ interface Params {
 }
 
 interface Row {
+  /** Bytes of all batches when its rounds began, and when they were over. */
   readonly length: number
+  readonly lengthAfter: number
   readonly cpuUs: Spread
   readonly p99: Spread
   /** MB/s, of the oldest records. */
@@ -54,7 +56,7 @@ export const logLength = scenario<Params, Result>({
   seconds: p =>
     5 +
     (p.lengths.at(-1) ?? 0) / 90e6 +
-    p.lengths.length * p.rounds * (p.seconds + 0.4 + 0.6 + 2 * 1.2),
+    p.lengths.length * p.rounds * (p.seconds + 0.8 + 0.6 + 2 * 1.2),
   run: async (p, context) => {
     const longest = p.lengths.at(-1) ?? 0
     const { bavail, bsize } = statfsSync(benchRoot())
@@ -67,16 +69,22 @@ export const logLength = scenario<Params, Result>({
     const start = (): Promise<Server> => startBroker(context, { loglet: 'file', data, args })
     let server = await start()
     const rows: Row[] = []
-    let filled = 0
-    for (const length of p.lengths) {
-      while (filled < length) {
-        filled += await fill(server, length - filled)
-        context.tick(`log of ${bytesText(filled)}`)
+    for (const wanted of p.lengths) {
+      let length = rows.at(-1)?.lengthAfter ?? 0
+      while (length < wanted) {
+        await fill(server, wanted - length)
+        length = (await placeOf(server)).bytes
+        context.tick(`log of ${bytesText(length)}`)
       }
       const measured: Measured[] = []
       for (let round = 0; round < p.rounds; round++) {
-        const load = { ...shape, topic, seconds: p.seconds, rate: 100 }
-        const cost = await costOf(server, load)
+        const cost = await pacedCostOf(server, {
+          recordBytes: shape.recordBytes,
+          batchBytes: shape.batchBytes,
+          topic,
+          rate: 100,
+          seconds: p.seconds,
+        })
         const coldRead = await readOldest(server)
         await server.stop()
         let begun = performance.now()
@@ -88,7 +96,7 @@ export const logLength = scenario<Params, Result>({
         measured.push({ ...cost, coldRead, afterStop, afterKill: performance.now() - begun })
         context.tick(`log of ${bytesText(length)}, round ${round + 1} of ${p.rounds}`)
       }
-      rows.push(rowOf(length, measured))
+      rows.push(rowOf(length, (await placeOf(server)).bytes, measured))
     }
     await server.stop()
     return { rows }
@@ -96,12 +104,13 @@ export const logLength = scenario<Params, Result>({
   section,
 })
 
-type Measured = Readonly<Record<Exclude<keyof Row, 'length'>, number>>
+type Measured = Readonly<Record<Exclude<keyof Row, 'length' | 'lengthAfter'>, number>>
 
-function rowOf(length: number, measured: readonly Measured[]): Row {
+function rowOf(length: number, lengthAfter: number, measured: readonly Measured[]): Row {
   const of = (pick: keyof Measured): Spread => spreadOf(measured.map(m => m[pick]))
   return {
     length,
+    lengthAfter,
     cpuUs: of('cpuUs'),
     p99: of('p99'),
     coldRead: of('coldRead'),
@@ -110,11 +119,23 @@ function rowOf(length: number, measured: readonly Measured[]): Row {
   }
 }
 
-/** About `bytes` more, at full speed. @returns how many */
-async function fill({ url }: Server, bytes: number): Promise<number> {
+/** About `bytes` more, at full speed. */
+async function fill({ url }: Server, bytes: number): Promise<void> {
   // A second's worth at a time, so that it stops near the length that is wanted.
   const seconds = Math.min(2, Math.max(0.05, bytes / 100e6))
-  return (await runLoad({ ...shape, url, hello: true, topic, seconds })).bytes
+  await runLoad({ ...shape, url, hello: true, topic, seconds })
+}
+
+/** Where the partition ends, and the bytes of all its batches. */
+async function placeOf({ url }: Server): Promise<{ readonly end: number; readonly bytes: number }> {
+  const client = await connect(url)
+  try {
+    const { partitions } = await client.admin().describeTopic(topic)
+    const { endOffset = 0, bytes = 0 } = partitions[0] ?? {}
+    return { end: endOffset, bytes }
+  } finally {
+    await client.close()
+  }
 }
 
 /** MB/s of the first records: long gone from the broker's memory, perhaps still in the system's. */
@@ -138,10 +159,13 @@ async function readOldest({ url }: Server): Promise<number> {
 }
 
 async function killUnderLoad(server: Server): Promise<void> {
+  const { end } = await placeOf(server)
   const load = runLoad({ ...shape, url: server.url, hello: true, topic, seconds: 60 })
   // Its client ends with the broker: that is what is wanted.
   const over = load.catch(() => {})
-  await new Promise(done => setTimeout(done, killAfterMs))
+  // Its client takes a while to start.
+  while ((await placeOf(server)).end === end) await sleep(20)
+  await sleep(killAfterMs)
   await server.stop('SIGKILL')
   await over
 }
@@ -150,7 +174,7 @@ function section({ rows }: Result): Section {
   const [first, last] = [rows[0], rows.at(-1)]
   return {
     body: [
-      "One partition with `file`, filled to each length in turn. The load while it is measured: 100 batches of 64 KB per second, so that each batch has an append and a sync of its own and records cost more than at full load. *Cold read*: the first 24 MB of the log by the SDK, fetched from the loglet (the system may still have them in its page cache). *Ready*: from the start of the process until it serves, Node's own start included; after SIGKILL under full load the end of the log has to be checked and played again.",
+      "One partition with `file`, filled to each length in turn; what is measured makes it longer, so each length is a range. The load while it is measured: 100 batches of 64 KB per second, each due at its time and timed from then, so that most have an append and a sync of their own and records cost more than at full load. *Cold read*: the first 24 MB of the log by the SDK, fetched from the loglet (the system may still have them in its page cache). *Ready*: from the start of the process until it serves, Node's own start included; after SIGKILL under full load the end of the log has to be checked and played again.",
       table(
         [
           'log',
@@ -161,7 +185,7 @@ function section({ rows }: Result): Section {
           'ready after SIGKILL, ms',
         ],
         rows.map(r => [
-          bytesText(r.length),
+          `${bytesText(r.length)} – ${bytesText(r.lengthAfter)}`,
           spread(r.cpuUs),
           spread(r.p99),
           spread(r.coldRead),

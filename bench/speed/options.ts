@@ -56,6 +56,8 @@ export async function runLoad(
 export interface PacedResult {
   readonly p50: number
   readonly p99: number
+  /** That were sent, all of them answered; absent where there are none. */
+  readonly records?: number
 }
 
 /** Runs `script`, which keeps a pace and prints a {@link PacedResult}, in a process of its own. */

@@ -1,18 +1,19 @@
 // Sends produce requests at a fixed pace, whatever becomes of them, and times each from when it was due: the same program against the bare loop and
-// against the broker. Usage: node paced-client.js JSON (PacedOptions); prints p50 and p99 in ms as JSON.
+// against the broker. Usage: node paced-client.js JSON (PacedOptions); prints p50 and p99 in ms, and the number of records, as JSON.
 
 import { quantileOf } from '../stats.ts'
 import { makeFrames } from './frames.ts'
 import { type Pace, Schedule } from './pace.ts'
 import { clientFrame, rawLink } from './raw-link.ts'
-import type { LoadOptions } from './options.ts'
+import type { LoadOptions, PacedResult } from './options.ts'
 import { helloFrame, isTurnedAway } from './replies.ts'
 
 export type PacedOptions = Pace &
   Pick<LoadOptions, 'url' | 'hello' | 'topic' | 'recordBytes' | 'batchBytes'>
 
 const options = JSON.parse(process.argv[2] ?? '') as PacedOptions
-const frames = makeFrames(options).frames.map(clientFrame)
+const { frames: plain, recordsPerBatch } = makeFrames(options)
+const frames = plain.map(clientFrame)
 let onReply: (reply: Buffer) => void = () => {}
 const link = await rawLink(options.url, reply => onReply(reply))
 if (options.hello) {
@@ -37,7 +38,11 @@ schedule.every(() => {
 
 function finish(): void {
   const { latencies } = schedule
-  const found = { p50: quantileOf(latencies, 0.5), p99: quantileOf(latencies, 0.99) }
+  const found: PacedResult = {
+    p50: quantileOf(latencies, 0.5),
+    p99: quantileOf(latencies, 0.99),
+    records: latencies.length * recordsPerBatch,
+  }
   process.stdout.write(`${JSON.stringify(found)}\n`)
   link.close()
 }
