@@ -8,7 +8,12 @@ import { array, bin, optArray, optInt, optMap, optUint, str, uint } from '../../
 import type { Frame } from '../../wire/frame.ts'
 import { partitionForKey } from '../../wire/partitioner.ts'
 import type { Answer } from '../engine/proposer.ts'
-import type { Expectation, PartitionBatch, PartitionMap } from '../state/commands.ts'
+import type {
+  Expectation,
+  PartitionBatch,
+  PartitionMap,
+  PartitionOffset,
+} from '../state/commands.ts'
 import { cleanupPolicy } from '../state/topic-policy.ts'
 import type { TopicState } from '../state/topics.ts'
 import type { Connection } from './connection.ts'
@@ -26,6 +31,7 @@ import {
   sealedAndRetried,
 } from './produce.ts'
 import { mustOwn } from './producer-owner.ts'
+import { offsetsOf } from './repeated.ts'
 
 interface Placed {
   readonly topic: TopicState
@@ -88,7 +94,8 @@ export async function publish(
         made = await propose(unit)
       }
     const decision = acceptedOrThrow(made)
-    const offsets = decision.offsets ?? []
+    const chosen = unit.places.map(place => place.partition)
+    const offsets = offsetsOf(decision, chosen, isRecords)
     // A retry that gets its first answer again brought nothing new.
     const counted = decision.duplicate === true ? [] : unit.batches
     counted.forEach(({ header, batch }, i) => {
@@ -98,8 +105,9 @@ export async function publish(
       lsn: decision.lsn,
       timestamp: decision.timestamp,
       offsets: unit.results.map(({ batch, index }) => {
-        const { topic, partition } = unit.places[batch] as Placed
-        return { topic: topic.name, partition, offset: (offsets[batch]?.offset ?? 0) + index }
+        const { topic } = unit.places[batch] as Placed
+        const { partition, offset } = offsets[batch] as PartitionOffset
+        return { topic: topic.name, partition, offset: offset + index }
       }),
       ...sealedAndRetried(decision),
     }

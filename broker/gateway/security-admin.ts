@@ -12,6 +12,7 @@ import { aclsPerCommandMax } from '../state/security/commands.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { acceptedOrThrow } from './produce.ts'
+import { resultOf } from './repeated.ts'
 import { asCommand } from './topics.ts'
 
 /** Characters. */
@@ -51,7 +52,11 @@ export async function createToken(
       description,
       ...(expiresAt === undefined ? {} : { expiresAt }),
     })
-    return { ...acceptedOrThrow(decision).result }
+    return resultOf(acceptedOrThrow(decision), {
+      about: { tokenId: id, principal, description },
+      names: ['createdAt'],
+      optional: ['expiresAt'],
+    })
   })
 }
 
@@ -63,7 +68,7 @@ export async function revokeToken(
   const id = tokenId(frame)
   return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'revokeToken', ...producer, id })
-    return { ...acceptedOrThrow(decision).result }
+    return resultOf(acceptedOrThrow(decision), { about: { tokenId: id }, names: ['principal'] })
   })
 }
 
@@ -109,7 +114,7 @@ export async function createAcls(
   const bindings = rows.map(binding => readBinding(map({ op: 'createAcls', binding }, 'binding')))
   return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'createAcls', ...producer, bindings })
-    return { ...acceptedOrThrow(decision).result }
+    return resultOf(acceptedOrThrow(decision), { names: ['created'] })
   })
 }
 
@@ -127,7 +132,7 @@ export async function deleteAcls(
   }
   return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'deleteAcls', ...producer, filter })
-    return { ...acceptedOrThrow(decision).result }
+    return resultOf(acceptedOrThrow(decision), { names: ['deleted', 'more'] })
   })
 }
 
@@ -151,7 +156,7 @@ export async function setQuota(
       principal,
       ...(quota === undefined ? {} : { quota }),
     })
-    return { ...acceptedOrThrow(decision).result }
+    return resultOf(acceptedOrThrow(decision), { about: { principal }, names: ['quota'] })
   })
 }
 

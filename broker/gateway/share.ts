@@ -15,6 +15,7 @@ import { checkMemberId, groupName, rowsOf, topicOf } from './groups.ts'
 import { demandOf } from './share-demand.ts'
 import { formatItems, type ReadFormat, readFormat } from './items.ts'
 import { acceptedOrThrow } from './produce.ts'
+import { resultOf } from './repeated.ts'
 import {
   acksPerRequestMax,
   deliveryCountLimitMax,
@@ -191,9 +192,12 @@ export async function shareAcknowledge(
 ): Promise<Frame> {
   const ack = await shareAckOf(context, frame)
   return asCommand(context, frame, connection, async producer => {
-    const { result = {} } = acceptedOrThrow(
-      await context.broker.propose({ type: 'acknowledgeRecords', ...producer, ...ack }),
-    )
+    const decision = await context.broker.propose({
+      type: 'acknowledgeRecords',
+      ...producer,
+      ...ack,
+    })
+    const result = resultOf(acceptedOrThrow(decision), { optional: ['refused'] })
     const refused = (result['refused'] ?? []) as readonly OffsetRun[]
     return {
       refused: refused.map(([topicId, partition, offset, count]) => ({

@@ -10,6 +10,7 @@ import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
 import { checkMemberId } from './groups.ts'
 import { acceptedOrThrow, checkPartitions, producerIdentity } from './produce.ts'
+import { resultOf } from './repeated.ts'
 import { mustOwn, ownerName, ownTransactionalId } from './producer-owner.ts'
 import { asOfPosition, offsetSpec } from './offset-spec.ts'
 import { checkTopicQuota, ownerKey, ownerOf, ownership, settableConfig } from './topic-quota.ts'
@@ -68,7 +69,10 @@ export async function createTopic(
       config,
       ifNotExists,
     })
-    return { ...acceptedOrThrow(decision).result }
+    return resultOf(acceptedOrThrow(decision), {
+      about: { topic },
+      names: ['topicId', 'partitions', 'created'],
+    })
   })
 }
 
@@ -81,7 +85,7 @@ export async function deleteTopic(
   const topicId = await topicIdFor(context, frame, name)
   return asCommand(context, frame, connection, async producer => {
     const decision = await context.broker.propose({ type: 'deleteTopic', ...producer, topicId })
-    return { ...acceptedOrThrow(decision).result }
+    return resultOf(acceptedOrThrow(decision), { about: { topic: name }, names: ['topicId'] })
   })
 }
 
@@ -90,7 +94,8 @@ export async function alterTopic(
   frame: Frame,
   connection: Connection,
 ): Promise<Frame> {
-  const topicId = await topicIdFor(context, frame, str(frame, 'topic'))
+  const topic = str(frame, 'topic')
+  const topicId = await topicIdFor(context, frame, topic)
   const config = topicConfig(context, frame)
   const asked = optUint(frame, 'partitions')
   const partitions = asked === undefined ? undefined : checkPartitions(context, asked)
@@ -110,7 +115,11 @@ export async function alterTopic(
         : { type: 'addPartitions', ...change, partitions },
     )
     context.broker.enforceRetention()
-    const result = acceptedOrThrow(decision).result as Frame
+    const result = resultOf(acceptedOrThrow(decision), {
+      about: { topic },
+      names: ['config'],
+      optional: ['partitions'],
+    })
     return { ...result, config: settableConfig(result.config as Record<string, string>) }
   })
 }

@@ -262,4 +262,63 @@ describe('a command lane', () => {
     const dropped = await drop()
     expect(await drop()).toMatchObject({ topicId: dropped['topicId'] })
   })
+
+  it('gives nobody the answer to another request', async () => {
+    const { producerId, producerEpoch } = await client.call('initProducer')
+    const producer = { id: producerId, epoch: producerEpoch, sequence: 0 }
+    const name = `${topic}-other`
+    const first = await client.call('createTopic', { topic: name, producer })
+    const others: [string, Frame][] = [
+      ['createTopic', { topic: `${name}-2` }],
+      ['alterTopic', { topic: name, config: { 'retention.ms': '1000' } }],
+      ['deleteTopic', { topic: name }],
+      ['publish', { records: [{ topic, partition: 0, value: 'never written' }] }],
+      [
+        'publish',
+        { batches: [{ topic, partition: 0, batch: handBatch([{ value: 'nor this' }]) }] },
+      ],
+      [
+        'createToken',
+        { principal: 'User:a', tokenId: 'aaaaaaaaaaaaaaaa', hash: new Uint8Array(32) },
+      ],
+      ['setQuota', { principal: 'User:a', quota: { connections: 1 } }],
+      [
+        'createAcls',
+        {
+          bindings: [
+            {
+              principal: 'User:a',
+              resource: 'topic',
+              name: 'x',
+              pattern: 'literal',
+              operation: 'read',
+            },
+          ],
+        },
+      ],
+      ['deleteAcls', { filter: {} }],
+    ]
+    for (const [op, fields] of others) {
+      const { error } = await client.request(op, { ...fields, producer })
+      expect(error, op).toMatchObject({ code: 'INVALID_REQUEST', field: 'producer', decided: true })
+    }
+    expect(await client.call('createTopic', { topic: name, producer })).toMatchObject({
+      topicId: first['topicId'],
+    })
+    const { offsets } = await client.call('listOffsets', { topic, at: 'end' })
+    expect((offsets as Frame[]).every(each => each['offset'] === 0)).toBe(true)
+  })
+
+  it('tells a retry of plain records where they lie, not where they would be put now', async () => {
+    const { producerId, producerEpoch } = await client.call('initProducer')
+    const spread = `${topic}-spread`
+    await client.call('createTopic', { topic: spread, partitions: 3 })
+    const send = (): Promise<Frame> =>
+      client.call('publish', {
+        records: [{ topic: spread, value: 'v' }],
+        producer: { id: producerId, epoch: producerEpoch, sequence: 0 },
+      })
+    const first = placesOf(await send())
+    for (let i = 0; i < 3; i++) expect(placesOf(await send())).toEqual(first)
+  })
 })

@@ -174,7 +174,7 @@ class World {
       if (!Object.hasOwn(errorTable, code))
         this.fault = new Finding(`code ${code} is not listed`, { input })
       if (code === 'INTERNAL')
-        this.fault = new Finding(`${message}: ${String(this.inside)}`, {
+        this.fault = new Finding(`${message}: ${JSON.stringify(this.inside)}`, {
           input,
           cause: this.inside,
         })
