@@ -8,6 +8,8 @@ import { SecureBroker } from './secure-broker.ts'
 const shape =
   /^User:(alice|root) may not (read|write|create|delete|alter|describe) (topic|group|cluster) /
 
+const trace = 'left a trace'
+
 export class AclMatrix {
   readonly counts = { attempted: 0, allowed: 0, refused: 0, wrong: 0 }
   readonly broker: SecureBroker
@@ -57,12 +59,11 @@ export class AclMatrix {
   /** All cells of a row. @returns what went otherwise than it must */
   async tryRow(row: Row): Promise<readonly string[]> {
     const wrong: string[] = []
-    const { length } = cellsOf(row.needs(this.names(0)))
-    for (let i = 0; i < length; i++) {
-      const names = this.names(this.counts.attempted + 1)
-      const cell = cellsOf(row.needs(names))[i] as Cell
-      const problem = await this.tryCell(row, cell, names)
-      if (problem !== undefined) wrong.push(`${row.op}, ${cell.column}: ${problem}`)
+    for (const [i, { column }] of cellsOf(row.needs(this.names(0))).entries()) {
+      let problem = await this.tryNth(row, i)
+      // A member whose rights were taken away leaves a moment later, perhaps just now: what leaves a trace does so with other names, too.
+      if (problem === trace) problem = await this.tryNth(row, i)
+      if (problem !== undefined) wrong.push(`${row.op}, ${column}: ${problem}`)
     }
     this.counts.wrong += wrong.length
     return wrong
@@ -72,6 +73,11 @@ export class AclMatrix {
   async narrow(of: RawClient, scope: readonly ScopeGrant[]): Promise<void> {
     const { token } = await of.call('mintToken', { grants: scope })
     await of.call('authenticate', { auth: { token } })
+  }
+
+  private tryNth(row: Row, i: number): Promise<string | undefined> {
+    const names = this.names(this.counts.attempted + 1)
+    return this.tryCell(row, cellsOf(row.needs(names))[i] as Cell, names)
   }
 
   private async tryCell(row: Row, cell: Cell, names: Names): Promise<string | undefined> {
@@ -98,7 +104,7 @@ export class AclMatrix {
     this.counts.refused++
     if (error?.code !== 'AUTHORIZATION_FAILED') return `not denied: ${error?.code ?? 'ok'}`
     if (!shape.test(error.message)) return `says ${error.message}`
-    return after === before ? undefined : 'left a trace'
+    return after === before ? undefined : trace
   }
 
   private names(n: number): Names {
