@@ -37,27 +37,34 @@ export interface Findings {
 interface Send {
   readonly partition: number
   readonly process: number
-  readonly sequence: number
   outcome: 'ok' | 'fail' | 'info'
   offset?: number
 }
 
+/** A partition and an offset in one number: some ten million records have to fit into memory. */
+type Place = number
+const partitionsMost = 1024
+const placeOf = (partition: number, offset: number): Place => offset * partitionsMost + partition
+const partitionAt = (place: Place): number => place % partitionsMost
+const offsetAt = (place: Place): number => Math.floor(place / partitionsMost)
+
 export class KafkaChecker {
   private readonly sends = new Map<string, Send>()
-  /** `partition/offset` → value, from acks and reads alike. */
-  private readonly places = new Map<string, string>()
-  private readonly found = new Map<string, Set<string>>()
+  /** From acks and reads alike. */
+  private readonly places = new Map<Place, string>()
+  /** Where a value was read first. */
+  private readonly found = new Map<string, Place>()
+  /** Values that were read in more than one place. */
+  private readonly repeated = new Set<string>()
   private readonly readers = new Map<string, number>()
   private inconsistent = 0
   private phantoms = 0
   private backwards = 0
   private reads = 0
-  private sequence = 0
   private readonly skips: { partition: number; from: number; to: number }[] = []
-  private finished = new Map<number, number>()
 
   invoke(value: string, process: number, partition: number): void {
-    this.sends.set(value, { partition, process, sequence: this.sequence++, outcome: 'info' })
+    this.sends.set(value, { partition, process, outcome: 'info' })
   }
 
   ok(value: string, offset: number): void {
@@ -81,73 +88,68 @@ export class KafkaChecker {
     this.readers.set(key, offset + 1)
     const send = this.sends.get(value)
     if (send === undefined || send.outcome === 'fail') this.phantoms++
-    this.place(partition, offset, value)
-    const places = this.found.get(value) ?? new Set()
-    places.add(`${partition}/${offset}`)
-    this.found.set(value, places)
-  }
-
-  /** After everything healed, a read of the partition went up to `end`. */
-  readUpTo(partition: number, end: number): void {
-    this.finished.set(partition, end)
+    const place = this.place(partition, offset, value)
+    const first = this.found.get(value)
+    if (first === undefined) this.found.set(value, place)
+    else if (first !== place) this.repeated.add(value)
   }
 
   verdict(): Findings {
-    const sends = [...this.sends]
-    const ok = sends.filter(([, send]) => send.outcome === 'ok')
+    const outcomes = { ok: 0, fail: 0, info: 0 }
     const highest = new Map<number, number>()
-    for (const place of [...this.found.values()].flatMap(places => [...places])) {
-      const [partition = 0, offset = 0] = place.split('/').map(Number)
-      highest.set(partition, Math.max(highest.get(partition) ?? -1, offset))
+    for (const place of this.found.values())
+      highest.set(
+        partitionAt(place),
+        Math.max(highest.get(partitionAt(place)) ?? -1, offsetAt(place)),
+      )
+    let lost = 0
+    let unseen = 0
+    for (const [value, { outcome, partition, offset }] of this.sends) {
+      outcomes[outcome]++
+      if (outcome !== 'ok' || this.found.has(value)) continue
+      if ((offset as number) <= (highest.get(partition) ?? -1)) lost++
+      else unseen++
     }
-    const missing = ok.filter(([value]) => !this.found.has(value)).map(([, send]) => send)
-    const isBelowRead = (send: Send): boolean =>
-      (send.offset as number) <= (highest.get(send.partition) ?? -1)
     return {
-      attempted: sends.length,
-      acked: ok.length,
-      failed: sends.filter(([, send]) => send.outcome === 'fail').length,
-      unknown: sends.filter(([, send]) => send.outcome === 'info').length,
+      attempted: this.sends.size,
+      acked: outcomes.ok,
+      failed: outcomes.fail,
+      unknown: outcomes.info,
       read: this.reads,
-      lost: missing.filter(isBelowRead).length,
-      unseen: missing.filter(send => !isBelowRead(send)).length,
-      duplicate: [...this.found.values()].filter(places => places.size > 1).length,
+      lost,
+      unseen,
+      duplicate: this.repeated.size,
       inconsistentOffsets: this.inconsistent,
       phantom: this.phantoms,
       reordered: this.reordered(),
       pollNonmonotonic: this.backwards,
       pollSkip: this.skips.filter(({ partition, from, to }) => {
         for (let offset = from; offset < to; offset++)
-          if (this.places.has(`${partition}/${offset}`)) return true
+          if (this.places.has(placeOf(partition, offset))) return true
         return false
       }).length,
     }
   }
 
-  private place(partition: number, offset: number, value: string): void {
-    const key = `${partition}/${offset}`
-    const known = this.places.get(key)
+  private place(partition: number, offset: number, value: string): Place {
+    const place = placeOf(partition, offset)
+    const known = this.places.get(place)
     if (known !== undefined && known !== value) this.inconsistent++
-    this.places.set(key, value)
+    this.places.set(place, value)
+    return place
   }
 
   /** Each producer's records of one partition must lie in the order in which they were sent. */
   private reordered(): number {
-    const lanes = new Map<string, { sequence: number; offset: number }[]>()
-    for (const [value, places] of this.found) {
-      const send = this.sends.get(value)
-      const [place] = places
-      if (send === undefined || place === undefined) continue
-      const lane = `${send.process}/${send.partition}`
-      const list = lanes.get(lane) ?? []
-      list.push({ sequence: send.sequence, offset: Number(place.split('/')[1]) })
-      lanes.set(lane, list)
-    }
+    const last = new Map<string, Place>()
     let count = 0
-    for (const list of lanes.values()) {
-      list.sort((a, b) => a.sequence - b.sequence)
-      for (let i = 1; i < list.length; i++)
-        if ((list[i]?.offset ?? 0) <= (list[i - 1]?.offset ?? 0)) count++
+    // Sends lie in the order in which they were made.
+    for (const [value, { process, partition }] of this.sends) {
+      const place = this.found.get(value)
+      if (place === undefined) continue
+      const lane = `${process}/${partition}`
+      if (offsetAt(place) <= offsetAt(last.get(lane) ?? -1)) count++
+      last.set(lane, place)
     }
     return count
   }

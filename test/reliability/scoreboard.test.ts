@@ -43,16 +43,25 @@ describe('docs/reliability.md', () => {
     })
     const result = (passed: boolean) => ({ passed }) as StoredResult
     const both = [program('a'), program('b')]
-    expect(verdictOf(both, new Map())).toBe('not run')
-    expect(verdictOf(both, new Map([['a', result(true)]]))).toBe('passed in part')
+    expect(verdictOf(1, both, new Map())).toBe('not run')
+    expect(verdictOf(1, both, new Map([['a', result(true)]]))).toBe('passed in part')
     const whole = new Map([
       ['a', result(true)],
       ['b', result(true)],
     ])
-    expect(verdictOf(both, whole)).toBe('passed')
-    expect(verdictOf(both, whole.set('b', result(false)))).toBe('FAILED')
-    const partly = [{ ...program('a'), short: 'less than demanded' }]
-    expect(verdictOf(partly, whole)).toBe('passed in part')
+    expect(verdictOf(1, both, whole)).toBe('passed')
+    expect(verdictOf(1, both, whole.set('b', result(false)))).toBe('FAILED')
+    const partly = [{ ...program('a'), short: { what: 'less than demanded' } }]
+    const ofOne = [{ ...program('a'), short: { what: 'less than demanded', rows: [2] } }]
+    whole.set('b', result(true))
+    expect(verdictOf(1, partly, whole)).toBe('passed in part')
+    expect(verdictOf(1, ofOne, whole)).toBe('passed')
+    expect(verdictOf(2, ofOne, whole)).toBe('passed in part')
+    const read = () => ({ counts: {}, figures: {} })
+    const asRun = (command: string) => new Map([['a', { ...result(true), command }]])
+    const long = [{ ...program('a'), read }]
+    expect(verdictOf(1, long, asRun('node dist/test/x.js'))).toBe('passed')
+    expect(verdictOf(1, long, asRun('node dist/test/x.js 5'))).toBe('passed in part')
   })
 })
 

@@ -1,6 +1,6 @@
 // Writes docs/reliability.md from the rows and the stored results. Decides nothing: a row has passed when all its programs have.
 
-import type { Program } from './programs.ts'
+import { commandOf, type Program } from './programs.ts'
 import type { Row } from './rows.ts'
 import type { SuiteResult } from './suite.ts'
 
@@ -18,16 +18,17 @@ export type Verdict = 'passed' | 'passed in part' | 'FAILED' | 'not run'
 
 /** Of a row: one failure fails it; without any result it was not run; when something is missing, it passed in part. */
 export function verdictOf(
+  row: number,
   programs: readonly Program[],
   results: ReadonlyMap<string, StoredResult>,
 ): Verdict {
   const ran = programs.flatMap(program => results.get(program.name) ?? [])
   if (ran.some(result => !result.passed)) return 'FAILED'
   if (ran.length === 0) return 'not run'
-  const isWhole =
-    ran.length === programs.length &&
-    programs.every(program => program.short === undefined) &&
-    ran.every(result => result.notes === undefined)
+  const isWhole = programs.every(program => {
+    const result = results.get(program.name)
+    return result !== undefined && shortfalls(program, result, row).length === 0
+  })
   return isWhole ? 'passed' : 'passed in part'
 }
 
@@ -40,7 +41,7 @@ export function scoreboard(
   const ofRow = (row: number): readonly Program[] =>
     programs.filter(each => each.rows.includes(row))
   const table = rows.map(({ row, trouble, demand, amount, ci }) => {
-    const verdict = verdictOf(ofRow(row), results)
+    const verdict = verdictOf(row, ofRow(row), results)
     const cells = [row, trouble, demand, amount, verdict, ci ?? 'nothing']
     return `| ${cells.join(' | ')} |`
   })
@@ -63,17 +64,31 @@ const head = [
 ]
 
 function detail(program: Program, result: StoredResult | undefined): readonly string[] {
-  const command = `node dist/test/${program.command.join(' ')}`
+  const command = commandOf(program)
   const title = `- **${program.name}** (row ${program.rows.join(', ')})`
   if (result === undefined) return [`${title}: not run. \`${command}\``]
-  const { date, commit, node, machine, seconds, counts, figures, passed, notes } = result
-  const short = [program.short, notes].filter(each => each !== undefined)
+  const { date, commit, node, machine, seconds, counts, figures, passed } = result
   return [
     `${title}: ${passed ? 'passed' : 'FAILED'}, ${date}, commit ${commit}, ${node}, ${machine}, ${amount(seconds)} s. \`${result.command}\``,
     ...list('counts', counts),
     ...list('figures', figures),
-    ...short.map(note => `  - falls short: ${note}`),
+    ...shortfalls(program, result).map(note => `  - falls short: ${note}`),
   ]
+}
+
+/** What is missing: for one row, or for all of the program's. */
+function shortfalls(program: Program, result: StoredResult, row?: number): readonly string[] {
+  const { short, read } = program
+  const found: string[] = []
+  if (short !== undefined && (row === undefined || (short.rows?.includes(row) ?? true)))
+    found.push(
+      short.rows === undefined ? short.what : `${short.what} (row ${short.rows.join(', ')})`,
+    )
+  // Suites name a command of their own.
+  if (read !== undefined && result.command !== commandOf(program))
+    found.push(`the long form is \`${commandOf(program)}\``)
+  if (result.notes !== undefined) found.push(result.notes)
+  return found
 }
 
 function list(title: string, numbers: Readonly<Record<string, number>>): readonly string[] {

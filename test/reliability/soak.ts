@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Program, programs } from './programs.ts'
+import { commandOf, type Program, programs } from './programs.ts'
 import { rows } from './rows.ts'
 import { scoreboard, type StoredResult } from './scoreboard.ts'
 import type { SuiteResult } from './suite.ts'
@@ -51,10 +51,6 @@ async function runAll(list: readonly Program[]): Promise<boolean> {
     console.log(JSON.stringify(result))
   }
   return isFine
-}
-
-function commandOf(program: Program): string {
-  return `node dist/test/${program.command.join(' ')}`
 }
 
 async function run(program: Program): Promise<SuiteResult> {

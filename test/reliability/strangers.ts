@@ -81,8 +81,6 @@ export const run: Suite = async ({ form, seed }): Promise<SuiteResult> => {
     },
     figures: {},
     passed: counts.letIn === 0 && counts.leaks === 0 && counts.attempted > 60 && canGetIn,
-    notes:
-      'tokens, URLs and origins; what principals may not do is test/security/acl-matrix.test.ts',
   }
 }
 
