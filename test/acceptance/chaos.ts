@@ -28,6 +28,8 @@ const producers = 3
 const partitions = 4
 const topic = 'chaos'
 const window = 50
+/** The checker has one Map of all records, and a Map holds 2^24. */
+const recordsMost = 15_000_000
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
 export function chaos(
@@ -237,9 +239,16 @@ class ChaosRun {
       pending.add(sent)
       if (pending.size >= window) await Promise.race(pending)
       if (n % 20 === 0) await sleep(1)
+      while (this.isAhead(n) && !stop.signal.aborted) await sleep(1)
     }
     await Promise.all(pending)
     await client.close()
+  }
+
+  /** A producer whose `n`th record would, at this pace, make them too many in the end. */
+  private isAhead(n: number): boolean {
+    const share = (performance.now() - this.started) / 1000 / this.seconds
+    return n > (recordsMost / producers) * share
   }
 
   private acked(): void {

@@ -34,14 +34,20 @@ export interface Findings {
   readonly pollSkip: number
 }
 
-interface Send {
+type Outcome = 'ok' | 'fail' | 'info' | 'never sent'
+
+/** What is known of a value. */
+interface Value {
   readonly partition: number
   readonly process: number
-  outcome: 'ok' | 'fail' | 'info'
+  outcome: Outcome
+  /** That its ack told. */
   offset?: number
+  /** Where it was read first. */
+  found?: Place
 }
 
-/** A partition and an offset in one number: some ten million records have to fit into memory. */
+/** A partition and an offset in one number: tens of millions of reads have to fit into memory. */
 type Place = number
 const partitionsMost = 1024
 const placeOf = (partition: number, offset: number): Place => offset * partitionsMost + partition
@@ -49,13 +55,12 @@ const partitionAt = (place: Place): number => place % partitionsMost
 const offsetAt = (place: Place): number => Math.floor(place / partitionsMost)
 
 export class KafkaChecker {
-  private readonly sends = new Map<string, Send>()
+  /** In the order in which they were sent. */
+  private readonly values = new Map<string, Value>()
   /** From acks and reads alike. */
-  private readonly places = new Map<Place, string>()
-  /** Where a value was read first. */
-  private readonly found = new Map<string, Place>()
-  /** Values that were read in more than one place. */
-  private readonly repeated = new Set<string>()
+  private readonly places = new Map<Place, Value>()
+  /** Those that were read in more than one place. */
+  private readonly repeated = new Set<Value>()
   private readonly readers = new Map<string, number>()
   private inconsistent = 0
   private phantoms = 0
@@ -64,18 +69,18 @@ export class KafkaChecker {
   private readonly skips: { partition: number; from: number; to: number }[] = []
 
   invoke(value: string, process: number, partition: number): void {
-    this.sends.set(value, { partition, process, outcome: 'info' })
+    this.values.set(value, { partition, process, outcome: 'info' })
   }
 
   ok(value: string, offset: number): void {
-    const send = this.sends.get(value) as Send
-    send.outcome = 'ok'
-    send.offset = offset
-    this.place(send.partition, offset, value)
+    const sent = this.values.get(value) as Value
+    sent.outcome = 'ok'
+    sent.offset = offset
+    this.place(sent.partition, offset, sent)
   }
 
   fail(value: string): void {
-    ;(this.sends.get(value) as Send).outcome = 'fail'
+    ;(this.values.get(value) as Value).outcome = 'fail'
   }
 
   /** `reader` is one uninterrupted series of reads of a partition. */
@@ -86,32 +91,31 @@ export class KafkaChecker {
     if (next !== undefined && offset < next) this.backwards++
     if (next !== undefined && offset > next) this.skips.push({ partition, from: next, to: offset })
     this.readers.set(key, offset + 1)
-    const send = this.sends.get(value)
-    if (send === undefined || send.outcome === 'fail') this.phantoms++
-    const place = this.place(partition, offset, value)
-    const first = this.found.get(value)
-    if (first === undefined) this.found.set(value, place)
-    else if (first !== place) this.repeated.add(value)
+    const known = this.values.get(value) ?? this.neverSent(value, partition)
+    if (known.outcome === 'fail' || known.outcome === 'never sent') this.phantoms++
+    const place = this.place(partition, offset, known)
+    known.found ??= place
+    if (known.found !== place) this.repeated.add(known)
   }
 
   verdict(): Findings {
-    const outcomes = { ok: 0, fail: 0, info: 0 }
+    const outcomes = { ok: 0, fail: 0, info: 0, 'never sent': 0 }
     const highest = new Map<number, number>()
-    for (const place of this.found.values())
-      highest.set(
-        partitionAt(place),
-        Math.max(highest.get(partitionAt(place)) ?? -1, offsetAt(place)),
-      )
+    for (const { found } of this.values.values()) {
+      if (found === undefined) continue
+      const partition = partitionAt(found)
+      highest.set(partition, Math.max(highest.get(partition) ?? -1, offsetAt(found)))
+    }
     let lost = 0
     let unseen = 0
-    for (const [value, { outcome, partition, offset }] of this.sends) {
+    for (const { outcome, partition, offset, found } of this.values.values()) {
       outcomes[outcome]++
-      if (outcome !== 'ok' || this.found.has(value)) continue
+      if (outcome !== 'ok' || found !== undefined) continue
       if ((offset as number) <= (highest.get(partition) ?? -1)) lost++
       else unseen++
     }
     return {
-      attempted: this.sends.size,
+      attempted: this.values.size - outcomes['never sent'],
       acked: outcomes.ok,
       failed: outcomes.fail,
       unknown: outcomes.info,
@@ -131,11 +135,17 @@ export class KafkaChecker {
     }
   }
 
-  private place(partition: number, offset: number, value: string): Place {
+  private neverSent(value: string, partition: number): Value {
+    const stranger: Value = { partition, process: -1, outcome: 'never sent' }
+    this.values.set(value, stranger)
+    return stranger
+  }
+
+  private place(partition: number, offset: number, value: Value): Place {
     const place = placeOf(partition, offset)
     const known = this.places.get(place)
-    if (known !== undefined && known !== value) this.inconsistent++
-    this.places.set(place, value)
+    if (known === undefined) this.places.set(place, value)
+    else if (known !== value) this.inconsistent++
     return place
   }
 
@@ -143,13 +153,11 @@ export class KafkaChecker {
   private reordered(): number {
     const last = new Map<string, Place>()
     let count = 0
-    // Sends lie in the order in which they were made.
-    for (const [value, { process, partition }] of this.sends) {
-      const place = this.found.get(value)
-      if (place === undefined) continue
+    for (const { process, partition, found, outcome } of this.values.values()) {
+      if (found === undefined || outcome === 'never sent') continue
       const lane = `${process}/${partition}`
-      if (offsetAt(place) <= offsetAt(last.get(lane) ?? -1)) count++
-      last.set(lane, place)
+      if (offsetAt(found) <= offsetAt(last.get(lane) ?? -1)) count++
+      last.set(lane, found)
     }
     return count
   }
