@@ -3,15 +3,17 @@
 import { LogloomError } from '../../wire/errors.ts'
 import type { BrokerOptions } from '../broker-options.ts'
 import { checkpointsIn, restoreCheckpoint } from '../state/checkpoint.ts'
-import { metaKey } from '../state/keys.ts'
+import { allKeys, metaKey } from '../state/keys.ts'
 import { StateMachine } from '../state/state-machine.ts'
 
-/** An empty store is filled from the newest checkpoint, so that history need not be replayed. */
+/** A store without a state is filled from the newest checkpoint, so that history need not be replayed. */
 export async function restoreEmptyStore(options: BrokerOptions): Promise<void> {
   const { store, disk, checkpointsDir, logger } = options
   if (store.get(metaKey) !== undefined) return
   const applied = await restoreCheckpoint(disk, checkpointsDir, store)
   if (applied !== undefined) logger?.info({ applied }, 'state rebuilt from a checkpoint')
+  // A restore of a checkpoint that is gone by now may have come to no end.
+  else if (store.range({ ...allKeys, limit: 1 }).length > 0) await store.clear()
 }
 
 /** For a log that begins at `start`. @throws STATE_BEHIND when no checkpoint reaches so far */

@@ -8,7 +8,7 @@
 
 import type { Disk } from '../../loglets/ports.ts'
 import { crc32 } from '../../wire/crc32.ts'
-import { allKeys } from './keys.ts'
+import { allKeys, metaKey } from './keys.ts'
 import type { StateStore, StoreOp, StorePair } from './store.ts'
 import { getU64, setU64 } from '../../wire/u64.ts'
 
@@ -69,7 +69,11 @@ export async function writeCheckpoint(
   return size
 }
 
-/** Fills an empty store from the newest checkpoint that verifies. Returns its applied position, or undefined when there is none. */
+/**
+ * Fills the store from the newest checkpoint that verifies, whatever it held before. The row that makes it a state (`metaKey`) comes with the last commit:
+ * a store without one is empty, or a restore of it came to no end, and is to be filled again.
+ * @returns its applied position, or undefined when there is none: then the store is as it was
+ */
 export async function restoreCheckpoint(
   disk: Disk,
   dir: string,
@@ -79,16 +83,18 @@ export async function restoreCheckpoint(
     const path = `${dir}/${name}`
     if ((await readCheckpoint(disk, path, () => {})) === undefined) continue
     let ops: StoreOp[] = []
-    let applied: number | undefined
+    const last: StoreOp[] = []
     await store.clear()
-    applied = await readCheckpoint(disk, path, async ([key, value]) => {
-      ops.push({ type: 'put', key: key.slice(), value: value.slice() })
+    const applied = await readCheckpoint(disk, path, async ([key, value]) => {
+      const op: StoreOp = { type: 'put', key: key.slice(), value: value.slice() }
+      if (Buffer.compare(key, metaKey) === 0) last.push(op)
+      else ops.push(op)
       if (ops.length < pairsPerPage) return
       const full = ops
       ops = []
       await store.commit(full)
     })
-    await store.commit(ops)
+    await store.commit([...ops, ...last])
     return applied
   }
   return undefined

@@ -7,6 +7,9 @@ import {
   restoreCheckpoint,
   writeCheckpoint,
 } from '../../broker/state/checkpoint.ts'
+import { restoreEmptyStore } from '../../broker/engine/load-state.ts'
+import { allKeys, metaKey } from '../../broker/state/keys.ts'
+import type { BrokerOptions } from '../../broker/broker-options.ts'
 import { MemoryStore } from '../../broker/state/memory-store.ts'
 import type { DiskFile } from '../../loglets/ports.ts'
 import { crc32 } from '../../wire/crc32.ts'
@@ -76,6 +79,34 @@ describe('a checkpoint', () => {
     const damaged = await diskWith(sealed(content))
     expect(await isCheckpoint(damaged.disk, `c/${checkpointName(7)}`, 7)).toBe(false)
     expect(damaged.bytesRead()).toBeLessThan(4 << 20)
+  })
+
+  it('makes a state only when all of it is there: a restore that breaks off leaves none, and can be made again', async () => {
+    const disk = new SimDisk()
+    const whole = await storeOf(5000)
+    await whole.commit([{ type: 'put', key: metaKey, value: Uint8Array.of(9) }])
+    await writeCheckpoint(disk, 'c', whole, 7)
+    for (const breaksAt of [0, 1, 2]) {
+      const store = await storeOf(3)
+      await store.commit([{ type: 'put', key: metaKey, value: Uint8Array.of(8) }])
+      const commit = store.commit.bind(store)
+      let commits = 0
+      store.commit = ops =>
+        commits++ === breaksAt ? Promise.reject(new Error('killed')) : commit(ops)
+      await expect(restoreCheckpoint(disk, 'c', store)).rejects.toThrow('killed')
+      expect(store.get(metaKey)).toBeUndefined()
+      store.commit = commit
+      expect(await restoreCheckpoint(disk, 'c', store)).toBe(7)
+      expect(store.range(allKeys)).toEqual(whole.range(allKeys))
+    }
+  })
+
+  it('that was restored in part and is gone leaves nothing behind for a start without one', async () => {
+    const disk = new SimDisk()
+    const store = await storeOf(3)
+    const options = { store, disk, checkpointsDir: 'c' } as unknown as BrokerOptions
+    await restoreEmptyStore(options)
+    expect(store.range(allKeys)).toEqual([])
   })
 
   it('with a row of many megabytes is read once', async () => {

@@ -6,6 +6,7 @@ import { Broker } from '../../broker/broker.ts'
 import { CheckpointExchange } from '../../broker/cluster/checkpoint-exchange.ts'
 import { isUnavailable } from '../../broker/engine/healer.ts'
 import type { Command, Decision } from '../../broker/state/commands.ts'
+import { allKeys, metaKey } from '../../broker/state/keys.ts'
 import { MemoryStore } from '../../broker/state/memory-store.ts'
 import { majority } from '../../loglets/majority.ts'
 import { LogloomError } from '../../wire/errors.ts'
@@ -190,6 +191,9 @@ export class BrokersRun {
   private async serve({ node, process, log, net, disk, fail }: Started): Promise<void> {
     const { rng } = this.world
     const home = this.home(node)
+    const { store } = home
+    if (store.get(metaKey) === undefined && store.range({ ...allKeys, limit: 1 }).length > 0)
+      this.reached('restore broken off')
     const checkpoints = new CheckpointExchange({
       net,
       disk,
