@@ -11,8 +11,8 @@ import type { LsnItem, VirtualLog } from '../../loglets/virtual-log/virtual-log.
 import { LogloomError } from '../../wire/errors.ts'
 import type { ParsedEntry } from '../state/commands.ts'
 import type { ApplyResult, StateMachine } from '../state/state-machine.ts'
+import { mayAnswerLater } from '../unavailable.ts'
 import { parseEntry } from './entry.ts'
-import { isUnavailable } from './healer.ts'
 
 export interface ApplierOptions {
   readonly log: VirtualLog
@@ -152,7 +152,8 @@ export class Applier {
     try {
       await this.readSome(from)
     } catch (error) {
-      if (!isUnavailable(error)) throw error
+      // The register, too: it has to say whether a gap is final.
+      if (!mayAnswerLater(error)) throw error
       await this.options.onUnavailable(error as Error)
     }
   }

@@ -78,14 +78,9 @@ export interface SimClusterOptions {
   readonly onWiped?: (node: SimNode) => void
 }
 
-class RegisterError extends Error {
-  readonly code = 'REGISTER'
-}
-
 function isTransient(error: unknown): error is Error & { readonly code: string } {
   return (
     error instanceof LogletError ||
-    error instanceof RegisterError ||
     error instanceof DiskError ||
     error instanceof MetaStoreUnavailableError
   )
@@ -374,11 +369,11 @@ export class SimCluster {
     const through = async <T>(work: () => Promise<T>): Promise<T> => {
       await process.sleep(world.rng.next() * 4 * faults.delayMs)
       if (world.rng.chance(faults.drop / 2))
-        throw new RegisterError(`the register did not answer ${id}`)
+        throw new MetaStoreUnavailableError(`the register did not answer ${id}`)
       const result = await work()
       await process.sleep(world.rng.next() * 4 * faults.delayMs)
       if (world.rng.chance(faults.drop / 2))
-        throw new RegisterError(`the register did not answer ${id}`)
+        throw new MetaStoreUnavailableError(`the register did not answer ${id}`)
       return result
     }
     return {
