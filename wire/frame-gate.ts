@@ -3,7 +3,10 @@
 // be one whose frames nobody wants any more, after which only its close frame goes through.
 //
 //   stream ── chunk ──► FrameGate ── at most framesPerPiece frames ──► ws
+//      ▲                    │
+//      └── while it is paused: the rest of the chunk, in front of all else
 //
+// It holds no bytes: the stream has them, so its end comes after the last of them. What a stream that is gone still has is dropped.
 // Only heads are looked at (RFC 6455, 5.2), a chunk inside a large frame goes through as it is. What is wrong with a head is for ws to say.
 
 import type { Duplex } from 'node:stream'
@@ -21,14 +24,10 @@ export class FrameGate {
   private readonly stream: Duplex
   private readonly deliver: Deliver
   private readonly heads = new FrameHeads()
-  /** The rest of a chunk, while the stream is paused. */
-  private held: Uint8Array | undefined
   /** Only a close frame goes through. */
   private isShut = false
   /** The frame that has begun is dropped. */
   private isDropping = false
-  /** The stream has ended: there is no use in waiting. */
-  private isLast = false
   /** Nothing goes through any more. */
   private isOver = false
 
@@ -40,10 +39,13 @@ export class FrameGate {
     this.stream = stream
     this.deliver = piece => listener.call(stream, piece)
     stream.off('data', listener)
-    stream.on('data', (chunk: Uint8Array) => this.take(chunk))
-    stream.on('resume', () => this.takeHeld())
-    // Before ws ends what it reads with: what is held had come before.
-    for (const event of ['end', 'close']) stream.prependListener(event, () => this.takeLast())
+    const take = (chunk: Uint8Array): void => this.take(chunk)
+    stream.on('data', take)
+    // Before ws, which would take all that is left apart at once.
+    stream.prependListener('close', () => {
+      stream.off('data', take)
+      if (stream.readableLength > 0) stream.read(stream.readableLength)
+    })
   }
 
   /** From here on the peer's close frame is all that goes through. */
@@ -56,22 +58,11 @@ export class FrameGate {
     this.isOver = true
   }
 
-  private takeHeld(): void {
-    const { held } = this
-    this.held = undefined
-    if (held !== undefined) this.take(held)
-  }
-
-  private takeLast(): void {
-    this.isLast = true
-    this.takeHeld()
-  }
-
   private take(chunk: Uint8Array): void {
-    for (let at = 0; at < chunk.length; ) {
-      if (this.held !== undefined || (at > 0 && this.isWaiting)) {
-        const rest = chunk.subarray(at)
-        this.held = this.held === undefined ? rest : Buffer.concat([this.held, rest])
+    const { stream } = this
+    for (let at = 0; at < chunk.length && !stream.destroyed; ) {
+      if (at > 0 && stream.isPaused()) {
+        stream.unshift(chunk.subarray(at))
         return
       }
       const from = at
@@ -84,10 +75,6 @@ export class FrameGate {
   private isUnwanted(chunk: Uint8Array, at: number): boolean {
     if (this.isOver || !this.isShut) return this.isOver
     return this.heads.isBetween ? opcodeOf(chunk, at) !== closeOpcode : this.isDropping
-  }
-
-  private get isWaiting(): boolean {
-    return this.stream.isPaused() && !this.isLast
   }
 
   /** @returns where what was passed on ends */
