@@ -374,13 +374,13 @@ export class Connection {
 
   /** A piece of what came was taken apart: whatever it was made of, the next one comes in this turn only if there is time. */
   private afterPiece(bytes: number): void {
-    if (this.refused) this.afterRest(bytes)
-    else if (!this.closed && isTurnOver()) this.waitForTurn()
+    if (this.refused || this.closed) this.afterRest(bytes)
+    else if (isTurnOver()) this.waitForTurn()
   }
 
-  /** The peer is to answer the close frame; what it sends instead costs no more than this, and TCP stops it then. */
+  /** The peer is to answer the close frame. What it sends instead keeps to turns, and of who broke a rule TCP stops it when it is too much. */
   private afterRest(bytes: number): void {
-    this.restBytes += bytes
+    if (this.refused) this.restBytes += bytes
     if (this.restBytes <= restBytesMax && !isTurnOver()) return
     this.socket.pause()
     if (this.restBytes <= restBytesMax) setImmediate(() => this.socket.resume())
@@ -446,6 +446,7 @@ export class Connection {
     if (this.closed) return
     this.endSubscriptions()
     this.output.flush()
+    this.socket.ignoreRest()
     // What is paused could not see the peer's close frame.
     this.socket.resume()
     this.socket.close(code, reason)
@@ -791,7 +792,6 @@ export class Connection {
     if (this.closed) return
     count(this.context.stats.rejected, error.code)
     this.refused = true
-    this.socket.ignoreRest()
     this.send({ id, error: error.toWire() })
     const code = error.retriable ? closeCode.tryLater : closeCode.policy
     this.close(code, `${error.code}: ${error.message}`)

@@ -47,10 +47,10 @@ export class RawSocket {
   }
 
   /** Upgraded, without a word of ours. */
-  static async upgrade(port: number, headers = ''): Promise<RawSocket> {
+  static async upgrade(port: number, headers = '', path = '/'): Promise<RawSocket> {
     const raw = await RawSocket.dial(port)
     raw.write(
-      `GET / HTTP/1.1\r\nHost: localhost:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n${headers}\r\n`,
+      `GET ${path} HTTP/1.1\r\nHost: localhost:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\nSec-WebSocket-Version: 13\r\n${headers}\r\n`,
     )
     await raw.until(() => raw.received.includes('\r\n\r\n'))
     if (!raw.received.toString('latin1').startsWith('HTTP/1.1 101'))

@@ -76,6 +76,7 @@ export class EventSocket implements ServerSocket {
 
   close(code?: number, reason?: string): void {
     this.ended = true
+    this.inner.ignoreRest()
     this.inner.close(code, reason)
   }
 
