@@ -1,8 +1,8 @@
 // Looking through large batches takes turns: a body of many records is walked a little at a time, and between two turns of it the event loop gets
 // round, however many bodies are being walked at once.
 //
-// A turn begins with the first piece that is walked and ends with the event loop's round. Whoever finds its time spent waits in line: one after
-// the other gets a turn of its own.
+// A turn begins with the first piece that is walked and ends with the event loop's round. Whoever finds its time spent waits in line: one a round
+// gets a piece at least, whatever others have begun in it, and the rest of the turn if there is any.
 
 import { nextRound } from '#platform'
 
@@ -20,7 +20,7 @@ export async function walkInTurns(
   walk: (piece: Uint8Array) => void,
 ): Promise<void> {
   for (let at = 0; at < bytes.length; at += scanPieceBytes) {
-    while (isTurnOver()) await (line = line.then(nextRound))
+    if (isTurnOver()) await (line = line.then(nextRound))
     walk(bytes.subarray(at, at + scanPieceBytes))
   }
 }

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { encodeBatch, findKeyless, readBatchHeader, walkBatch } from '../../wire/batch.ts'
 import { wireLimits } from '../../wire/limits.ts'
-import { scanPieceBytes, walkInTurns } from '../../wire/scan-turns.ts'
+import { scanPieceBytes, scanTurnMsMax, walkInTurns } from '../../wire/scan-turns.ts'
 
 const walks = 8
 const count = Math.min(100_000, wireLimits.batchElementsMax)
@@ -45,6 +45,28 @@ describe('walks of large bodies', () => {
     }
     await expect(walkInTurns(new Uint8Array(1), fails)).rejects.toThrow('not this one')
     await expect(walkInTurns(new Uint8Array(1), () => {})).resolves.toBeUndefined()
+  })
+
+  it('get on, however many begin later', async () => {
+    const spend = (): void => {
+      for (const until = performance.now() + 2 * scanTurnMsMax; performance.now() < until; );
+    }
+    const body = new Uint8Array(4 * scanPieceBytes)
+    let isDone = false
+    const begun = [walkInTurns(body, spend)]
+    const first = walkInTurns(body, () => {}).then(() => {
+      isDone = true
+    })
+    let later = 0
+    while (!isDone && later < 200) {
+      // In every round before those who wait.
+      await new Promise(setImmediate)
+      later++
+      begun.push(walkInTurns(new Uint8Array(1), spend))
+    }
+    await first
+    await Promise.all(begun)
+    expect(later).toBeLessThan(200)
   })
 
   it('let the event loop come round, however many there are at once', async () => {
