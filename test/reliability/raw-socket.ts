@@ -2,7 +2,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { packFrame } from '../../wire/index.ts'
+import { type Frame, packFrame, unpackFrame } from '../../wire/index.ts'
+
+const binaryOpcode = 2
+const closeOpcode = 8
 
 export interface FrameShape {
   readonly opcode?: number
@@ -59,13 +62,21 @@ export class RawSocket {
     return raw
   }
 
-  /** Upgraded, and has said hello. */
+  /** Upgraded, and has said hello, which was answered; of that nothing is left. */
   static async greeted(port: number): Promise<RawSocket> {
     const raw = await RawSocket.upgrade(port)
     raw.message(packFrame({ op: 'hello', id: 1, protocol: 1, client: 'hostile' }))
-    await raw.until(() => raw.receivedBytes > 200)
+    await raw.until(() => raw.replies.length > 0)
     raw.received = Buffer.alloc(0)
     return raw
+  }
+
+  /** All that came whole and has an id, in order; of what came first when it was much. */
+  get replies(): readonly Frame[] {
+    return framesIn(this.received)
+      .filter(({ opcode }) => opcode === binaryOpcode)
+      .map(({ payload }) => unpackFrame(payload))
+      .filter(({ id }) => typeof id === 'number')
   }
 
   write(bytes: string | Uint8Array): void {
@@ -82,7 +93,7 @@ export class RawSocket {
 
   /** The broker has sent a close frame, or is gone. It waits a while for the answer to the frame: not ours to give. */
   get isRefused(): boolean {
-    return this.isClosed || closeFrameIn(this.received)
+    return this.isClosed || framesIn(this.received).some(({ opcode }) => opcode === closeOpcode)
   }
 
   /** Resolves with whether the condition came true in time. */
@@ -138,13 +149,28 @@ export function webSocketFrame(payload: Uint8Array, shape: FrameShape = {}): Buf
   return Buffer.concat([head, payload])
 }
 
-/** Whether the last of the frames, as a broker sends them, closes. */
-function closeFrameIn(bytes: Buffer): boolean {
+interface ServerFrame {
+  readonly opcode: number
+  readonly payload: Uint8Array
+}
+
+/** The frames, as a broker sends them, that are there whole. */
+function framesIn(bytes: Buffer): readonly ServerFrame[] {
+  const frames: ServerFrame[] = []
   for (let at = 0; at + 2 <= bytes.length; ) {
-    if (((bytes[at] as number) & 15) === 8) return true
     const short = (bytes[at + 1] as number) & 0x7f
-    if (short === 126 && at + 4 > bytes.length) return false
-    at += short < 126 ? 2 + short : 4 + bytes.readUInt16BE(at + 2)
+    const begin = at + (short < 126 ? 2 : short === 126 ? 4 : 10)
+    if (begin > bytes.length) break
+    const length =
+      short < 126
+        ? short
+        : short === 126
+          ? bytes.readUInt16BE(at + 2)
+          : Number(bytes.readBigUInt64BE(at + 2))
+    if (begin + length > bytes.length) break
+    const payload = bytes.subarray(begin, begin + length)
+    frames.push({ opcode: (bytes[at] as number) & 15, payload })
+    at = begin + length
   }
-  return false
+  return frames
 }
