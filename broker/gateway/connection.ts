@@ -26,7 +26,7 @@ import { permit } from './permissions.ts'
 import { LaneCounter } from './produce.ts'
 import { count } from './stats.ts'
 import { credit, type Subscription } from './subscription.ts'
-import { beginBurst, isTurnOver, mustWait, turnNow } from './turn.ts'
+import { isTurnOver, mustWait, standInLine, turnNow } from './turn.ts'
 
 export const closeCode = {
   goingAway: 1001,
@@ -486,19 +486,16 @@ export class Connection {
 
   /** For the next burst of this turn, or for the next turn: nothing is read then. */
   private waitForTurn(): void {
-    const isOver = isTurnOver()
-    if (isOver) this.pauseReading()
+    if (isTurnOver()) this.pauseReading()
     if (this.late !== undefined) return
     this.late = []
-    if (isOver) setImmediate(this.takeLate)
-    else queueMicrotask(this.takeLate)
+    standInLine(this.takeLate)
   }
 
   /** One message at least, and more as long as there is time: everybody gets on. */
   private readonly takeLate = (): void => {
     const late = this.late ?? []
     let taken = 0
-    beginBurst()
     do {
       const next = late[taken++]
       if (next !== undefined && !this.closed) this.take(next)
@@ -561,7 +558,10 @@ export class Connection {
     const { waiting } = this
     this.waiting = undefined
     if (!this.paused) this.socket.resume()
-    for (const bytes of waiting) this.receive(bytes)
+    // Before what came behind them.
+    if (this.late !== undefined) this.late.unshift(...waiting)
+    else for (const bytes of waiting) this.receive(bytes)
+    this.resumeIfPossible()
   }
 
   private greet(id: number | null, principal: Principal): void {
@@ -857,6 +857,7 @@ export class Connection {
       this.bytesInFlight > bytesInFlightMax / 2 ||
       this.mutedUntil !== undefined ||
       this.late !== undefined ||
+      this.waiting !== undefined ||
       this.output.isFull
     )
       return

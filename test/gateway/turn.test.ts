@@ -43,6 +43,20 @@ it('a thousand costly requests in one piece are all answered, in order, with oth
   expect(between).toBeGreaterThan(2)
 })
 
+it('who sends much gets as much as others do, whoever came first', async () => {
+  const [greedy, modest] = [await client(), await client()]
+  const count = 6000
+  const all = greedy.inOnePiece(() =>
+    Array.from({ length: count }, () => greedy.request('describeBroker')),
+  )
+  await all[0]
+  await Promise.all(
+    modest.inOnePiece(() => Array.from({ length: 300 }, () => modest.request('describeBroker'))),
+  )
+  expect(greedy.answered.length).toBeLessThan(count / 2)
+  await Promise.all(all)
+})
+
 it('what comes behind a frame that is none is not served', async () => {
   const greedy = await client()
   const other = await client()
