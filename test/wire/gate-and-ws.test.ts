@@ -136,7 +136,7 @@ async function toldBy(
     at = end
     if (i % 3 === 0) await new Promise(resolve => setImmediate(resolve))
   }
-  for (let calm = 0; calm < 8 && !stream.destroyed && !isHasty; calm++) {
+  for (let calm = isHasty ? 8 : 0; calm < 8 && !stream.destroyed; calm++) {
     if (stream.readableLength > 0 || stream.isPaused()) calm = 0
     await new Promise(resolve => setImmediate(resolve))
   }

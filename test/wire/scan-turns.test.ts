@@ -52,13 +52,13 @@ describe('walks of large bodies', () => {
       for (const until = performance.now() + 2 * scanTurnMsMax; performance.now() < until; );
     }
     const body = new Uint8Array(4 * scanPieceBytes)
-    let isDone = false
+    const mine = { isDone: false }
     const begun = [walkInTurns(body, spend)]
     const first = walkInTurns(body, () => {}).then(() => {
-      isDone = true
+      mine.isDone = true
     })
     let later = 0
-    while (!isDone && later < 200) {
+    while (!mine.isDone && later < 200) {
       // In every round before those who wait.
       await new Promise(setImmediate)
       later++
