@@ -15,12 +15,20 @@ export interface ClientClock {
   random(): number
 }
 
+/** The longest that timers take, about 24 days: a longer one, as of a setting that is infinite, would be over at once. */
+export const timerMsMax: number = 2 ** 31 - 1
+
 /** The real clock of Node and browsers. */
 export const systemClock: ClientClock = {
   wallMs: () => Date.now(),
   nowMs: () => performance.now(),
   schedule: (delayMs, run) => {
-    const timer = setTimeout(run, delayMs)
+    let timer: ReturnType<typeof setTimeout>
+    const arm = (leftMs: number): void => {
+      const next = leftMs > timerMsMax ? () => arm(leftMs - timerMsMax) : run
+      timer = setTimeout(next, Math.min(leftMs, timerMsMax))
+    }
+    arm(delayMs)
     return () => clearTimeout(timer)
   },
   random: () => Math.random(),

@@ -5,7 +5,7 @@
 // what its users do with a link: producers and readers register a callback and send their own unresolved work again.
 
 import { type Frame, LogloomError } from '../wire/index.ts'
-import { type Backoff, type ClientClock, fullJitterMs, pause } from './clock.ts'
+import { type Backoff, type ClientClock, fullJitterMs, pause, timerMsMax } from './clock.ts'
 import { asLogloomError, closedError, isTransient, notSentError } from './failures.ts'
 import { type Link, openLink, policyError } from './link.ts'
 import { keepFresh, tokenFrom, type TokenSource } from './credential.ts'
@@ -46,9 +46,6 @@ interface Waiter {
   resolve(link: Link): void
   reject(error: Error): void
 }
-
-/** The longest that timers take, about 24 days: a longer one would be over at once. */
-const timerMsMax = 2 ** 31 - 1
 
 const fatalCodes: ReadonlySet<string> = new Set([
   'UNSUPPORTED_PROTOCOL',
@@ -169,10 +166,11 @@ export class Connection {
         const { code } = asLogloomError(error)
         if (!isTransient(error) || (o.impatient === true && code === 'LOG_UNAVAILABLE')) throw error
         if (code !== 'TIMEOUT') refusal = error as LogloomError
-        // Why it was refused until now says more than that time is up.
-        if (this.clock.nowMs() >= deadlineMs) throw refusal ?? error
         const delayMs = this.retries.pauseMs(attempt, retryAfterOf(error as LogloomError))
-        await pause(this.clock, delayMs, this.#stop.signal, o.signal)
+        const isLast = delayMs >= deadlineMs - this.clock.nowMs()
+        await pause(this.clock, Math.min(delayMs, leftMs()), this.#stop.signal, o.signal)
+        // Why it was refused until now says more than that time is up.
+        if (isLast && !this.#closedBy && o.signal?.aborted !== true) throw refusal ?? error
       }
     }
   }
@@ -242,7 +240,7 @@ export class Connection {
     const { clientId, dialTimeoutMs, brokerTimeoutMs, clock, token, ca } = this.#options
     // With others to turn to, one that takes connections and says nothing is not worth a long wait.
     const isAlone = this.#candidates().length === 1
-    const timeoutMs = isAlone ? dialTimeoutMs : Math.min(dialTimeoutMs, brokerTimeoutMs)
+    const timeoutMs = Math.min(dialTimeoutMs, isAlone ? timerMsMax : brokerTimeoutMs)
     let link: Link
     try {
       link = await openLink(url, {

@@ -200,11 +200,7 @@ function isSameStamp(a: Stamp, b: Stamp | undefined): boolean {
 
 /** Resolves with an empty reply once the socket took most of what it was given. Browsers tell only when asked. */
 async function drained(link: Link, clock: ClientClock): Promise<Frame> {
-  if (link.channel.bufferedAmount <= unackedBufferBytesMax) return {}
-  const gone = new AbortController()
-  void link.channel.closed.then(() => gone.abort())
-  while (link.channel.bufferedAmount > unackedBufferBytesMax && !gone.signal.aborted) {
-    await pause(clock, 2, gone.signal)
-  }
+  const { channel } = link
+  while (channel.bufferedAmount > unackedBufferBytesMax && !channel.isOver) await pause(clock, 2)
   return {}
 }

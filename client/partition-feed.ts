@@ -252,13 +252,21 @@ export class PartitionFeed {
       this.#fail(error)
       return
     }
-    this.#options.onRetry(error)
+    this.#tellRetry(error)
     // A lost connection comes back as a new link; anything else needs a pause.
     const { clock, backoff } = this.#connection
     this.#cancelRetry?.()
     this.#cancelRetry = clock.schedule(fullJitterMs(this.#attempt++, backoff, clock), () => {
       if (this.#link === link && this.#connection.link === link) this.#subscribe(link)
     })
+  }
+
+  #tellRetry(error: LogloomError): void {
+    try {
+      this.#options.onRetry(error)
+    } catch {
+      // The callback's own business: it must not stop the feed.
+    }
   }
 
   #fail(error: LogloomError): void {

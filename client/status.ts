@@ -5,6 +5,7 @@
 // in nats.js.
 
 import type { LogloomError } from '../wire/index.ts'
+import { endable } from './endable.ts'
 
 /** One state of the connection. `recovering` says what broke it and that the client dials again by itself. */
 export type ClientStatus =
@@ -29,6 +30,7 @@ const pendingStatusesMax = 64
 interface StatusReader {
   readonly pending: ClientStatus[]
   wake: (() => void) | undefined
+  isOver: boolean
 }
 
 /** Fans one sequence of states out to any number of iterators. */
@@ -63,11 +65,19 @@ export class StatusFeed {
     }
   }
 
-  async *read(): AsyncGenerator<ClientStatus, void, void> {
-    const reader: StatusReader = { pending: [this.#current], wake: undefined }
+  read(): AsyncGenerator<ClientStatus, void, void> {
+    const reader: StatusReader = { pending: [], wake: undefined, isOver: false }
+    return endable(this.#read(reader), () => {
+      reader.isOver = true
+      reader.wake?.()
+    })
+  }
+
+  async *#read(reader: StatusReader): AsyncGenerator<ClientStatus, void, void> {
+    reader.pending.push(this.#current)
     this.#readers.add(reader)
     try {
-      while (true) {
+      while (!reader.isOver) {
         for (let status = reader.pending.shift(); status; status = reader.pending.shift()) {
           yield status
           if (status.type === 'closed') return

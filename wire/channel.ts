@@ -64,6 +64,11 @@ export class RequestChannel {
     socket.onMessage = bytes => this.receive(bytes)
   }
 
+  /** The socket is gone: nothing is sent any more. */
+  get isOver(): boolean {
+    return this.end !== undefined
+  }
+
   get inFlight(): number {
     return this.waiting.size
   }
