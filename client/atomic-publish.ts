@@ -4,10 +4,12 @@
 // retries: the command lane sends the same command until it is decided.
 
 import { BatchBuilder, LogloomError, type RecordInput, wireLimits } from '../wire/index.ts'
+import { abortable } from './abortable.ts'
 import type { Catalog } from './catalog.ts'
 import type { CommandLane } from './command-lane.ts'
 import { rowsOf, uintOf } from './checked.ts'
 import type { Connection } from './connection.ts'
+import { notSentError } from './failures.ts'
 import type { Lsn, Offset } from './positions.ts'
 import { type Ack, sealMetIn } from './records.ts'
 import type { SendWindow } from './send-window.ts'
@@ -27,6 +29,8 @@ export interface PublishContext {
   readonly window: SendWindow
   readonly acks: number
   readonly deliveryTimeoutMs: number
+  /** Aborts when the producer is closed, with the error that says so. */
+  readonly closed: AbortSignal
   route(topic: string): TopicRoute
 }
 
@@ -59,14 +63,14 @@ export async function publishAtomically(
 ): Promise<readonly Ack[]> {
   const { connection, window, commands, deliveryTimeoutMs: timeoutMs } = context
   const deadlineMs = connection.clock.nowMs() + timeoutMs
-  await loadPartitions(context, entries)
+  const leftMs = (): number => Math.max(1, deadlineMs - connection.clock.nowMs())
+  await loadPartitions(context, entries, o.signal)
   let { groups, places } = group(context, entries)
   let batches = batchesOf(groups)
   const bytes = sizeOf(batches)
   checkSize(connection, bytes)
-  const pending = await window.admit(() => {
+  const run = () => {
     window.take(bytes)
-    const leftMs = Math.max(1, deadlineMs - connection.clock.nowMs())
     const { expect, commit, ack } = o
     const fields = {
       batches,
@@ -84,9 +88,10 @@ export async function publishAtomically(
       checkSize(connection, sizeOf(batches))
       return { ...fields, batches }
     }
-    const options = { signal: o.signal, timeoutMs: leftMs, renew }
+    const options = { signal: o.signal, timeoutMs: leftMs(), renew }
     return { reply: commands.run('publish', fields, options) }
-  }, o.signal)
+  }
+  const pending = await window.admit(run, o.signal, Math.min(window.blockMs, leftMs()))
   try {
     const reply = await pending.reply
     const offsets = rowsOf(reply, 'offsets').map(row => uintOf(row, 'offset'))
@@ -115,13 +120,24 @@ function sizeOf(batches: ReturnType<typeof batchesOf>): number {
 }
 
 async function loadPartitions(
-  { catalog, deliveryTimeoutMs }: PublishContext,
+  { catalog, closed, connection, deliveryTimeoutMs: timeoutMs }: PublishContext,
   entries: readonly PublishEntry[],
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   // All of them, also where the partition is given: batches are refused for topics that do not exist yet.
-  const topics = new Set(entries.map(entry => entry.topic))
-  const timeoutMs = deliveryTimeoutMs
-  await Promise.all([...topics].map(topic => catalog.loadOrCreate(topic, { timeoutMs })))
+  const topics = [...new Set(entries.map(entry => entry.topic))]
+  const loaded = Promise.all(topics.map(topic => catalog.loadOrCreate(topic, { timeoutMs })))
+  // Whoever else asks for them may have more time.
+  const late = new AbortController()
+  const cancel = connection.clock.schedule(timeoutMs, () => {
+    const message = `${topics.join(', ')}: no answer about partitions in time`
+    late.abort(notSentError(message, connection.lastError, connection.link !== undefined))
+  })
+  try {
+    await abortable(loaded, late.signal, closed, signal)
+  } finally {
+    cancel()
+  }
 }
 
 /** Collects the records of each partition, and remembers each record's group and index there. */

@@ -6,6 +6,7 @@
 import { type Frame, LogloomError } from '../wire/index.ts'
 import type { CallOptions, Connection } from './connection.ts'
 import { epochsOf, isPartitionCount, partitionCount } from './checked.ts'
+import { isTransient } from './failures.ts'
 import type { PartitionEpoch } from './epochs.ts'
 
 export class Catalog {
@@ -23,16 +24,29 @@ export class Catalog {
   }
 
   /** Asks the broker unless known; creates the topic if the broker allows that. @throws UNKNOWN_TOPIC, TIMEOUT */
-  loadOrCreate(topic: string, o: { readonly timeoutMs: number }): Promise<number> {
-    const known = this.#known.get(topic)
-    if (known !== undefined) return Promise.resolve(known)
-    let asked = this.#asked.get(topic)
-    if (!asked) {
-      asked = this.#describeOrCreate(topic, o)
-        .then(reply => this.#learned(topic, reply))
-        .finally(() => this.#asked.delete(topic))
-      this.#asked.set(topic, asked)
+  async loadOrCreate(topic: string, o: { readonly timeoutMs: number }): Promise<number> {
+    const { clock } = this.#connection
+    const deadlineMs = clock.nowMs() + o.timeoutMs
+    for (;;) {
+      const known = this.#known.get(topic)
+      if (known !== undefined) return known
+      const asked = this.#asked.get(topic)
+      const leftMs = deadlineMs - clock.nowMs()
+      if (!asked) return this.#ask(topic, { timeoutMs: Math.max(1, leftMs) })
+      try {
+        return await asked
+      } catch (error) {
+        // Whoever asked may have had less time.
+        if (!isTransient(error) || leftMs <= 0) throw error
+      }
     }
+  }
+
+  #ask(topic: string, o: { readonly timeoutMs: number }): Promise<number> {
+    const asked = this.#describeOrCreate(topic, o)
+      .then(reply => this.#learned(topic, reply))
+      .finally(() => this.#asked.delete(topic))
+    this.#asked.set(topic, asked)
     return asked
   }
 

@@ -33,7 +33,7 @@ export class CommandLane {
     if (connection.closedBy) this.close(connection.closedBy)
   }
 
-  /** Runs one command. An abort gives up waiting; the command may still take effect once it was sent. */
+  /** Runs one command. An abort gives up waiting: what was not sent never is; what was sent may still take effect. */
   run(op: string, fields: Frame, o: CommandOptions): Promise<Frame> {
     const { clock, requestTimeoutMs } = this.#connection
     const { renew } = o
@@ -45,10 +45,11 @@ export class CommandLane {
         o.signal?.removeEventListener('abort', abort)
       }
       const abort = (): void => {
-        done()
+        // What was sent keeps its place and its deadline: those after it wait for what becomes of it.
+        if (this.#lane.recall(other => other === item).length > 0) done()
         reject(o.signal?.reason as Error)
       }
-      o.signal?.addEventListener('abort', abort)
+      o.signal?.addEventListener('abort', abort, { once: true })
       const deadlineMs = clock.nowMs() + o.timeoutMs
       // A millisecond late rather than early: timers may be rounded down.
       const cancelTimer = clock.schedule(o.timeoutMs + 1, () => this.#lane.expire(clock.nowMs()))

@@ -26,7 +26,7 @@ export interface ClientOptions {
   readonly connectTimeoutMs?: number
   /** How long one request waits for its answer, milliseconds; default 30000. */
   readonly requestTimeoutMs?: number
-  /** From `send` until the outcome must be known, retries included, milliseconds; default 120000. */
+  /** From when `send` has room for a record until its outcome must be known, retries included, milliseconds; default 120000. */
   readonly deliveryTimeoutMs?: number
   /** First upper bound of the pause between attempts, doubled each time, milliseconds; default 50. */
   readonly retryBackoffMs?: number

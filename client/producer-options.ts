@@ -19,7 +19,7 @@ export interface ProducerOptions {
   readonly maxInflightBytes?: number
   /** How long `send` and `ready` wait for room, milliseconds; default 60000. */
   readonly maxBlockMs?: number
-  /** From `send` until the outcome must be known, retries included, milliseconds; default that of the client. */
+  /** From when `send` has room for a record until its outcome must be known, retries included, milliseconds; default that of the client. Of an atomic batch: from `sendBatch`. */
   readonly deliveryTimeoutMs?: number
   readonly compressionType?: Codec
   /** Retries never duplicate nor reorder; default true, and false with `acks: 0`. */
@@ -30,7 +30,7 @@ export interface ProducerOptions {
   readonly maxRequestSize?: number
   /** Default: murmur2 of the key; without a key one partition per batch in turn. */
   readonly partitioner?: Partitioner
-  /** Called for all records that were not acked, for callers that keep no tickets: once for each batch, or for a record that got into none. */
+  /** Called for all records that were not acked, for callers that keep no tickets: once for each batch, or for a record that got into none. What it throws is ignored. */
   readonly onRejected?: (error: LogloomError, batch: RejectedBatch) => void
 }
 
@@ -80,6 +80,17 @@ export function producerSettings(o: ProducerOptions, deliveryTimeoutMs: number):
     idempotent: o.enableIdempotence !== false && acks !== 0,
     maxRequestSize: amount('maxRequestSize', o.maxRequestSize, Number.MAX_SAFE_INTEGER, 1),
     partitioner: o.partitioner,
-    onRejected: o.onRejected ?? (() => {}),
+    onRejected: heedless(o.onRejected),
+  }
+}
+
+/** What a callback throws must not leave the end of a batch half done. */
+function heedless(callback: ProducerOptions['onRejected']): ProducerSettings['onRejected'] {
+  return (error, batch) => {
+    try {
+      callback?.(error, batch)
+    } catch {
+      // The callback's own business.
+    }
   }
 }

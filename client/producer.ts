@@ -12,11 +12,12 @@ import {
   type RecordInput,
   wireLimits,
 } from '../wire/index.ts'
+import { abortable } from './abortable.ts'
 import { publishAtomically } from './atomic-publish.ts'
 import type { Catalog } from './catalog.ts'
 import { CommandLane } from './command-lane.ts'
 import type { Connection } from './connection.ts'
-import { asLogloomError, closedError, notSentError } from './failures.ts'
+import { asLogloomError, closedError, isTransient, notSentError } from './failures.ts'
 import { Lane } from './lane.ts'
 import { Linger } from './linger.ts'
 import type { BatchTerms, OutgoingBatch } from './outgoing-batch.ts'
@@ -27,12 +28,12 @@ import {
   producerSettings,
 } from './producer-options.ts'
 import { ProducerIdSource } from './producer-id.ts'
-import { recordInput } from './record-input.ts'
+import { keptInput, recordInput } from './record-input.ts'
 import { reopen, sendAgain, takeBack } from './rechoice.ts'
 import { type Ack, Outcome, type OutgoingRecord, PendingTicket, type Ticket } from './records.ts'
 import { SendWindow } from './send-window.ts'
 import { type PlainValue, type Topic, topicName } from './topic.ts'
-import { type PendingRecord, TopicRoute } from './topic-route.ts'
+import { TopicRoute } from './topic-route.ts'
 
 export interface SendOptions {
   /** Default: chosen by the partitioner. */
@@ -78,6 +79,7 @@ export class Producer {
   readonly #onClosed: (producer: Producer) => void
   /** Atomic units on their way. */
   readonly #publishing = new Set<Promise<unknown>>()
+  readonly #stop = new AbortController()
   #commands: CommandLane | undefined
   #cancelSweep: (() => void) | undefined
   #closing: Promise<void> | undefined
@@ -124,8 +126,22 @@ export class Producer {
     o: SendOptions = {},
   ): Promise<Ack> {
     this.#throwIfClosing()
-    const ticket = await this.#window.admit(() => this.#enqueue(topic, record, o), o.signal)
+    const take = this.#window.isBusy
+      ? this.#kept(topic, record, o)
+      : () => this.#enqueue(topic, record, o)
+    const ticket = await this.#window.admit(take, o.signal)
     return o.signal ? abortable(ticket.acked, o.signal) : ticket.acked
+  }
+
+  /** The record as it is now, to be taken later: its owner may change it while it waits for room. */
+  #kept<T>(topic: string | Topic<T>, record: OutgoingRecord<T>, o: SendOptions): () => Ticket {
+    try {
+      const input = keptInput(recordInput(topic, record)) as OutgoingRecord<PlainValue>
+      return () => this.#enqueue(topicName(topic), input, o)
+    } catch {
+      // What is wrong with it is told where all others hear of it.
+      return () => this.#enqueue(topic, record, o)
+    }
   }
 
   /**
@@ -201,9 +217,10 @@ export class Producer {
   ): Promise<Ack> {
     this.#throwIfClosing()
     const { count } = readBatchHeader(batch)
+    // Stamping rewrites the bytes: the caller keeps its own, and may change them while they wait for room.
+    const isCopied = this.#settings.idempotent || this.#window.isBusy
+    const bytes = isCopied ? new Uint8Array(batch) : batch
     const outcome = await this.#window.admit(() => {
-      // Stamping rewrites the bytes: the caller keeps its own.
-      const bytes = this.#settings.idempotent ? batch.slice() : batch
       return this.#lane(this.#route(topic), partition).addEncoded(bytes, count).outcome
     }, o.signal)
     const ticket = new PendingTicket()
@@ -220,7 +237,7 @@ export class Producer {
     const finish = this.#linger.hurry()
     try {
       await this.#window.passed()
-      for (const route of this.#routes.values()) if (route.loading) await route.loading
+      await Promise.all([...this.#routes.values()].map(route => route.placed()))
       await Promise.all([this.#outcomes(), Promise.allSettled(published)])
     } finally {
       finish()
@@ -246,10 +263,18 @@ export class Producer {
     })
   }
 
-  /** Takes nothing more, flushes for at most `timeoutMs` (default the delivery timeout), then rejects what is left. Idempotent. */
+  /**
+   * Takes nothing more, flushes for at most `timeoutMs` (default the delivery timeout), then rejects what is left. Idempotent; another call may shorten
+   * the wait.
+   */
   close(o: { timeoutMs?: number } = {}): Promise<void> {
-    this.#closing ??= this.#drain(o.timeoutMs ?? this.#settings.deliveryTimeoutMs)
-    return this.#closing
+    const isFirst = this.#closing === undefined
+    this.#closing ??= this.#drain()
+    const timeoutMs = o.timeoutMs ?? (isFirst ? this.#settings.deliveryTimeoutMs : undefined)
+    if (timeoutMs === undefined || this.#closedBy) return this.#closing
+    const giveUp = (): void => this.#shut(closedError('producer'))
+    const cancel = this.#connection.clock.schedule(timeoutMs, giveUp)
+    return this.#closing.finally(cancel)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -275,6 +300,7 @@ export class Producer {
         window: this.#window,
         acks: acks === 0 ? 1 : acks,
         deliveryTimeoutMs,
+        closed: this.#stop.signal,
         route: name => this.#route(name),
       },
       list.map(({ topic, partition, ...record }) => {
@@ -290,21 +316,15 @@ export class Producer {
     )
   }
 
-  async #drain(timeoutMs: number): Promise<void> {
-    if (!this.#closedBy) {
-      let cancel = (): void => {}
-      const deadline = new Promise<void>(resolve => {
-        cancel = this.#connection.clock.schedule(timeoutMs, resolve)
-      })
-      await Promise.race([this.flush(), deadline])
-      cancel()
-    }
+  async #drain(): Promise<void> {
+    await this.flush()
     this.#shut(closedError('producer'))
   }
 
   #shut(error: LogloomError): void {
     if (this.#closedBy) return
     this.#closedBy = error
+    this.#stop.abort(error)
     this.#stopListening()
     this.#linger.closeAll()
     this.#linger.stop()
@@ -344,7 +364,8 @@ export class Producer {
     const bytes = sizeOf(input.key) + sizeOf(input.value) + 64
     const deadlineMs = this.#owner.deadlineMs()
     this.#window.take(bytes)
-    route.pending.push({ record: input, partition, expectOffset, ticket, bytes, deadlineMs })
+    const kept = keptInput(input)
+    route.pending.push({ record: kept, partition, expectOffset, ticket, bytes, deadlineMs })
     route.loading ??= this.#load(route)
     this.#armSweep()
   }
@@ -370,9 +391,14 @@ export class Producer {
         },
       )
       this.#placePending(route, partitions)
-    } catch (error) {
+    } catch (cause) {
       route.loading = undefined
-      this.#rejectPending(route, asLogloomError(error))
+      const error = asLogloomError(cause)
+      // The time of whoever came first is up, not that of those who came after.
+      if (isTransient(error) && !this.#closedBy) {
+        this.#expirePending(route, this.#connection.clock.nowMs(), error)
+        if (route.hasWaiting) route.loading = this.#load(route)
+      } else this.#rejectPending(route, error)
     }
   }
 
@@ -405,6 +431,7 @@ export class Producer {
       }
       held += bytes
     }
+    route.left(pending)
     // Only now: whoever waits for room comes after those who came before.
     this.#window.release(held)
   }
@@ -450,6 +477,7 @@ export class Producer {
       this.#reject(route.name, ticket, error, partition)
       this.#window.release(bytes)
     }
+    route.left(pending)
   }
 
   #route(name: string): TopicRoute {
@@ -564,15 +592,18 @@ export class Producer {
     return true
   }
 
-  #expirePending(route: TopicRoute, nowMs: number): void {
-    while (route.pending[0] && route.pending[0].deadlineMs <= nowMs) {
-      const { ticket, bytes, partition } = route.pending.shift() as PendingRecord
+  /** `why`: what kept their partitions from being known, if that is known. */
+  #expirePending(route: TopicRoute, nowMs: number, why?: LogloomError): void {
+    const due = route.pending.findIndex(({ deadlineMs }) => deadlineMs > nowMs)
+    const expired = route.pending.splice(0, due < 0 ? route.pending.length : due)
+    for (const { ticket, bytes, partition } of expired) {
       const message = `${route.name}: no answer about its partitions in time`
       const { lastError, link } = this.#connection
-      const error = notSentError(message, lastError, link !== undefined)
+      const error = why ?? notSentError(message, lastError, link !== undefined)
       this.#reject(route.name, ticket, error, partition)
       this.#window.release(bytes)
     }
+    route.left(expired)
   }
 }
 
@@ -587,14 +618,4 @@ function sizeOf(part: string | Uint8Array | null | undefined): number {
 
 function signalOf(o: { signal?: AbortSignal }): { signal?: AbortSignal } {
   return o.signal ? { signal: o.signal } : {}
-}
-
-/** The promise, or the signal's reason if that comes first. */
-function abortable<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort)
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
-  })
 }

@@ -21,6 +21,25 @@ export function recordInput<T>(topic: string | Topic<T>, record: OutgoingRecord<
   }
 }
 
+/** The record as it is now, whatever its owner does to the bytes: for one that waits. A batch copies what it takes by itself. */
+export function keptInput({ key, value, headers, ...rest }: RecordInput): RecordInput {
+  const pairs = headers && (Array.isArray(headers) ? headers : Object.entries(headers))
+  return {
+    ...rest,
+    key: kept(key ?? null),
+    value: kept(value ?? null),
+    ...(pairs && {
+      headers: (pairs as readonly (readonly [string, string | Uint8Array])[]).map(
+        ([name, bytes]) => [name, kept(bytes)] as const,
+      ),
+    }),
+  }
+}
+
+function kept<V>(part: V): V {
+  return (part instanceof Uint8Array ? new Uint8Array(part) : part) as V
+}
+
 function valueBytes<T>(topic: string | Topic<T>, value: T | null): string | Uint8Array | null {
   if (typeof topic === 'string') return plainBytes(value as PlainValue | null)
   if (value === null) return null

@@ -6,6 +6,7 @@
 import { LogloomError } from '../wire/index.ts'
 import type { ClientClock } from './clock.ts'
 import { notSentError } from './failures.ts'
+import { WaitingLine } from './waiting-line.ts'
 
 interface Waiter {
   run(): void
@@ -17,16 +18,21 @@ export class SendWindow {
   readonly #blockMs: number
   readonly #clock: ClientClock
   readonly #onWait: () => void
-  #waiters: Waiter[] = []
+  readonly #waiters = new WaitingLine<Waiter>()
   #bytes = 0
   #closedBy: LogloomError | undefined
 
-  /** `onWait` is called whenever somebody has to wait, or still has to after some room became free. */
+  /** `onWait` is called when somebody has to wait as the first, and when somebody still has to after some room became free. */
   constructor(bytesMax: number, blockMs: number, clock: ClientClock, onWait: () => void) {
     this.#bytesMax = bytesMax
     this.#blockMs = blockMs
     this.#clock = clock
     this.#onWait = onWait
+  }
+
+  /** How long `admit` waits unless it is told otherwise, milliseconds. */
+  get blockMs(): number {
+    return this.#blockMs
   }
 
   get bytes(): number {
@@ -37,14 +43,19 @@ export class SendWindow {
     return this.#bytes >= this.#bytesMax
   }
 
+  /** Whoever comes now has to wait. */
+  get isBusy(): boolean {
+    return this.full || this.#waiters.size > 0
+  }
+
   take(bytes: number): void {
     this.#bytes += bytes
   }
 
   release(bytes: number): void {
     this.#bytes -= bytes
-    while (this.#waiters.length > 0 && !this.full) this.#waiters.shift()?.run()
-    if (this.#waiters.length > 0) this.#onWait()
+    while (this.#waiters.size > 0 && !this.full) this.#waiters.next()?.run()
+    if (this.#waiters.size > 0) this.#onWait()
   }
 
   /** @throws LIMIT_EXCEEDED when there is no room */
@@ -58,16 +69,19 @@ export class SendWindow {
     )
   }
 
-  /** Runs `action` when there is room, at once if there is. Rejects with what it throws, TIMEOUT, or the signal's reason. */
-  async admit<R>(action: () => R, signal?: AbortSignal): Promise<R> {
+  /**
+   * Runs `action` when there is room, at once if there is. Rejects with what it throws, TIMEOUT (after `blockMs`, default that of the window), or the signal's
+   * reason.
+   */
+  async admit<R>(action: () => R, signal?: AbortSignal, blockMs = this.#blockMs): Promise<R> {
     if (this.#closedBy) throw this.#closedBy
     if (signal?.aborted) throw signal.reason
-    if (!this.full && this.#waiters.length === 0) return action()
+    if (!this.isBusy) return action()
     return new Promise<R>((resolve, reject) => {
       const leave = (): void => {
         cancel()
         signal?.removeEventListener('abort', abort)
-        this.#waiters = this.#waiters.filter(other => other !== waiter)
+        quit()
       }
       const waiter: Waiter = {
         run: () => {
@@ -81,19 +95,21 @@ export class SendWindow {
         fail: error => (leave(), reject(error)),
       }
       const abort = (): void => waiter.fail(signal?.reason as Error)
-      const cancel = this.#clock.schedule(this.#blockMs, () => {
-        const message = `no room for ${this.#blockMs} ms (maxBlockMs): ${this.#bytes} bytes wait for acks`
+      const cancel = this.#clock.schedule(blockMs, () => {
+        const why = blockMs === this.#blockMs ? 'maxBlockMs' : 'deliveryTimeoutMs'
+        const message = `no room for ${Math.round(blockMs)} ms (${why}): ${this.#bytes} bytes wait for acks`
         waiter.fail(notSentError(message, undefined, true))
       })
       signal?.addEventListener('abort', abort)
-      this.#waiters.push(waiter)
-      this.#onWait()
+      const isFirst = this.#waiters.size === 0
+      const quit = this.#waiters.join(waiter)
+      if (isFirst) this.#onWait()
     })
   }
 
   /** Resolves once everybody who waits now has had room or has given up. */
   async passed(): Promise<void> {
-    if (this.#waiters.length === 0) return
+    if (this.#waiters.size === 0) return
     // Whoever came before has waited as long as this, and runs first.
     await this.admit(() => {}).catch(() => {})
   }
@@ -101,6 +117,6 @@ export class SendWindow {
   /** Refuses all who wait, now and later. */
   close(error: LogloomError): void {
     this.#closedBy = error
-    for (const waiter of this.#waiters.slice()) waiter.fail(error)
+    for (let one = this.#waiters.next(); one; one = this.#waiters.next()) one.fail(error)
   }
 }

@@ -16,6 +16,8 @@ export interface PendingRecord {
   readonly ticket: PendingTicket
   readonly bytes: number
   readonly deadlineMs: number
+  /** Called once it waits no more. */
+  onLeft?: () => void
 }
 
 const encoder = new TextEncoder()
@@ -38,6 +40,26 @@ export class TopicRoute {
     this.name = name
     this.#partitioner = partitioner
     this.#sticky = Math.floor(start * 2 ** 20)
+  }
+
+  /** Records wait for its partitions, or for others to be chosen. */
+  get hasWaiting(): boolean {
+    return this.pending.length > 0 || this.lanes.some(lane => (lane?.recalled.length ?? 0) > 0)
+  }
+
+  /** Resolves once the records that wait now have places, or were rejected. */
+  async placed(): Promise<void> {
+    const last = this.pending.at(-1)
+    if (last === undefined) return
+    await new Promise<void>(resolve => {
+      const { onLeft } = last
+      last.onLeft = () => (onLeft?.(), resolve())
+    })
+  }
+
+  /** They wait no more. */
+  left(records: readonly PendingRecord[]): void {
+    for (const { onLeft } of records) onLeft?.()
   }
 
   /** Chooses a partition. @throws INVALID_REQUEST when the caller's partitioner is wrong */
