@@ -40,6 +40,8 @@ export class Client {
   #deadLetterProducer: Producer | undefined
   #admin: Admin | undefined
   #closing: Promise<void> | undefined
+  /** Consumers and queues are closed, and producers are on the way. */
+  #ended = false
 
   /** Made by {@link connect}. */
   constructor(connection: Connection, deliveryTimeoutMs: number) {
@@ -49,7 +51,7 @@ export class Client {
     this.#deliveryTimeoutMs = deliveryTimeoutMs
     this.#deadLetters = new DeadLetters(
       this.#readers,
-      () => (this.#deadLetterProducer ??= this.producer({ lingerMs: 0 })),
+      () => (this.#deadLetterProducer ??= this.#newProducer({ lingerMs: 0 })),
     )
     this.read = this.#readers.read
   }
@@ -67,6 +69,12 @@ export class Client {
   /** @throws INVALID_REQUEST, UNSUPPORTED_CODEC, CONNECTION_CLOSED */
   producer(options: ProducerOptions = {}): Producer {
     this.#assertOpen()
+    return this.#newProducer(options)
+  }
+
+  /** Also for handlers that end what they are at while consumers and queues are closed. */
+  #newProducer(options: ProducerOptions): Producer {
+    this.#assertUsable()
     const producer = new Producer(this.#connection, this.#catalog, options, {
       deliveryTimeoutMs: this.#deliveryTimeoutMs,
       onClosed: closed => this.#producers.delete(closed),
@@ -125,7 +133,7 @@ export class Client {
 
   /**
    * Runs `work` and then sends everything that it gave to the transaction in one append: records for any topics, and the offsets of the group consumer
-   * from which they were made. Nothing is sent when it throws.
+   * from which they were made. Nothing is sent when it throws. Handlers that {@link close} waits for may still run one.
    * @returns the acks of the records, in order
    * @throws what `work` throws; STALE_GENERATION, UNKNOWN_MEMBER, PRODUCER_FENCED and other refusals: nothing was written
    */
@@ -133,11 +141,11 @@ export class Client {
     work: (tx: Transaction) => unknown,
     { transactionalId, signal }: TransactionOptions = {},
   ): Promise<readonly Ack[]> {
-    this.#assertOpen()
+    this.#assertUsable()
     const name = transactionalId ?? ''
     let producer = this.#transactional.get(name)
     if (producer === undefined) {
-      producer = this.producer(transactionalId === undefined ? {} : { transactionalId })
+      producer = this.#newProducer(transactionalId === undefined ? {} : { transactionalId })
       this.#transactional.set(name, producer)
     }
     const run = async (): Promise<readonly Ack[]> => {
@@ -166,7 +174,10 @@ export class Client {
     return this.#admin
   }
 
-  /** Flushes producers for at most `timeoutMs` (default 30000), then ends everything. Idempotent. */
+  /**
+   * Closes consumers and queues, whose handlers may end what they are at, then flushes producers for at most `timeoutMs` (default 30000), then ends
+   * everything. Idempotent.
+   */
   close(o: { timeoutMs?: number } = {}): Promise<void> {
     this.#closing ??= this.#close(o.timeoutMs ?? 30_000)
     return this.#closing
@@ -178,6 +189,7 @@ export class Client {
 
   async #close(timeoutMs: number): Promise<void> {
     await Promise.all([...this.#consumers, ...this.#queues].map(each => each.close()))
+    this.#ended = true
     await Promise.all([...this.#producers].map(producer => producer.close({ timeoutMs })))
     await this.#connection.close()
     await this.#readers.close()
@@ -185,6 +197,11 @@ export class Client {
 
   #assertOpen(): void {
     if (this.#closing) throw closedError('client')
+    this.#assertUsable()
+  }
+
+  #assertUsable(): void {
+    if (this.#ended) throw closedError('client')
     if (this.#connection.closedBy) throw this.#connection.closedBy
   }
 }

@@ -61,6 +61,8 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
   readonly #tracing: Tracing | undefined
   readonly #whole = new Map<string, WholeTopic>()
   #failure: LogloomError | undefined
+  /** Why it was closed before it had begun. */
+  #notOpened: unknown
   #feeds: PartitionFeed[] = []
   #nexts: number[] = []
   #turn = 0
@@ -100,12 +102,19 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
     this.#wake?.()
   }
 
-  /** Starts reading if need be; resolves with the starting positions, once every record written from now on will be seen. */
+  /** Starts reading if need be; resolves with the starting positions, once every record written from now on will be seen. An error closes the reader. */
   async opened(): Promise<readonly Position[]> {
-    await this.#started()
-    while (!this.#begun()) {
-      this.#throwIfOver()
-      await this.#change()
+    try {
+      await this.#started()
+      while (!this.#begun()) {
+        this.#throwIfOver()
+        await this.#change()
+      }
+    } catch (error) {
+      // Whoever goes on to ask for records hears why there are none.
+      if (!this.#closed) this.#notOpened = error
+      await this.close()
+      throw error
     }
     return this.#feeds.map(({ topic, partition }, i) => ({
       topic,
@@ -360,11 +369,13 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
 
   /** The next batch that holds a record, or undefined at the end. */
   async #nextBatch(): Promise<ReadBatch<V, K> | undefined> {
+    if (this.#notOpened !== undefined) throw this.#notOpened
     try {
       if (!this.#starting) await this.#started()
       else await this.#starting
       while (true) {
         this.#throwIfAborted()
+        if (this.#notOpened !== undefined) throw this.#notOpened
         if (this.#closed) return undefined
         const index = this.#begun() ? this.#readyFeed() : -1
         const feed = this.#feeds[index]
@@ -387,6 +398,7 @@ export class Reader<V, K = string> implements AsyncIterable<ReadRecord<V, K>> {
       const wasClosed = this.#closed
       await this.close()
       this.#throwIfAborted()
+      if (this.#notOpened !== undefined) throw this.#notOpened
       if (wasClosed) return undefined
       throw error
     }

@@ -9,6 +9,7 @@ import { pause } from '../clock.ts'
 import { closedError } from '../failures.ts'
 import type { Connection } from '../connection.ts'
 import { checkDeadLetterTopic, type DeadLetters } from '../dead-letter.ts'
+import { endable } from '../endable.ts'
 import type { ReadRecord } from '../read-record.ts'
 import type { OnInvalid, SomeTopic } from '../read-options.ts'
 import type { Readers } from '../read-topics.ts'
@@ -125,15 +126,23 @@ export class Consumer<V = string, K = string> {
   }
 
   /** Records one by one. With autoCommit a record counts as processed once the next one is asked for. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<GroupRecord<V, K>, void, void> {
-    for await (const batch of this.batches({ one: true })) yield* batch.records
+  [Symbol.asyncIterator](): AsyncGenerator<GroupRecord<V, K>, void, void> {
+    return endable(this.#oneByOne(), () => void this.close())
+  }
+
+  async *#oneByOne(): AsyncGenerator<GroupRecord<V, K>, void, void> {
+    for await (const batch of this.#batches(true)) yield* batch.records
   }
 
   /**
    * Records as they were delivered: arrays of one partition each. With autoCommit a batch counts as processed once the next one is asked for. Use one
    * of iteration, `batches` and `run`, once.
    */
-  async *batches(o: { readonly one?: boolean } = {}): AsyncGenerator<GroupBatch<V, K>, void, void> {
+  batches(o: { readonly one?: boolean } = {}): AsyncGenerator<GroupBatch<V, K>, void, void> {
+    return endable(this.#batches(o.one === true), () => void this.close())
+  }
+
+  async *#batches(isOne: boolean): AsyncGenerator<GroupBatch<V, K>, void, void> {
     this.#claim()
     const { tracing } = this.#connection
     const group = this.groupId
@@ -147,7 +156,7 @@ export class Consumer<V = string, K = string> {
         const { held, batch } = taken
         const typed = batch as GroupBatch<V, K>
         received?.({ group, records: typed.records })
-        if (o.one === true)
+        if (isOne)
           for (const record of typed.records) {
             // The rest of what was asked back is for its next owner.
             if (held.abort.signal.aborted) held.abandon(record.offset)
@@ -188,7 +197,8 @@ export class Consumer<V = string, K = string> {
       isEnding: () => this.#closing !== undefined,
     })
     const running = runner.run()
-    this.#drained = running.catch(() => {})
+    // One that failed ends the run; others may be in the middle of something.
+    this.#drained = running.catch(() => runner.drained())
     try {
       await running
     } finally {
@@ -210,7 +220,7 @@ export class Consumer<V = string, K = string> {
         ...(metadata === undefined ? {} : { metadata }),
       }
     })
-    await this.#commit(places)
+    if (places.length > 0) await this.#commit(() => places)
   }
 
   /** Hands out no more of a topic, or of one partition of it, until {@link resume}; it stays this member's. */
@@ -239,12 +249,13 @@ export class Consumer<V = string, K = string> {
     send: (commit: Readonly<Record<string, unknown>>) => Promise<R>,
   ): Promise<R> {
     if (this.#member === undefined) throw closedError('consumer')
-    const result = await this.#member.withCommit(places, send)
-    this.#remember(places)
-    return result
+    return this.#member.withCommit(places, send)
   }
 
-  /** Commits what was processed (with autoCommit), leaves the group and ends every iteration. Idempotent. */
+  /**
+   * Waits for handlers that run, at most 30 s, so a handler must not wait for it; commits what was processed (with autoCommit) unless the broker refuses or
+   * is away for too long; leaves the group and ends every iteration. Idempotent.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -263,8 +274,8 @@ export class Consumer<V = string, K = string> {
     this.#stop.abort()
     const all = [...this.#held.values()]
     for (const held of all) held.abort.abort(closedError('consumer'))
-    if (this.#settings.autoCommit && this.#failure === undefined)
-      await this.#commitDue(all).catch(() => {})
+    // Also when a partition cannot be read: what was lost with the membership is not held any more.
+    if (this.#settings.autoCommit) await this.#commitDue(all).catch(() => {})
     await this.#member?.close()
     this.#held.clear()
     this.#onClosed(this as unknown as Consumer<never, never>)
@@ -283,6 +294,7 @@ export class Consumer<V = string, K = string> {
     this.#member = new GroupMember(this.#connection, this.#settings, {
       onAssignment: assignment => this.#assign(assignment),
       onLost: error => this.#lose([...this.#held.values()], error),
+      onCommitted: places => this.#remember(places),
       onFailed: error => {
         // Whoever works on its records must hear of it: nothing of that can be committed any more.
         this.#lose([...this.#held.values()], error)
@@ -456,7 +468,7 @@ export class Consumer<V = string, K = string> {
     })
     const committing = (origin: Origin) => async (): Promise<void> => {
       origin.check()
-      await this.#commit([origin.place])
+      await this.#commit(() => [origin.place])
     }
     const records = found.records.map((record): GroupRecord<unknown, unknown> => {
       const origin = originAt(record.offset, false)
@@ -490,28 +502,27 @@ export class Consumer<V = string, K = string> {
     const offset = held.ended(!this.#settings.autoCommit)
     // What fails now is tried again soon.
     if (offset !== undefined)
-      this.#commit([{ topic, partition, generation, offset }]).catch(() => {})
+      this.#commit(() => [{ topic, partition, generation, offset }]).catch(() => {})
   }
 
+  /** What is due once earlier commits are over: it must not take back what those have committed. */
   async #commitDue(all: readonly HeldPartition[]): Promise<void> {
-    await this.#commit(
+    const due = (): readonly CommitPlace[] =>
       all.flatMap((held): CommitPlace[] => {
         const { topic, partition, generation, due: offset } = held
         return offset === undefined ? [] : [{ topic, partition, generation, offset }]
-      }),
-    )
+      })
+    if (due().length > 0) await this.#commit(due)
   }
 
-  async #commit(places: readonly CommitPlace[]): Promise<void> {
-    if (places.length === 0) return
+  async #commit(places: () => readonly CommitPlace[]): Promise<void> {
     if (this.#member === undefined) throw closedError('consumer')
     const member = this.#member
     const { tracing } = this.#connection
     const commit = (): Promise<void> => member.commit(places)
     await (tracing === undefined
       ? commit()
-      : tracing.settle('commit', this.groupId, places, commit))
-    this.#remember(places)
+      : tracing.settle('commit', this.groupId, places(), commit))
   }
 
   #remember(places: readonly CommitPlace[]): void {

@@ -39,6 +39,8 @@ export interface CommitPlace extends Place {
 }
 
 export interface GroupMemberEvents {
+  /** Before the next commit asks what there is to commit. */
+  readonly onCommitted: (places: readonly CommitPlace[]) => void
   readonly onAssignment: (assignment: Assignment) => void
   /** The membership is over, and what was held is another's; a new one begins unless `error` is final. */
   readonly onLost: (error: LogloomError) => void
@@ -74,24 +76,38 @@ export class GroupMember {
     return this.#id
   }
 
-  /** @throws STALE_GENERATION, UNKNOWN_MEMBER: nothing was committed; CONNECTION_CLOSED, TIMEOUT: nobody knows */
-  commit(places: readonly CommitPlace[]): Promise<void> {
-    if (places.length === 0) return this.#committing.then(() => {})
-    return this.withCommit(places, async fields => {
+  /**
+   * `places` is asked for once every earlier commit is over; nothing is sent for none.
+   * @throws STALE_GENERATION, UNKNOWN_MEMBER: nothing was committed; CONNECTION_CLOSED, TIMEOUT: nobody knows
+   */
+  async commit(places: () => readonly CommitPlace[]): Promise<void> {
+    await this.#inTurn(places, async fields => {
       await this.#connection.call('commitOffsets', fields)
     })
   }
 
   /** Runs `send` with the fields of a commit, once every earlier commit is over. */
   withCommit<R>(places: readonly CommitPlace[], send: (fields: Frame) => Promise<R>): Promise<R> {
-    const run = this.#committing.then(() =>
-      send({
+    return this.#inTurn(() => places, send) as Promise<R>
+  }
+
+  /** Undefined when there is nothing to commit. */
+  #inTurn<R>(
+    placesNow: () => readonly CommitPlace[],
+    send: (fields: Frame) => Promise<R>,
+  ): Promise<R | undefined> {
+    const run = this.#committing.then(async () => {
+      const places = placesNow()
+      if (places.length === 0) return undefined
+      const result = await send({
         group: this.#settings.groupId,
         memberId: this.#id,
         sequence: ++this.#sequence,
         offsets: places.map(place => ({ ...place })),
-      }),
-    )
+      })
+      this.#events.onCommitted(places)
+      return result
+    })
     this.#committing = run.catch(() => {})
     return run
   }

@@ -97,7 +97,13 @@ export class HeldPartition implements Place, Gate {
   /** Everything below it is done. */
   get processed(): number | undefined {
     if (this.#next === undefined) return undefined
-    return Math.min(this.#next, this.#limit, ...this.#open)
+    return Math.min(this.#next, this.#limit, this.#first)
+  }
+
+  /** The first record that is being worked on: they are handed out in order, and a set keeps that. */
+  get #first(): number {
+    for (const offset of this.#open) return offset
+    return Number.POSITIVE_INFINITY
   }
 
   /** What is to be committed; undefined when nothing is. */
@@ -108,8 +114,7 @@ export class HeldPartition implements Place, Gate {
 
   /** No record before `offset` is being worked on. */
   isFirst(offset: number): boolean {
-    for (const other of this.#open) if (other < offset) return false
-    return true
+    return this.#first >= offset
   }
 
   get isIdle(): boolean {

@@ -60,7 +60,24 @@ export class Runner<V, K> {
     this.#concurrency = Math.max(1, Math.floor(options.concurrency ?? 1))
   }
 
+  /** Ends when there is nothing more to take and all handlers have ended, or as soon as something failed. @throws what failed */
   async run(): Promise<void> {
+    try {
+      await this.#takeAll()
+    } catch (error) {
+      // What waits is not begun any more.
+      this.#failure ??= { error }
+    }
+    if (this.#failure === undefined) await this.drained()
+    this.#throwIfFailed()
+  }
+
+  /** Resolves once no handler runs any more. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#tails.values())
+  }
+
+  async #takeAll(): Promise<void> {
     for (;;) {
       const failed = new Promise<undefined>(resolve => {
         this.#onPending = () => {
@@ -68,18 +85,16 @@ export class Runner<V, K> {
         }
       })
       const taken = await Promise.race([this.#context.take(), failed])
-      this.#throwIfFailed()
-      if (taken === undefined) break
+      if (taken === undefined || this.#failure !== undefined) return
       for (const record of taken.batch.records) {
         while (this.#pending >= this.#concurrency * waitingPerSlot && this.#failure === undefined)
           await new Promise<void>(resolve => {
             this.#onPending = resolve
           })
-        this.#throwIfFailed()
+        if (this.#failure !== undefined) return
         this.#dispatch(taken, record as GroupRecord<V, K>)
       }
     }
-    await Promise.all(this.#tails.values())
   }
 
   #dispatch(taken: Taken, record: GroupRecord<V, K>): void {

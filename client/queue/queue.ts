@@ -12,6 +12,7 @@ import { CommandLane } from '../command-lane.ts'
 import { type Delivered, deliveredOf } from '../checked.ts'
 import type { Connection } from '../connection.ts'
 import type { DeadLetters, RawRecord } from '../dead-letter.ts'
+import { endable } from '../endable.ts'
 import { asLogloomError, closedError, isTransient } from '../failures.ts'
 import { plainBytes } from '../plain-bytes.ts'
 import type { Offset } from '../positions.ts'
@@ -23,7 +24,7 @@ import { type AckKind, Acks, notHeld, runsOf, wordOf } from './acks.ts'
 import { HeldRecord } from './held-record.ts'
 import type { QueueSettings } from './queue-options.ts'
 
-/** A record with what can be said of it; each but `extend` once. */
+/** A record with what can be said of it; each but `extend` once. Nobody has to wait for the answers: a refusal is no unhandled rejection. */
 export interface QueueRecord<V, K = string>
   extends Pick<
     ReadRecord<V, K>,
@@ -57,7 +58,7 @@ const pollMs = 1000
 const recordsPerFetchMax = 2000
 /** How long {@link Queue.close} waits for handlers that run. */
 const drainMs = 30_000
-/** How long {@link Queue.close} waits for what is to be said. */
+/** How long {@link Queue.close} waits for the answer to its goodbye. */
 const leaveMs = 5000
 
 export class Queue<V = string, K = string> {
@@ -78,6 +79,8 @@ export class Queue<V = string, K = string> {
   #cancelRenewal: (() => void) | undefined
   #closing: Promise<void> | undefined
   #working: Promise<unknown> = Promise.resolve()
+  /** Appends on their way that acknowledge records. */
+  readonly #sending = new Set<Promise<unknown>>()
 
   /** Made by {@link Client.queue}; asks for records when the first one is. */
   constructor(
@@ -117,7 +120,11 @@ export class Queue<V = string, K = string> {
   }
 
   /** Records one by one. What nothing was said of is delivered again, here or elsewhere. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<QueueRecord<V, K>, void, void> {
+  [Symbol.asyncIterator](): AsyncGenerator<QueueRecord<V, K>, void, void> {
+    return endable(this.#oneByOne(), () => void this.close())
+  }
+
+  async *#oneByOne(): AsyncGenerator<QueueRecord<V, K>, void, void> {
     this.#start()
     try {
       for (;;) {
@@ -143,16 +150,19 @@ export class Queue<V = string, K = string> {
     const workers = Array.from({ length: Math.max(1, Math.floor(o.concurrency ?? 1)) }, () =>
       this.#work(traced, o),
     )
-    const working = Promise.all(workers)
-    this.#working = working.catch(() => {})
+    // One that failed ends the run; others may be in the middle of something.
+    this.#working = Promise.allSettled(workers)
     try {
-      await working
+      await Promise.all(workers)
     } finally {
       await this.close()
     }
   }
 
-  /** Waits for handlers that run, says what is to be said, and gives back what nobody was given. Idempotent. */
+  /**
+   * Waits for handlers that run, at most 30 s, so a handler must not wait for it; says what is to be said, and resolves when that was answered; gives back
+   * what nobody was given. Idempotent.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#leave()
     return this.#closing
@@ -167,7 +177,16 @@ export class Queue<V = string, K = string> {
     records: readonly HeldRecord[],
     send: (ack: Frame) => Promise<R>,
   ): Promise<R> {
-    for (const held of records) this.#settle(held)
+    for (const held of records) if (held.isSettled) throw notHeld(held.raw, this.group)
+    for (const held of records) held.isSettled = true
+    const sent = this.#sendWith(records, send)
+    this.#sending.add(sent)
+    const forget = (): boolean => this.#sending.delete(sent)
+    sent.then(forget, forget)
+    return sent
+  }
+
+  async #sendWith<R>(records: readonly HeldRecord[], send: (ack: Frame) => Promise<R>): Promise<R> {
     const words = records.map(held => wordOf(held, 'accept'))
     try {
       const sent = await send({ ...this.#who, records: runsOf(words) })
@@ -264,10 +283,10 @@ export class Queue<V = string, K = string> {
       },
       deliveryCount,
       signal,
-      ack: () => this.#say(held, 'accept', 0),
-      nack: (o = {}) => this.#nack(held, o.delayMs ?? 0),
-      reject: error => this.#giveUp(held, error ?? 'rejected'),
-      extend: ms => this.#extend(held, ms),
+      ack: () => unheeded(this.#say(held, 'accept', 0)),
+      nack: (o = {}) => unheeded(this.#nack(held, o.delayMs ?? 0)),
+      reject: error => unheeded(this.#giveUp(held, error ?? 'rejected')),
+      extend: ms => unheeded(this.#extend(held, ms)),
     }
     origins.set(record, { queue: this as unknown as Queue<never, never>, held })
     return record
@@ -338,51 +357,64 @@ export class Queue<V = string, K = string> {
     }
   }
 
+  /** Until the queue is closed, through every outage. @throws what will repeat itself */
   async #fetchAll(): Promise<void> {
     const { clock, backoff } = this.#connection
-    const { maxRecords, maxBytes, recordLockDurationMs, topics } = this.#settings
-    await this.#openGroup()
+    let isOpen = false
+    let isInDoubt = false
     for (let failures = 0; !this.#stop.signal.aborted; ) {
-      const room = maxRecords - this.#held.size
-      // Half of it at a time, so that not every record costs a request.
-      if (room < Math.max(1, Math.floor(maxRecords / 2))) {
-        await new Promise<void>(resolve => this.#wake.push(resolve))
-        continue
-      }
       try {
-        const link = await this.#connection.waitForLink({ signal: this.#stop.signal })
-        const sentMs = clock.nowMs()
-        const fields = {
-          ...this.#who,
-          topics: topics.map(topic => topicName(topic)),
-          maxRecords: Math.min(room, recordsPerFetchMax),
-          maxBytes,
-          maxWaitMs: pollMs,
-          recordLockDurationMs,
-        }
-        const reply = await link.channel.request('shareFetch', fields, {
-          timeoutMs: this.#connection.requestTimeoutMs,
-        })
-        // What comes now was given back already.
+        if (!isOpen) await this.#openGroup()
+        isOpen = true
+        if (isInDoubt) await this.#giveBack(this.#held)
+        isInDoubt = false
+        const room = await this.#room()
         if (this.#stop.signal.aborted) return
-        const lockedUntilMs = sentMs + Number(reply['waitedMs']) + recordLockDurationMs
-        await this.#receive(deliveredOf(reply, fields.maxRecords), lockedUntilMs)
+        isInDoubt = true
+        await this.#fetch(room)
+        isInDoubt = false
         failures = 0
       } catch (error) {
         if (this.#stop.signal.aborted) return
         const known = asLogloomError(error)
-        if (known.code === 'UNKNOWN_GROUP') {
-          // It was deleted; once more, and somebody deletes it all the time.
-          if (failures++ > 0)
-            await pause(clock, fullJitterMs(failures, backoff, clock), this.#stop.signal)
-          await this.#openGroup()
-        } else if (!isTransient(known)) throw known
-        else {
-          await pause(clock, fullJitterMs(failures++, backoff, clock), this.#stop.signal)
-          await this.#giveBack(this.#held)
-        }
+        // It was deleted; once more, and somebody deletes it all the time.
+        if (known.code === 'UNKNOWN_GROUP') isOpen = false
+        else if (!isTransient(known)) throw known
+        if (isOpen || failures > 0)
+          await pause(clock, fullJitterMs(failures, backoff, clock), this.#stop.signal)
+        failures++
       }
     }
+  }
+
+  /** How many records there is room for, once that is half of all, so that not every record costs a request; or anything after close. */
+  async #room(): Promise<number> {
+    const { maxRecords } = this.#settings
+    for (;;) {
+      const room = maxRecords - this.#held.size
+      if (room >= Math.max(1, Math.floor(maxRecords / 2)) || this.#stop.signal.aborted) return room
+      await new Promise<void>(resolve => this.#wake.push(resolve))
+    }
+  }
+
+  async #fetch(room: number): Promise<void> {
+    const { maxBytes, recordLockDurationMs, topics } = this.#settings
+    const { clock, requestTimeoutMs: timeoutMs } = this.#connection
+    const link = await this.#connection.waitForLink({ signal: this.#stop.signal })
+    const sentMs = clock.nowMs()
+    const fields = {
+      ...this.#who,
+      topics: topics.map(topic => topicName(topic)),
+      maxRecords: Math.min(room, recordsPerFetchMax),
+      maxBytes,
+      maxWaitMs: pollMs,
+      recordLockDurationMs,
+    }
+    const reply = await link.channel.request('shareFetch', fields, { timeoutMs })
+    // What comes now was given back already.
+    if (this.#stop.signal.aborted) return
+    const lockedUntilMs = sentMs + Number(reply['waitedMs']) + recordLockDurationMs
+    await this.#receive(deliveredOf(reply, fields.maxRecords), lockedUntilMs)
   }
 
   async #openGroup(): Promise<void> {
@@ -484,8 +516,9 @@ export class Queue<V = string, K = string> {
     const drained = new AbortController()
     void this.#working.finally(() => drained.abort())
     await pause(clock, drainMs, drained.signal)
+    // What is being acknowledged is still this member's until it is.
+    await Promise.allSettled([this.#acks.flush(), ...this.#sending])
     this.#cancelRenewal?.()
-    await this.#acks.flush()
     const link = this.#connection.link
     if (this.#fetching !== undefined && link)
       // Once, and not for long: who cannot say goodbye is missed when the locks are over.
@@ -522,6 +555,12 @@ async function recordsIn({ topic, partition, items }: Delivered) {
     }
   }
   return found
+}
+
+/** May be left alone: whoever does not wait for it hears of a refusal by the record's signal, or by its next delivery. */
+function unheeded(said: Promise<void>): Promise<void> {
+  said.catch(() => {})
+  return said
 }
 
 /** Waits, and is content with a record that is somebody else's by now. */
