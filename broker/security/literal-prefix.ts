@@ -4,10 +4,19 @@ const letter = /[A-Za-z0-9_-]/
 /** What may be written as `\.` and means itself. */
 const mark = /[^A-Za-z0-9]/
 
+/** What stands for nothing by itself: a quantifier behind it, as in `a(?)*`, `a(?i)?` or `a\Q\E?`, goes with what is before it. */
+const nothing = /\(\?|\\[QE]/
+
 /** `pattern` matches whole names (broker/state/groups/pattern.ts). */
 export function literalPrefix(pattern: string): string {
   // One alternative could begin otherwise.
   if (pattern.includes('|')) return ''
+  const prefix = firstLetters(pattern)
+  return nothing.test(pattern) ? prefix.slice(0, -1) : prefix
+}
+
+/** The last of them occurs at least once, unless a quantifier comes behind something that stands for nothing. */
+function firstLetters(pattern: string): string {
   let prefix = ''
   let at = pattern.startsWith('^') ? 1 : 0
   while (at < pattern.length) {

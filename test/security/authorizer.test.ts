@@ -252,6 +252,11 @@ describe('what all names of a pattern begin with', () => {
     ['\\d+', ''],
     ['[ab]c', ''],
     ['or[ab]c', 'or'],
+    ['orders(?)?', 'order'],
+    ['orders(?i)*', 'order'],
+    ['orders+(?)?', 'order'],
+    ['orders\\Q\\E?', 'order'],
+    ['orders-(?:eu)+', 'orders'],
   ])('%s: %j', (pattern, prefix) => {
     expect(literalPrefix(pattern)).toBe(prefix)
   })
@@ -273,6 +278,11 @@ describe('what all names of a pattern begin with', () => {
       '{2}',
       '^',
       '$',
+      '(?)',
+      '(?i)',
+      '(?:',
+      '\\Q',
+      '\\E',
     )
     const patterns = fc.array(pieces, { minLength: 1, maxLength: 7 }).map(list => list.join(''))
     const topics = fc.stringMatching(/^[ab.-]{1,6}$/)
@@ -293,7 +303,7 @@ describe('what all names of a pattern begin with', () => {
       }),
       { numRuns: 3000 },
     )
-    expect(matched).toBeGreaterThan(100)
+    expect(matched).toBeGreaterThan(30)
   })
 })
 
