@@ -20,6 +20,7 @@ import {
   topicsPerMemberMax,
 } from './group-limits.ts'
 import { Membership } from './membership.ts'
+import { memberKey } from './memberships.ts'
 import { mayJoin } from './permissions.ts'
 import { acceptedOrThrow } from './produce.ts'
 
@@ -73,7 +74,7 @@ export async function joinGroup(
   } as const
   // Not the frame, which may hold more.
   const asked = { op: 'joinGroup', group, topics, pattern }
-  const key = `${group}/${memberId}`
+  const key = memberKey(group, memberId)
   const { memberships } = connection
   const join = memberships.beginJoin(key)
   try {
@@ -101,7 +102,7 @@ export async function leaveGroup(
   connection: Connection,
 ): Promise<Frame> {
   const [group, memberId] = [groupName(frame), checkMemberId(frame, 'memberId')]
-  const key = `${group}/${memberId}`
+  const key = memberKey(group, memberId)
   if (optBool(frame, 'stay') === true) {
     connection.memberships.detach(key)
     return {}

@@ -9,6 +9,7 @@ import type { Access } from '../security/authorizer.ts'
 import type { MemberView } from '../state/groups/group-machine.ts'
 import type { Connection } from './connection.ts'
 import type { GatewayContext } from './context.ts'
+import { memberKey } from './memberships.ts'
 
 /** Before what the broker could not take is said again. */
 const retryMs = 500
@@ -98,7 +99,7 @@ export class Membership {
   private look(): void {
     const { group: name, memberId, attachment, instanceId } = this.options
     // While the member joins anew on this connection, what changes is told by the next membership.
-    if (this.ended || this.connection.memberships.isJoining(`${name}/${memberId}`)) return
+    if (this.ended || this.connection.memberships.isJoining(memberKey(name, memberId))) return
     const group = this.context.broker.group(name)
     const member = group?.members.get(memberId)
     if (member !== undefined && member.attachment === attachment) {

@@ -13,7 +13,12 @@ export interface PendingJoin {
   hasLeft: boolean
 }
 
-/** By `group/memberId`. */
+/** Names one member among all groups: neither name holds a space, and both may hold anything else that is visible. */
+export function memberKey(group: string, memberId: string): string {
+  return `${group} ${memberId}`
+}
+
+/** By `memberKey`. */
 export class Memberships {
   private readonly members = new Map<string, Membership>()
   /** Of members that have not left meanwhile. */

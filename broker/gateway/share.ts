@@ -15,6 +15,7 @@ import { checkMemberId, groupName, rowsOf, topicOf } from './groups.ts'
 import { demandOf } from './share-demand.ts'
 import { formatItems, type ReadFormat, readFormat } from './items.ts'
 import { acceptedOrThrow } from './produce.ts'
+import { memberKey } from './memberships.ts'
 import { resultOf } from './repeated.ts'
 import {
   acksPerRequestMax,
@@ -101,7 +102,7 @@ export async function shareFetch(
   const maxBytes = Math.min(optUint(frame, 'maxBytes') ?? maxBytesDefault, settings.fetchBytesMax)
   const waitMs = Math.min(optUint(frame, 'maxWaitMs') ?? maxWaitMsDefault, settings.fetchWaitMsMax)
   const format = readFormat(frame)
-  const left = beginToWait(connection, `${name}/${memberId}`)
+  const left = beginToWait(connection, memberKey(name, memberId))
   const lease = { group: name, memberId, maxRecords, maxBytes, lockMs }
   try {
     return await poll(context, connection, call, {
@@ -112,7 +113,7 @@ export async function shareFetch(
       left: left.signal,
     })
   } finally {
-    endToWait(connection, `${name}/${memberId}`, left)
+    endToWait(connection, memberKey(name, memberId), left)
   }
 }
 
@@ -218,7 +219,7 @@ export async function leaveShareGroup(
 ): Promise<Frame> {
   const group = groupName(frame)
   const memberId = checkMemberId(frame, 'memberId')
-  waiting.get(connection)?.get(`${group}/${memberId}`)?.abort()
+  waiting.get(connection)?.get(memberKey(group, memberId))?.abort()
   const except: OffsetRun[] = []
   for (const row of optArray(frame, 'except') === undefined ? [] : rowsOf(frame, 'except')) {
     const topic = context.broker.topicByName(str(row, 'topic'))

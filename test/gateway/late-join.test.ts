@@ -109,6 +109,22 @@ describe('a join that takes effect late', () => {
   })
 })
 
+it('members whose groups and names look alike when they are put together are away together with their connection', async () => {
+  const { broker, url } = running
+  const member = (group: string, memberId: string): unknown =>
+    client.call('joinGroup', { ...join, group, memberId })
+  client = await RawClient.connect(url)
+  const joined = [member('a/b', 'c'), member('a', 'b/c')]
+  await isHeld('joinGroup', 'joinGroup')
+  await groups.letAllGo()
+  await Promise.all(joined)
+  expect(broker.group('a/b')?.members.has('c')).toBe(true)
+  await client.close()
+  await expect
+    .poll(() => [broker.group('a/b'), broker.group('a')], wait)
+    .toEqual([undefined, undefined])
+})
+
 describe('a consumer that is closed before it has joined', () => {
   it.each([undefined, 'i'])(
     'leaves the group all the same (instance id: %s)',
