@@ -1,6 +1,8 @@
 // Slows down whoever tries many tokens: each failure of an address is answered later than the one before. Secrets of 256 bits are not guessed
 // anyway; this keeps the noise down, and the times of the different failures alike. A right token is never delayed.
 
+import { addressKey } from './address-key.ts'
+
 const firstDelayMs = 100
 const delayMsMax = 2000
 const forgetMs = 60_000
@@ -19,7 +21,7 @@ export class GuessBrake {
 
   /** Notes a failure. @returns how long its answer has to wait, ms */
   failed(address: string): number {
-    const key = networkOf(address)
+    const key = addressKey(address)
     const now = this.now()
     const known = this.failures.get(key)
     const count = known === undefined || now - known.at > forgetMs ? 1 : known.count + 1
@@ -38,11 +40,4 @@ export class GuessBrake {
   get size(): number {
     return this.failures.size
   }
-}
-
-/** One customer of IPv6 has 2^64 addresses: they count as one. */
-function networkOf(address: string): string {
-  return address.includes(':') && !address.includes('.')
-    ? address.split(':').slice(0, 4).join(':')
-    : address
 }

@@ -140,6 +140,9 @@ describe('failures', () => {
     expect(brake.failed('10.0.0.2')).toBe(100)
     expect(brake.failed('2001:db8:1:2:3::4')).toBe(100)
     expect(brake.failed('2001:db8:1:2:9::9')).toBe(200)
+    expect(brake.failed('2001:db8::1')).toBe(100)
+    expect(brake.failed('2001:db8::2')).toBe(200)
+    expect(brake.failed('::ffff:10.0.0.2')).toBe(200)
     now = 60_001
     expect(brake.failed('10.0.0.1')).toBe(100)
     for (let i = 0; i < 10_000; i++) brake.failed(`10.1.${i >> 8}.${i % 256}`)

@@ -7,6 +7,7 @@
 //
 // The one that has been silent for longest goes: who means well needs a round trip or two, who does not stays until it is cut.
 
+import { addressKey } from '../../security/address-key.ts'
 import type { Socket } from 'node:net'
 import type { Settings } from '../../settings.ts'
 import { isLoopback } from '../origin.ts'
@@ -109,20 +110,4 @@ export class Doorkeeper {
 /** The same for a TCP connection and for the TLS session on it. */
 function socketName({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>) {
   return `${remoteAddress ?? ''} ${remotePort ?? ''}`
-}
-
-/** Whose address it is: an IPv4 address, or the 64 bits of an IPv6 address that one customer has at least. */
-export function addressKey(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  if (mapped !== undefined) return mapped
-  if (!address.includes(':') || address === '::1') return address
-  const [head = ''] = address.split('%')
-  const [left = '', right] = head.split('::')
-  const groups = left === '' ? [] : left.split(':')
-  const tail = right === undefined || right === '' ? [] : right.split(':')
-  const filled =
-    right === undefined
-      ? groups
-      : [...groups, ...Array<string>(8 - groups.length - tail.length).fill('0'), ...tail]
-  return `${filled.slice(0, 4).join(':')}::/64`
 }
