@@ -4,6 +4,7 @@
 
 import { LogloomError } from '../../wire/errors.ts'
 import { UsageError } from './exit-codes.ts'
+import { printable, printableJson } from './printable.ts'
 
 export type Format = 'table' | 'json'
 
@@ -34,7 +35,7 @@ export function failureOf(error: unknown): Failure {
 /** The text for stderr, newline included. */
 export function formatFailure(error: unknown, format: Format): string {
   const failure = failureOf(error)
-  if (format === 'json') return `${JSON.stringify({ error: failure })}\n`
+  if (format === 'json') return `${printableJson({ error: failure })}\n`
   return formatFailureOf(failure, 'logloom')
 }
 
@@ -46,12 +47,6 @@ export function formatFailureOf({ code, message, hint }: Failure, who: string): 
 
 /** A note for stderr that fails nothing, newline included. */
 export function formatWarning(warning: string, format: Format): string {
-  if (format === 'json') return `${JSON.stringify({ warning })}\n`
+  if (format === 'json') return `${printableJson({ warning })}\n`
   return `logloom: warning: ${printable(warning)}\n`
-}
-
-/** Keeps foreign text from steering the terminal. */
-function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '?')
 }

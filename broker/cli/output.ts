@@ -4,6 +4,7 @@
 // used for data: on pipes it writes synchronously, and while a slow reader holds it no ping would be answered. Not for concurrent use.
 
 import { write, writeSync } from 'node:fs'
+import { printableJson } from './printable.ts'
 
 /** Whoever read our output is gone: the command ends with exit code 0. */
 export class BrokenPipe extends Error {
@@ -25,7 +26,7 @@ export function writeText(text: string): Promise<void> {
 
 /** Writes one JSON object and a newline to stdout. */
 export function writeJson(value: unknown): Promise<void> {
-  return writeText(`${JSON.stringify(value)}\n`)
+  return writeText(`${printableJson(value)}\n`)
 }
 
 /** Writes a short text to stderr at once; a closed stderr is nobody's business. */

@@ -3,13 +3,14 @@
 // Bytes that are UTF-8 become strings, others `{ base64 }`; null stays null. A header name that repeats shows its last value.
 
 import { isUtf8 } from 'node:buffer'
+import { printableJson } from './printable.ts'
 import type { FormattableRecord, RecordWriter } from './record-format.ts'
 
 type JsonBytes = string | { readonly base64: string } | null
 
 /** Writes a record as NDJSON. */
 export const writeRecordJson: RecordWriter = (record, sink) => {
-  sink.text(JSON.stringify(jsonOf(record)))
+  sink.text(printableJson(jsonOf(record)))
   sink.byte(10)
 }
 

@@ -1,5 +1,7 @@
 // Plain text tables: columns padded to their widest cell, numbers to the right, no colours anywhere.
 
+import { printableLine } from './printable.ts'
+
 export type Cell = string | number | null
 
 /** A header and rows as text, newline included. A null is shown as `-`. */
@@ -40,5 +42,5 @@ export function formatBytes(bytes: number): string {
 }
 
 function text(cell: Cell): string {
-  return cell === null ? '-' : String(cell)
+  return cell === null ? '-' : printableLine(String(cell))
 }

@@ -9,7 +9,7 @@ import { LineSplitter } from '../../broker/cli/lines.ts'
 import { compileFormat, type FormattableRecord } from '../../broker/cli/record-format.ts'
 import { writeRecordJson } from '../../broker/cli/record-json.ts'
 import { parseStartOffset } from '../../broker/cli/start-offset.ts'
-import { formatBytes, formatTable } from '../../broker/cli/table.ts'
+import { formatBytes, formatFields, formatTable } from '../../broker/cli/table.ts'
 import { LogloomError } from '../../wire/errors.ts'
 
 const record: FormattableRecord = {
@@ -30,6 +30,27 @@ function written(format: string, of: FormattableRecord = record): Buffer {
   compileFormat(format)(of, sink)
   return Buffer.from(sink.view())
 }
+
+describe('foreign text', () => {
+  const foreign = 'a\u001b[2Jb\u0085c\nd\u202ee\u2028f'
+
+  it('in a table or a failure does not steer the terminal, nor begin a line', () => {
+    const shown = 'a?[2Jb?c?d?e?f'
+    expect(formatTable(['NAME'], [[foreign]])).toBe(`NAME\n${shown}\n`)
+    expect(formatFields({ name: foreign })).toBe(`name  ${shown}\n`)
+    const failed = formatFailure(new LogloomError('INTERNAL', foreign), 'table')
+    expect(failed.split('\n')[0]).toBe('logloom: INTERNAL: a?[2Jb?c')
+  })
+
+  it('in JSON is what it was, in characters that do not steer either', () => {
+    const sink = new ByteSink(1)
+    writeRecordJson({ ...record, value: Buffer.from(foreign) }, sink)
+    const line = Buffer.from(sink.view()).toString()
+    expect(JSON.parse(line)).toMatchObject({ value: foreign })
+    // oxlint-disable-next-line no-control-regex
+    expect(line.trimEnd()).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e\u2028]/)
+  })
+})
 
 describe('a record format', () => {
   it('shows every verb', () => {
