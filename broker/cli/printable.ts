@@ -1,8 +1,8 @@
 // Foreign text on its way to a terminal: names, descriptions and messages that others chose must not steer it, nor look like what they are not.
 
 /** C0 and C1 without line feed and tab, DEL, marks that turn the direction of text around, separators that some terminals take for new lines. */
-// oxlint-disable-next-line no-control-regex
 const steering =
+  // oxlint-disable-next-line no-control-regex
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 // oxlint-disable-next-line no-control-regex
 const aboveAscii = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
