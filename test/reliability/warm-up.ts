@@ -1,7 +1,7 @@
 // Ordinary traffic, so that a process that was just started is as one that has served for a while: batches produced through several connections
 // and consumed, small requests, connections that come and go. Nothing of it is large, and nothing breaks a rule.
 
-import { encodeBatch } from '../../wire/index.ts'
+import { encodeBatch, type Frame, LogloomError } from '../../wire/index.ts'
 import { openChannel } from '../acceptance/measure.ts'
 
 const batchesPerConnection = 600
@@ -24,7 +24,7 @@ export async function warmUp(url: string): Promise<void> {
       let sent = 0
       const lane = async (): Promise<void> => {
         while (sent++ < batchesPerConnection)
-          await channel.request('produce', { topic: 'warm-up', partition, batch })
+          await patiently(() => channel.request('produce', { topic: 'warm-up', partition, batch }))
       }
       await Promise.all(Array.from({ length: inFlight }, lane))
       let from = 0
@@ -42,4 +42,15 @@ export async function warmUp(url: string): Promise<void> {
     channel.close()
   }
   admin.close()
+}
+
+/** Again while the broker has no time for it: disks of shared machines are slow now and then. */
+async function patiently(request: () => Promise<Frame>): Promise<Frame> {
+  for (;;)
+    try {
+      return await request()
+    } catch (error) {
+      if (!(error instanceof LogloomError) || error.code !== 'THROTTLED') throw error
+      await new Promise(resolve => setTimeout(resolve, Number(error.details['retryAfterMs'] ?? 50)))
+    }
 }
