@@ -150,7 +150,7 @@ export class Broker {
       appendsInFlightMax: settings.appendsInFlightMax,
       entryBytesMax: settings.entryBytesMax,
       backlogBytesMax: settings.backlogBytesMax,
-      stamp: () => this.wall.now(),
+      stamp: () => this.wall.stamp(machine.logTime),
       onCommitted: (lsn, entry, ms, index) => this.onCommitted(lsn, entry, ms, index),
       onStage: (stage, ms) => options.observe?.produced?.(stage, ms),
       onFatal,

@@ -56,4 +56,28 @@ describe('the wall clock of a proposer', () => {
     hand.monotonic += 100
     expect(wall.now()).toBe(hand.wall())
   })
+
+  it('stamps from log time on, at half speed, where that is ahead of all clocks, until they agree', () => {
+    const { hand, wall } = clocks()
+    const logTime = hand.wall() + 3_600_000
+    const seen = [wall.stamp(logTime)]
+    for (let i = 0; i < 100; i++) {
+      hand.monotonic += 60_000
+      // Other brokers, or this one alone.
+      seen.push(wall.stamp(i % 2 === 0 ? logTime : (seen.at(-1) as number)))
+    }
+    expect(seen[0]).toBe(logTime)
+    for (let i = 1; i < seen.length; i++)
+      expect((seen[i] as number) - (seen[i - 1] as number)).toBe(30_000)
+    hand.monotonic += 21 * 60_000
+    expect(wall.stamp(seen.at(-1) as number)).toBe(hand.wall())
+    expect(wall.distrusted).toBe(false)
+  })
+
+  it('stamps by the clock where that is ahead, whatever log time is', () => {
+    const { hand, wall } = clocks()
+    expect(wall.stamp(0)).toBe(1_000_000)
+    hand.monotonic += 10
+    expect(wall.stamp(1_000_005)).toBe(1_000_010)
+  })
 })

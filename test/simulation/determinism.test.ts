@@ -97,6 +97,8 @@ const keptSeeds = [
   { scenario: 'brokers', seed: 174, state: 'restore broken off' },
   // A record was trimmed while a member had it, so that others went on with what was written to an added partition later.
   { scenario: 'brokers', seed: 1559, state: 'order not judged' },
+  // The only broker had a clock that was minutes ahead: when the others were back, no lock ended until their clocks had come that far.
+  { scenario: 'brokers', seed: 2698, state: 'fault: clock jump' },
 ] as const
 
 it.each(keptSeeds)('seed $seed of the $scenario scenario passes, and meets: $state', async kept => {
