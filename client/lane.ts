@@ -73,6 +73,8 @@ export class Lane {
   /** The longest pause that a broker has asked for since the last attempt. */
   #retryAfterMs = 0
   #closedBy: LogloomError | undefined
+  /** Who has yet to hear of its end: whoever hears may push more at once, which must find the lane in order. */
+  #toTell: (() => void)[] = []
 
   /** `ids` undefined: no identity, retries may duplicate. `name` appears in messages. */
   constructor(connection: Connection, ids: ProducerIdSource | undefined, name: string) {
@@ -145,14 +147,13 @@ export class Lane {
       broken = true
       this.#fail(entry, this.#expired(entry))
     }
-    if (broken) {
-      this.#breakOff()
-      this.pump()
-    }
+    if (broken) this.#breakOff()
     while (this.#queue[0] && this.#queue[0].item.deadlineMs <= nowMs) {
       const entry = this.#queue.shift() as Entry
       this.#fail(entry, this.#expired(entry))
     }
+    if (broken) this.pump()
+    this.#tell()
   }
 
   /** Rejects everything, now and later. */
@@ -170,6 +171,7 @@ export class Lane {
         uncertain ? outcomeUnknown(`${error.message}; it had been sent`, error) : error,
       )
     }
+    this.#tell()
   }
 
   #hasId(): boolean {
@@ -224,6 +226,7 @@ export class Lane {
         entry.inFlight = false
         this.#onError(entry, asLogloomError(error))
         this.#advance()
+        this.#tell()
       },
     )
   }
@@ -396,7 +399,11 @@ export class Lane {
     entry.attempt++
     entry.inFlight = false
     entry.settled = true
-    entry.item.fail(error)
+    this.#toTell.push(() => entry.item.fail(error))
+  }
+
+  #tell(): void {
+    for (let one = this.#toTell.shift(); one; one = this.#toTell.shift()) one()
   }
 }
 

@@ -107,18 +107,59 @@ describe('a producer', () => {
   it('bounds the wait of an atomic unit for room by its delivery timeout', async () => {
     broker.log.create('t')
     broker.log.create('u')
-    const o = { maxInflightBytes: 100, lingerMs: 0, deliveryTimeoutMs: 300 }
+    const o = { maxInflightBytes: 100, lingerMs: 0, deliveryTimeoutMs: 200 }
     const producer = client.producer(o)
     await producer.send('t', { value: 'first' })
     silence('produce')
-    const full = producer.send('t', { value: 'x'.repeat(200) })
-    full.catch(() => {})
-    // It takes the room when that becomes free, before the unit.
-    producer.send('t', { value: 'z'.repeat(200) }).catch(() => {})
+    // One after the other gets the room, and keeps it for as long as the unit has.
+    for (let i = 0; i < 10; i++) producer.send('t', { value: 'x'.repeat(200) }).catch(() => {})
     await expect(producer.sendBatch(unit, { atomic: true })).rejects.toMatchObject({
       code: 'TIMEOUT',
     })
     expect(broker.count('publish')).toBe(0)
+  })
+
+  it('writes what gets room by the end of a record that was not answered', async () => {
+    broker.log.create('t')
+    const o = { maxInflightBytes: 100, lingerMs: 0, deliveryTimeoutMs: 100 }
+    const producer = client.producer(o)
+    await producer.send('t', { value: 'first' })
+    let produced = 0
+    broker.plan = op => (op === 'produce' && produced++ === 0 ? 'silent' : 'serve')
+    const full = producer.send('t', { value: 'x'.repeat(200) })
+    // Sent at once, since others wait for the room that it takes.
+    const next = producer.send('t', { value: 'y'.repeat(200) })
+    const last = producer.send('t', { value: 'last' })
+    await expect(full).rejects.toMatchObject({ code: 'TIMEOUT' })
+    await Promise.all([next, last])
+    expect(
+      stored('t')
+        .map(value => value.charAt(0))
+        .join(''),
+    ).toBe('fxyl')
+  })
+
+  it('writes what gets room by the end of a record that was refused after it had no answer', async () => {
+    await client.close()
+    client = await connect(broker.url, { requestTimeoutMs: 50, retryBackoffMs: 1 })
+    broker.log.create('t')
+    const producer = client.producer({ maxInflightBytes: 100, lingerMs: 0 })
+    await producer.send('t', { value: 'first' })
+    const refused = new LogloomError('INVALID_REQUEST', 'not this one')
+    const plans = ['silent', refused] as const
+    let produced = 0
+    broker.plan = op => (op === 'produce' ? (plans[produced++] ?? 'serve') : 'serve')
+    const full = producer.send('t', { value: 'x'.repeat(200) })
+    // Sent at once, since others wait for the room that it takes.
+    const next = producer.send('t', { value: 'y'.repeat(200) })
+    const last = producer.send('t', { value: 'last' })
+    await expect(full).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' })
+    await Promise.all([next, last])
+    expect(
+      stored('t')
+        .map(value => value.charAt(0))
+        .join(''),
+    ).toBe('fxyl')
   })
 
   it('does not fail records because another producer had less time to learn about their topic', async () => {
