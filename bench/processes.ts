@@ -72,12 +72,16 @@ export function startProgram(
   child.stdin.on('error', () => {})
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   let failure = ''
+  let how = 'not started'
   const exited = new Promise<void>(resolve => {
     const over = (): void => {
       running.delete(child)
       resolve()
     }
-    child.once('exit', over)
+    child.once('exit', (code, signal) => {
+      how = signal ?? `exit code ${code}`
+      over()
+    })
     child.once('error', error => {
       failure = error.message
       over()
@@ -90,7 +94,7 @@ export function startProgram(
       const { value, done } = await lines.next()
       if (done !== true) return value
       await exited
-      throw new Error(`${args.join(' ').slice(-120)} ended: ${failure}${reasonIn(said)}`)
+      throw new Error(`${args.join(' ').slice(-120)} ended (${how}): ${failure}${reasonIn(said)}`)
     },
     tell: line => {
       child.stdin.write(`${line}\n`)
